@@ -1,0 +1,41 @@
+/** The phase of a protection group: a small, persisted state machine with honest bad states. */
+import type { Instant } from './time.ts';
+
+export type Phase =
+  | 'unprotected'
+  | 'protected'
+  | 'drilling'
+  | 'migrating'
+  | 'failing-over'
+  | 'failed-over'
+  | 'reprotecting'
+  | 'stuck';
+
+export interface GroupState {
+  readonly group: string;
+  readonly phase: Phase;
+  /** Raised by every run that may change the world; a plan made for an older one is refused (invariant 9). */
+  readonly generation: number;
+  /** Which site runs the VMs now, as far as we know. */
+  readonly activeSite: string;
+  readonly currentRun: string | null;
+  readonly changedAt: Instant;
+  readonly frozen: { readonly by: string; readonly at: Instant; readonly reason: string } | null;
+  /** Set by a failover: the site that must not start its copies when it comes back. */
+  readonly tombstone: { readonly site: string; readonly at: Instant; readonly run: string } | null;
+}
+
+const moves: Readonly<Record<Phase, readonly Phase[]>> = {
+  unprotected: ['protected', 'failing-over', 'migrating', 'stuck'],
+  protected: ['drilling', 'migrating', 'failing-over', 'stuck', 'protected'],
+  drilling: ['protected', 'failing-over', 'stuck'],
+  migrating: ['failed-over', 'protected', 'stuck', 'migrating'],
+  'failing-over': ['failed-over', 'protected', 'stuck', 'failing-over'],
+  'failed-over': ['reprotecting', 'stuck', 'failing-over'],
+  reprotecting: ['protected', 'failed-over', 'stuck'],
+  stuck: ['protected', 'drilling', 'migrating', 'failing-over', 'failed-over', 'reprotecting', 'unprotected'],
+};
+
+export function mayMove(from: Phase, to: Phase): boolean {
+  return from === to || moves[from].includes(to);
+}

@@ -1,0 +1,227 @@
+/**
+ * A plan is data: computed from an observation, printed, hashed, confirmed, and executed step by step. Actions and
+ * conditions are tagged unions of plain values; identity is always a uuid, an array's name and a volume.
+ */
+
+import type { TextMap, Uuid } from './pool.ts';
+import type { ReplicaPoint } from './replication.ts';
+import type { ReadinessGate } from './settings.ts';
+import type { Instant } from './time.ts';
+
+export type Operation = 'export' | 'verify' | 'drill' | 'migrate' | 'failover' | 'reprotect' | 'failback';
+
+export interface Plan {
+  readonly id: string;
+  readonly operation: Operation;
+  readonly group: string;
+  /** Generation of the group that this plan was made for; an older one cannot act (invariant 9). */
+  readonly generation: number;
+  readonly basedOn: { readonly observation: string; readonly takenAt: Instant };
+  readonly configDigest: string;
+  readonly steps: readonly Step[];
+  readonly expects: Expectation;
+  /** What keeps the plan from being runnable; empty for a runnable plan. */
+  readonly waitingOn: readonly string[];
+}
+
+/** The promise, stated before the run; the report puts the facts beside it. */
+export interface Expectation {
+  readonly pointId: string | null;
+  readonly metadataTakenAt: Instant | null;
+  /** Newest complete replica point per SR, and its age against the clock of the observation. */
+  readonly replicas: readonly {
+    readonly sr: string;
+    readonly point: ReplicaPoint | null;
+    readonly ageSeconds: number | null;
+  }[];
+  readonly skewSeconds: number | null;
+  readonly lossSeconds: number | null;
+  readonly rpoSeconds: number;
+  readonly rtoSeconds: number;
+  readonly forecastSeconds: number;
+  readonly tiers: readonly {
+    readonly name: string;
+    readonly vms: readonly { readonly uuid: Uuid; readonly nameLabel: string }[];
+  }[];
+  readonly leftOut: readonly { readonly nameLabel: string; readonly reason: string }[];
+  /** Sentences for people: consequences, in order of weight. */
+  readonly notes: readonly string[];
+}
+
+export interface Step {
+  /** Short and stable: `promote-sr1`, `start-web03`. */
+  readonly id: string;
+  readonly after: readonly string[];
+  readonly action: Action;
+  /** Observed before and after the act; null for acts whose own answer is the proof (reading, recording). */
+  readonly holdsWhen: Condition | null;
+  readonly undo?: Action;
+  readonly pointOfNoReturn: boolean;
+  /** Whether the act may be repeated when its outcome is unknown and the condition does not hold. */
+  readonly repeatable: boolean;
+  readonly timeoutSeconds: number;
+  readonly forecastSeconds: number;
+  /** Which limited thing it occupies: `pool:tokyo`, `array:filer-b`, `host:…`. */
+  readonly uses: readonly string[];
+  /** What happens to the run when it fails: stop everything, or go on and report. */
+  readonly onFailure: 'stop' | 'continue';
+  readonly why: string;
+}
+
+export type Action =
+  | { readonly do: 'record-evidence'; readonly site: string; readonly evidence: readonly string[] }
+  | {
+      readonly do: 'capture-pool';
+      readonly site: string;
+      readonly vms: readonly Uuid[];
+      readonly srs: readonly Uuid[];
+    }
+  | {
+      readonly do: 'save-documents';
+      readonly site: string;
+      readonly vms: readonly NamedVm[];
+      readonly strategy: 'singles' | 'all';
+      readonly concurrency: number;
+    }
+  | { readonly do: 'record-replication'; readonly pairs: readonly PairAction[] }
+  | { readonly do: 'seal-point'; readonly pointId: string }
+  | { readonly do: 'verify-point'; readonly pointId: string }
+  | { readonly do: 'rehearse-import'; readonly site: string; readonly pointId: string }
+  | { readonly do: 'prune-catalog'; readonly group: string }
+  | {
+      readonly do: 'record-replica';
+      readonly pair: PairAction;
+      readonly expected: ReplicaPoint;
+      readonly ageSeconds: number;
+    }
+  | {
+      readonly do: 'fence-vms';
+      readonly site: string;
+      readonly vms: readonly NamedVm[];
+      readonly reason: string;
+    }
+  | { readonly do: 'promote'; readonly pair: PairAction; readonly point: ReplicaPoint }
+  | { readonly do: 'expose'; readonly pair: PairAction; readonly site: string }
+  | { readonly do: 'attach-sr'; readonly site: string; readonly sr: SrToAttach }
+  | {
+      readonly do: 'compare-disks';
+      readonly site: string;
+      readonly srUuid: Uuid;
+      readonly disks: readonly DiskName[];
+    }
+  | {
+      readonly do: 'restore-names';
+      readonly site: string;
+      readonly srUuid: Uuid;
+      readonly nameLabel: string;
+      readonly nameDescription: string;
+      readonly disks: readonly DiskName[];
+    }
+  | {
+      readonly do: 'import-vms';
+      readonly site: string;
+      readonly pointId: string;
+      readonly vms: readonly NamedVm[];
+      readonly networks: readonly NetworkTarget[];
+    }
+  | {
+      readonly do: 'rebuild-appliance';
+      readonly site: string;
+      readonly nameLabel: string;
+      readonly nameDescription: string;
+      readonly vms: readonly NamedVm[];
+    }
+  | { readonly do: 'start-vm'; readonly site: string; readonly vm: NamedVm; readonly twinSite: string }
+  | {
+      readonly do: 'await-ready';
+      readonly site: string;
+      readonly vm: NamedVm;
+      readonly gates: readonly ReadinessGate[];
+    }
+  | {
+      readonly do: 'restore-ha';
+      readonly site: string;
+      readonly vms: readonly (NamedVm & { readonly priority: string })[];
+    }
+  | { readonly do: 'tombstone'; readonly group: string; readonly lostSite: string };
+
+export interface NamedVm {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+}
+export interface PairAction {
+  readonly sr: string;
+  readonly source: { readonly array: string; readonly volume: string };
+  readonly target: { readonly array: string; readonly volume: string };
+}
+export interface SrToAttach {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly type: string;
+  readonly contentType: string;
+  readonly shared: boolean;
+  readonly smConfig: TextMap;
+  /** device_config without secrets and without the address, which `expose` yields and the executor merges. */
+  readonly deviceConfig: TextMap;
+  /** Where the secrets come from: the recovery point's encrypted copy. */
+  readonly pointId: string;
+  /** Step whose output holds the `Exposed` address; null when the production address is used unchanged. */
+  readonly exposedBy: string | null;
+  readonly hosts: readonly { readonly uuid: Uuid; readonly nameLabel: string; readonly master: boolean }[];
+}
+export interface DiskName {
+  readonly uuid: Uuid;
+  readonly location: string;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly virtualSize: number;
+  readonly usedBy: readonly string[];
+}
+/** A production network by name, and the network of the recovery pool that takes its place. */
+export interface NetworkTarget {
+  readonly production: string;
+  readonly recovery: { readonly uuid: Uuid; readonly nameLabel: string; readonly bridge: string };
+}
+
+export type Condition =
+  | { readonly is: 'promoted'; readonly pair: PairAction }
+  | {
+      readonly is: 'sr-attached';
+      readonly site: string;
+      readonly srUuid: Uuid;
+      readonly hosts: readonly Uuid[];
+    }
+  | {
+      readonly is: 'names-restored';
+      readonly site: string;
+      readonly srUuid: Uuid;
+      readonly disks: readonly DiskName[];
+    }
+  | {
+      readonly is: 'vms-imported';
+      readonly site: string;
+      readonly vms: readonly NamedVm[];
+      readonly networks: readonly NetworkTarget[];
+    }
+  | {
+      readonly is: 'appliance-has';
+      readonly site: string;
+      readonly nameLabel: string;
+      readonly vms: readonly NamedVm[];
+    }
+  | { readonly is: 'vm-running'; readonly site: string; readonly vm: NamedVm }
+  | {
+      readonly is: 'vm-ready';
+      readonly site: string;
+      readonly vm: NamedVm;
+      readonly gates: readonly ReadinessGate[];
+    }
+  | { readonly is: 'vms-fenced'; readonly site: string; readonly vms: readonly NamedVm[] }
+  | {
+      readonly is: 'ha-restored';
+      readonly site: string;
+      readonly vms: readonly (NamedVm & { readonly priority: string })[];
+    }
+  | { readonly is: 'point-sealed'; readonly pointId: string }
+  | { readonly is: 'tombstoned'; readonly group: string; readonly lostSite: string };

@@ -1,0 +1,186 @@
+/**
+ * What we saw of a XenAPI pool: plain, immutable facts. Identity is the uuid; labels are for people.
+ * Names follow the XenAPI fields they come from, in camel case (xapi.md gives each one's traps).
+ */
+import type { Instant } from './time.ts';
+
+export type Uuid = string;
+export type TextMap = Readonly<Record<string, string>>;
+
+/** First two numbers of a xapi build (`25.6.0` → major 25, minor 6): the import's version gate (xapi.md 3.8). */
+export interface XapiBuild {
+  readonly major: number;
+  readonly minor: number;
+  readonly text: string;
+}
+
+export interface PoolFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly masterUuid: Uuid;
+  readonly observedAt: Instant;
+  /** The pool's own clock when it was asked (`host.get_servertime` of the master). */
+  readonly serverTime: Instant;
+  readonly productBrand: string;
+  readonly productVersion: string;
+  readonly xapiBuild: XapiBuild;
+  readonly haEnabled: boolean;
+  readonly otherConfig: TextMap;
+  readonly hosts: readonly HostFacts[];
+  readonly networks: readonly NetworkFacts[];
+  readonly srs: readonly SrFacts[];
+  readonly vdis: readonly VdiFacts[];
+  /** VMs, snapshots and custom templates. Default templates and control domains are left out. */
+  readonly vms: readonly VmFacts[];
+  /** Name labels of default templates: an import matches a default template by name (xapi.md 4.5 rule 1). */
+  readonly defaultTemplateNames: readonly string[];
+  readonly appliances: readonly ApplianceFacts[];
+  /** GPU groups with the `GPU_types` list that an import compares (xapi.md 4.9). */
+  readonly gpuGroups: readonly {
+    readonly uuid: Uuid;
+    readonly nameLabel: string;
+    readonly gpuTypes: readonly string[];
+  }[];
+  readonly vtpmUuids: readonly Uuid[];
+}
+
+export interface HostFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly address: string;
+  readonly enabled: boolean;
+  readonly live: boolean;
+  /** Bytes; `memoryFree` is what the host itself computes as free for VMs. */
+  readonly memoryTotal: number;
+  readonly memoryFree: number;
+  readonly cpuCount: number;
+  /** Text of `cpu_info.features_hvm` or the older `features`. */
+  readonly cpuFeatures: string;
+  readonly cpuVendor: string;
+}
+
+export interface NetworkFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly bridge: string;
+  readonly mtu: number;
+  readonly managed: boolean;
+  readonly otherConfig: TextMap;
+  /** One entry per host with a PIF here. VLAN −1 is untagged. */
+  readonly pifs: readonly {
+    readonly hostUuid: Uuid;
+    readonly device: string;
+    readonly vlan: number;
+    readonly attached: boolean;
+  }[];
+}
+
+export interface SrFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly type: string;
+  readonly contentType: string;
+  readonly shared: boolean;
+  readonly physicalSize: number;
+  readonly physicalUtilisation: number;
+  readonly smConfig: TextMap;
+  readonly otherConfig: TextMap;
+  readonly tags: readonly string[];
+  readonly pbds: readonly PbdFacts[];
+}
+
+export interface PbdFacts {
+  readonly uuid: Uuid;
+  readonly hostUuid: Uuid;
+  readonly attached: boolean;
+  /** As the pool shows it: passwords appear as `<key>_secret` uuids that mean nothing in another pool (xapi.md 7.2). */
+  readonly deviceConfig: TextMap;
+}
+
+export interface VdiFacts {
+  readonly uuid: Uuid;
+  readonly srUuid: Uuid;
+  readonly location: string;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly type: string;
+  readonly virtualSize: number;
+  readonly managed: boolean;
+  readonly missing: boolean;
+  readonly isASnapshot: boolean;
+  readonly snapshotOf: Uuid | null;
+  readonly readOnly: boolean;
+  readonly smConfig: TextMap;
+  readonly otherConfig: TextMap;
+}
+
+export type PowerState = 'Halted' | 'Paused' | 'Running' | 'Suspended';
+
+export interface VmFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly powerState: PowerState;
+  readonly isTemplate: boolean;
+  readonly isSnapshot: boolean;
+  readonly snapshotOf: Uuid | null;
+  readonly residentOn: Uuid | null;
+  readonly affinity: Uuid | null;
+  readonly tags: readonly string[];
+  readonly otherConfig: TextMap;
+  readonly macSeed: string | null;
+  /** The restore counter (xapi.md 4.5), kept as text: it is an API int. */
+  readonly version: number;
+  readonly memoryStaticMax: number;
+  readonly memoryDynamicMin: number;
+  readonly memoryDynamicMax: number;
+  readonly memoryOverhead: number;
+  readonly vcpusAtStartup: number;
+  readonly order: number;
+  readonly startDelaySeconds: number;
+  readonly shutdownDelaySeconds: number;
+  readonly haRestartPriority: string;
+  readonly haAlwaysRun: boolean;
+  readonly applianceUuid: Uuid | null;
+  readonly blockedOperations: TextMap;
+  readonly domainType: string;
+  readonly vbds: readonly VbdFacts[];
+  readonly vifs: readonly VifFacts[];
+  readonly vtpms: readonly Uuid[];
+  readonly hasVgpu: boolean;
+  readonly suspendVdiUuid: Uuid | null;
+  /** What the guest agent reports; null without agent. */
+  readonly guest: {
+    readonly networks: TextMap;
+    readonly driversDetected: boolean;
+    readonly live: boolean;
+  } | null;
+}
+
+export interface VbdFacts {
+  readonly uuid: Uuid;
+  readonly vdiUuid: Uuid | null;
+  readonly userdevice: string;
+  readonly type: 'Disk' | 'CD' | 'Floppy';
+  readonly mode: 'RW' | 'RO';
+  readonly empty: boolean;
+  readonly bootable: boolean;
+  readonly attached: boolean;
+}
+
+export interface VifFacts {
+  readonly uuid: Uuid;
+  readonly networkUuid: Uuid;
+  readonly device: string;
+  readonly mac: string;
+  readonly attached: boolean;
+}
+
+export interface ApplianceFacts {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly vmUuids: readonly Uuid[];
+}

@@ -1,0 +1,81 @@
+/** A recovery point: the metadata of a group at one moment, with the storage state it belongs to. */
+import type {
+  ApplianceFacts,
+  HostFacts,
+  NetworkFacts,
+  SrFacts,
+  TextMap,
+  Uuid,
+  VdiFacts,
+  XapiBuild,
+} from './pool.ts';
+import type { ReplicaPoint } from './replication.ts';
+import type { Instant } from './time.ts';
+
+export interface RecoveryPoint {
+  /** `GROUP/YYYYMMDDTHHMMSSZ-xxxx`: sorts by time within a group. */
+  readonly id: string;
+  readonly group: string;
+  readonly takenAt: Instant;
+  readonly site: string;
+  readonly poolUuid: Uuid;
+  readonly poolName: string;
+  readonly productBrand: string;
+  readonly productVersion: string;
+  readonly xapiBuild: XapiBuild;
+  readonly configDigest: string;
+  readonly vms: readonly PointVm[];
+  /** VMs of the group whose document could not be had, each with the reason. A point with failures is not good. */
+  readonly failures: readonly { readonly uuid: Uuid; readonly nameLabel: string; readonly reason: string }[];
+  readonly srs: readonly PointSr[];
+  readonly vdis: readonly VdiFacts[];
+  readonly networks: readonly NetworkFacts[];
+  readonly hosts: readonly HostFacts[];
+  readonly appliances: readonly ApplianceFacts[];
+  readonly poolOtherConfig: TextMap;
+  /** `/pool/xmldbdump` of the same moment; null when the role of our user did not allow it. */
+  readonly database: ObjectRef | null;
+  readonly replication: readonly PointReplication[];
+}
+
+/** A stored object of the catalog: SHA-256 of its clear bytes and their number. */
+export interface ObjectRef {
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+export interface PointVm {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  /** The VM's metadata document: a minimal tar with `ova.xml`, without snapshots (xapi.md 4.11). */
+  readonly document: ObjectRef;
+  readonly powerState: string;
+  readonly order: number;
+  readonly startDelaySeconds: number;
+  readonly memoryStaticMax: number;
+  readonly memoryDynamicMax: number;
+  readonly vcpusAtStartup: number;
+  readonly haRestartPriority: string;
+  readonly haAlwaysRun: boolean;
+  readonly tags: readonly string[];
+  readonly folder: string | null;
+  readonly srUuids: readonly Uuid[];
+  readonly vdiUuids: readonly Uuid[];
+  readonly networkNames: readonly string[];
+  readonly applianceUuid: Uuid | null;
+}
+
+/** An SR of the group with what a PBD needs; secrets are in `secretDeviceConfig`, which only the encrypted catalog holds. */
+export interface PointSr extends SrFacts {
+  /** Resolved secrets by device_config key, such as `chappassword` (xapi.md 7.2). */
+  readonly secretDeviceConfig: TextMap;
+}
+
+export interface PointReplication {
+  readonly srUuid: Uuid;
+  readonly source: { readonly array: string; readonly volume: string };
+  readonly target: { readonly array: string; readonly volume: string };
+  /** Newest complete point on the target when the metadata was taken; null when it could not be learned. */
+  readonly newestPoint: ReplicaPoint | null;
+  readonly gap: string | null;
+}

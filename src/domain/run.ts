@@ -1,0 +1,180 @@
+/**
+ * A run is the fold of its events. The journal holds the events, one per line; whoever wants to know how a run stands
+ * folds them again. Nothing else is remembered.
+ */
+import type { Json } from './canonical.ts';
+import type { ExitCode, Problem } from './errors.ts';
+import type { Plan } from './plan.ts';
+import type { Instant } from './time.ts';
+
+export type RunEvent =
+  | {
+      readonly event: 'RunStarted';
+      readonly at: Instant;
+      readonly run: string;
+      readonly plan: Plan;
+      readonly planDigest: string;
+      readonly by: string;
+      readonly version: string;
+    }
+  | {
+      readonly event: 'Decision';
+      readonly at: Instant;
+      readonly by: string;
+      readonly decision: string;
+      readonly reason: string;
+    }
+  | { readonly event: 'RunResumed'; readonly at: Instant; readonly by: string; readonly version: string }
+  | { readonly event: 'StepStarted'; readonly at: Instant; readonly step: string; readonly attempt: number }
+  | {
+      readonly event: 'StepSucceeded';
+      readonly at: Instant;
+      readonly step: string;
+      readonly changed: boolean;
+      readonly output: Json;
+      readonly warnings: readonly string[];
+    }
+  | {
+      readonly event: 'StepFailed';
+      readonly at: Instant;
+      readonly step: string;
+      readonly problem: Problem;
+      readonly outcome: 'failed' | 'unknown';
+    }
+  | { readonly event: 'StepSkipped'; readonly at: Instant; readonly step: string; readonly reason: string }
+  | {
+      readonly event: 'RunEnded';
+      readonly at: Instant;
+      readonly outcome: RunOutcome;
+      readonly exitCode: ExitCode;
+      readonly summary: string;
+    };
+
+export type RunOutcome = 'done' | 'done-with-warnings' | 'failed' | 'stuck' | 'stopped' | 'abandoned';
+
+export type StepStatus = 'waiting' | 'running' | 'succeeded' | 'failed' | 'unknown' | 'skipped';
+
+export interface StepState {
+  readonly status: StepStatus;
+  readonly attempts: number;
+  readonly startedAt: Instant | null;
+  readonly endedAt: Instant | null;
+  readonly changed: boolean | null;
+  readonly output: Json;
+  readonly warnings: readonly string[];
+  readonly problem: Problem | null;
+  readonly reason: string | null;
+}
+
+export interface Run {
+  readonly id: string;
+  readonly plan: Plan;
+  readonly planDigest: string;
+  readonly by: string;
+  readonly startedAt: Instant;
+  readonly endedAt: Instant | null;
+  readonly outcome: RunOutcome | null;
+  readonly exitCode: ExitCode | null;
+  readonly summary: string | null;
+  readonly steps: ReadonlyMap<string, StepState>;
+  readonly decisions: readonly {
+    readonly at: Instant;
+    readonly by: string;
+    readonly decision: string;
+    readonly reason: string;
+  }[];
+}
+
+const waiting: StepState = {
+  status: 'waiting',
+  attempts: 0,
+  startedAt: null,
+  endedAt: null,
+  changed: null,
+  output: null,
+  warnings: [],
+  problem: null,
+  reason: null,
+};
+
+/** The run that these events describe. Throws on an order of events that the executor never writes. */
+export function foldRun(events: readonly RunEvent[]): Run {
+  const [first, ...rest] = events;
+  if (first?.event !== 'RunStarted') throw new Error('a journal begins with RunStarted');
+  const steps = new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waiting]));
+  let run: Run = {
+    id: first.run,
+    plan: first.plan,
+    planDigest: first.planDigest,
+    by: first.by,
+    startedAt: first.at,
+    endedAt: null,
+    outcome: null,
+    exitCode: null,
+    summary: null,
+    steps,
+    decisions: [],
+  };
+  const change = (step: string, values: Partial<StepState>): void => {
+    const state = steps.get(step);
+    if (state === undefined) throw new Error(`the journal names step ${step}, which the plan does not have`);
+    steps.set(step, { ...state, ...values });
+  };
+  for (const event of rest) {
+    switch (event.event) {
+      case 'RunStarted':
+        throw new Error('a journal holds one RunStarted');
+      case 'RunResumed':
+        run = { ...run, endedAt: null, outcome: null, exitCode: null, summary: null };
+        break;
+      case 'Decision':
+        run = {
+          ...run,
+          decisions: [
+            ...run.decisions,
+            { at: event.at, by: event.by, decision: event.decision, reason: event.reason },
+          ],
+        };
+        break;
+      case 'StepStarted':
+        change(event.step, {
+          status: 'running',
+          attempts: event.attempt,
+          startedAt: event.at,
+          endedAt: null,
+          problem: null,
+        });
+        break;
+      case 'StepSucceeded':
+        change(event.step, {
+          status: 'succeeded',
+          endedAt: event.at,
+          changed: event.changed,
+          output: event.output,
+          warnings: event.warnings,
+          problem: null,
+        });
+        break;
+      case 'StepFailed':
+        change(event.step, {
+          status: event.outcome === 'unknown' ? 'unknown' : 'failed',
+          endedAt: event.at,
+          problem: event.problem,
+        });
+        break;
+      case 'StepSkipped':
+        change(event.step, { status: 'skipped', endedAt: event.at, reason: event.reason });
+        break;
+      case 'RunEnded':
+        run = {
+          ...run,
+          endedAt: event.at,
+          outcome: event.outcome,
+          exitCode: event.exitCode,
+          summary: event.summary,
+        };
+        break;
+    }
+  }
+  return run;
+}

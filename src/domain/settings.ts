@@ -1,0 +1,164 @@
+/**
+ * What sites.yaml and runbooks/*.yaml say, after reading: defaults filled in, units in seconds, references checked.
+ * The planners see these values and never a file.
+ */
+
+/** Where a secret comes from; the value itself is fetched when it is needed and kept in memory only. */
+export type SecretRef =
+  | { readonly from: 'env'; readonly name: string }
+  | { readonly from: 'file'; readonly path: string }
+  | { readonly from: 'command'; readonly argv: readonly string[] }
+  | { readonly from: 'store'; readonly name: string };
+
+export interface PoolSettings {
+  /** Addresses of the hosts of the pool, in the order in which they are tried. */
+  readonly hosts: readonly HostAddress[];
+  readonly username: string;
+  readonly password: SecretRef;
+  /** Expected pool uuid; null until the first contact is confirmed in sites.yaml. */
+  readonly poolUuid: string | null;
+  /** A CA file in PEM, for pools whose certificates are signed. */
+  readonly caFile: string | null;
+  /** `auto` asks the server; `xmlrpc` and `jsonrpc` are for diagnosis. */
+  readonly transport: 'auto' | 'xmlrpc' | 'jsonrpc';
+  /** At most this many requests at once (performance.md 8: never more than 4). */
+  readonly maxRequests: number;
+}
+
+export interface HostAddress {
+  /** `https://name[:port]`, without a path. */
+  readonly url: string;
+  /** SHA-256 of the certificate, 64 hexadecimal digits in lower case; null when a CA is used. */
+  readonly fingerprint: string | null;
+}
+
+export interface ArraySettings {
+  readonly name: string;
+  readonly site: string;
+  readonly type: string;
+  /** Adapter-specific settings, checked by the adapter's own schema. */
+  readonly options: Readonly<Record<string, string | number | boolean>>;
+  readonly secret: SecretRef | null;
+}
+
+export interface SiteSettings {
+  readonly name: string;
+  /** Shown to people beside the name. */
+  readonly title: string;
+  readonly pool: PoolSettings;
+}
+
+/** Which VMs belong to a group. A VM is in when any include matches and no exclude does. */
+export interface ScopeRules {
+  readonly include: ScopeMatch;
+  readonly exclude: ScopeMatch;
+}
+export interface ScopeMatch {
+  /** Globs over the name label: `*`, `?`, `[a-z]`, `{a,b}`. */
+  readonly names: readonly string[];
+  /** Regular expressions over the name label, anchored at both ends. */
+  readonly patterns: readonly string[];
+  readonly tags: readonly string[];
+  /** Folder of XenCenter (`other_config.folder`), itself or below. */
+  readonly folders: readonly string[];
+  /** SR by name label or uuid: every VM with a disk there. */
+  readonly srs: readonly string[];
+  readonly uuids: readonly string[];
+}
+
+/** One replicated SR of a group: the volume that carries it on each side. */
+export interface ReplicatedSr {
+  /** SR by uuid or by name label at the production site. */
+  readonly sr: string;
+  readonly source: { readonly array: string; readonly volume: string };
+  readonly target: { readonly array: string; readonly volume: string };
+}
+
+export interface GroupSettings {
+  readonly name: string;
+  readonly production: string;
+  readonly recovery: string;
+  readonly scope: ScopeRules;
+  readonly storage: readonly ReplicatedSr[];
+  readonly rpoSeconds: number;
+  readonly rtoSeconds: number;
+  readonly networks: readonly NetworkMapping[];
+  readonly plan: RecoveryPlanSettings;
+  readonly retention: RetentionSettings;
+}
+
+/** Production network name → recovery network name, for a failover and for a drill. */
+export interface NetworkMapping {
+  readonly production: string;
+  readonly recovery: string;
+  readonly drill: string | null;
+}
+
+/** A recovery plan (runbooks/NAME.yaml). */
+export interface RecoveryPlanSettings {
+  readonly file: string | null;
+  readonly tiers: readonly TierSettings[];
+  /** VMs that no tier names: in tiers by their XenServer `order` (`by-order`), all in one last tier, or left halted. */
+  readonly others: 'by-order' | 'last' | 'leave-halted';
+  /** Whether `start_delay` of the VM is honoured; it is slept inside VM.start (xapi.md 8.1). */
+  readonly honourStartDelay: boolean;
+}
+export interface TierSettings {
+  readonly name: string;
+  readonly vms: ScopeMatch;
+  readonly ready: readonly ReadinessGate[];
+  readonly timeoutSeconds: number;
+  /** What happens when a VM of the tier is not ready in time. */
+  readonly onTimeout: 'stop' | 'continue';
+}
+export type ReadinessGate =
+  | { readonly gate: 'running' }
+  | { readonly gate: 'guest-agent' }
+  | { readonly gate: 'address'; readonly subnet: string }
+  | { readonly gate: 'tcp'; readonly port: number };
+
+/** How many recovery points of each kind are kept. The last good point is always kept. */
+export interface RetentionSettings {
+  readonly last: number;
+  readonly hourly: number;
+  readonly daily: number;
+  readonly weekly: number;
+  readonly monthly: number;
+  readonly yearly: number;
+  /** Points older than this go even when a count would keep them; null keeps them. */
+  readonly maxAgeSeconds: number | null;
+}
+
+export type CatalogTargetSettings =
+  | { readonly type: 'directory'; readonly name: string; readonly path: string }
+  | {
+      readonly type: 'sftp';
+      readonly name: string;
+      readonly host: string;
+      readonly port: number;
+      readonly username: string;
+      readonly path: string;
+      /** Base64 SHA-256 of the host key, as `ssh-keygen -lf` prints it, without `SHA256:`. */
+      readonly hostKey: string;
+      readonly privateKeyFile: string | null;
+      readonly password: SecretRef | null;
+    };
+
+export interface CatalogSettings {
+  readonly targets: readonly CatalogTargetSettings[];
+  readonly encryption: { readonly keyFile: string } | { readonly passphrase: SecretRef };
+}
+
+export interface Settings {
+  readonly file: string;
+  /** SHA-256 of the canonical settings; a plan carries it and is refused when it changed. */
+  readonly digest: string;
+  /** Directory for journals, locks and state. */
+  readonly stateDirectory: string;
+  readonly sites: readonly SiteSettings[];
+  readonly arrays: readonly ArraySettings[];
+  readonly groups: readonly GroupSettings[];
+  readonly catalog: CatalogSettings;
+  /** Encrypted secret store, beside the state. */
+  readonly secretsFile: string;
+}

@@ -1,0 +1,90 @@
+/**
+ * The catalog port: recovery points in one or several targets. Objects are content-addressed by the SHA-256 of their
+ * clear bytes; a point is sealed by a signed manifest that names the SHA-256 of each object and of the manifest before.
+ */
+
+import type { Problem } from '../domain/errors.ts';
+import type { ObjectRef, RecoveryPoint } from '../domain/recovery-point.ts';
+import type { RetentionSettings } from '../domain/settings.ts';
+
+export interface Catalog {
+  /** Stores bytes in every reachable target; the same bytes are stored once. Synced before it returns. */
+  put(bytes: Uint8Array, signal?: AbortSignal): Promise<ObjectRef>;
+  putStream(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<ObjectRef>;
+  /** Reads and checks an object from the first target that has it whole. */
+  get(object: ObjectRef, signal?: AbortSignal): Promise<Uint8Array>;
+
+  /**
+   * Writes the manifest of a point to each target, atomically, then reads the point back from there. One outcome per
+   * target: a failing target is loud and costs nothing in the others. Sealing the same point again is a no-op.
+   */
+  seal(point: RecoveryPoint, signal?: AbortSignal): Promise<readonly TargetOutcome[]>;
+
+  /** Points of a group (of all groups when null), newest first, merged over the targets. Unreadable ones are in `damaged`. */
+  list(group: string | null, signal?: AbortSignal): Promise<CatalogListing>;
+  read(pointId: string, signal?: AbortSignal): Promise<RecoveryPoint>;
+  /** Re-reads everything: manifests, chain, signatures, every object. Names each damage: target, file, what is wrong. */
+  verify(
+    options: {
+      readonly group?: string;
+      readonly pointId?: string;
+      readonly onProgress?: (done: number, total: number) => void;
+    },
+    signal?: AbortSignal,
+  ): Promise<VerifyResult>;
+  /** Removes points that the rules let go and objects that nothing names; never the last good point of a group. */
+  prune(
+    group: string,
+    rules: RetentionSettings,
+    options: { readonly dryRun: boolean },
+    signal?: AbortSignal,
+  ): Promise<PruneResult>;
+  close(): Promise<void>;
+}
+
+export interface TargetOutcome {
+  readonly target: string;
+  readonly ok: boolean;
+  readonly problem: Problem | null;
+}
+
+export interface CatalogListing {
+  readonly points: readonly PointSummary[];
+  readonly damaged: readonly { readonly id: string; readonly target: string; readonly reason: string }[];
+  readonly targets: readonly TargetOutcome[];
+}
+
+export interface PointSummary {
+  readonly id: string;
+  readonly group: string;
+  readonly takenAt: string;
+  readonly vmCount: number;
+  readonly failureCount: number;
+  /** Sealed, signature and chain right, all objects present, no VM failed. Bytes of objects are re-read by `verify`. */
+  readonly good: boolean;
+  readonly targets: readonly string[];
+  readonly bytes: number;
+}
+
+export interface VerifyResult {
+  readonly pointsChecked: number;
+  readonly objectsChecked: number;
+  readonly bytesRead: number;
+  readonly damage: readonly {
+    readonly target: string;
+    readonly file: string;
+    readonly point: string | null;
+    readonly what: string;
+  }[];
+  readonly targets: readonly TargetOutcome[];
+}
+
+export interface PruneResult {
+  readonly removed: readonly { readonly id: string; readonly takenAt: string }[];
+  readonly kept: readonly {
+    readonly id: string;
+    readonly takenAt: string;
+    readonly reasons: readonly string[];
+  }[];
+  readonly bytesFreed: number;
+}

@@ -1,0 +1,128 @@
+/**
+ * The hypervisor port: a XenAPI pool as the executor and the observer need it, by uuid. Implemented by
+ * src/adapters/xenapi over the wire. Every method throws `PortError`; a write whose answer was lost throws kind
+ * `outcome-unknown`, and the caller looks before it repeats.
+ */
+
+import type { EndpointView } from '../domain/observation.ts';
+import type { PoolFacts, TextMap, Uuid } from '../domain/pool.ts';
+import type { Exposed } from '../domain/replication.ts';
+import type { Instant } from '../domain/time.ts';
+
+export interface Hypervisor {
+  readonly site: string;
+
+  /** Tries every configured address with a plain TLS contact and an unauthenticated call; never throws. */
+  contact(signal?: AbortSignal): Promise<readonly EndpointView[]>;
+
+  /** One picture of the pool from bulk reads: a bounded number of calls, whatever the number of VMs. */
+  observe(signal?: AbortSignal): Promise<PoolFacts>;
+
+  serverTime(signal?: AbortSignal): Promise<Instant>;
+
+  /** `GET /export_metadata?uuid=…`: the archive as sent. `snapshots` false leaves snapshots out (xapi.md 3.2). */
+  exportMetadata(
+    vm: Uuid,
+    options: { readonly snapshots: boolean },
+    signal?: AbortSignal,
+  ): Promise<Uint8Array>;
+
+  /** `GET /export_metadata?all=true&include_dom0=false` as a stream: tens of MB in a large pool (performance.md 2). */
+  exportAllMetadata(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+
+  /** `GET /pool/xmldbdump` as a stream. Contains secrets. Needs pool-admin. */
+  dumpDatabase(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+
+  /** Clear text of a `Secret` object; the uuid comes from a PBD's `<key>_secret` (xapi.md 7.2). */
+  readSecret(uuid: Uuid, signal?: AbortSignal): Promise<string>;
+
+  /** Raw content of a VDI in blocks, exactly `virtual_size` bytes (xapi.md 3.6). */
+  exportRawVdi(vdi: Uuid, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  importRawVdi(
+    vdi: Uuid,
+    content: AsyncIterable<Uint8Array>,
+    bytes: number,
+    signal?: AbortSignal,
+  ): Promise<void>;
+
+  /** SR uuids that a probe from this host finds there; `[]` when the device is readable and holds none (xapi.md 7.4). */
+  probe(
+    host: Uuid,
+    type: string,
+    deviceConfig: TextMap,
+    smConfig: TextMap,
+    signal?: AbortSignal,
+  ): Promise<readonly Uuid[]>;
+  introduceSr(sr: SrRecord, signal?: AbortSignal): Promise<void>;
+  /** Creates the PBD unless one with the same device_config is there; one with another is replaced (xapi.md 7.5). */
+  createPbd(sr: Uuid, host: Uuid, deviceConfig: TextMap, signal?: AbortSignal): Promise<void>;
+  plugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void>;
+  unplugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void>;
+  /** Deletes records of disks that are gone and with them the VBDs of halted VMs (xapi.md 7.9). */
+  scanSr(sr: Uuid, signal?: AbortSignal): Promise<void>;
+  setSrName(sr: Uuid, nameLabel: string, nameDescription: string, signal?: AbortSignal): Promise<void>;
+  setVdiName(vdi: Uuid, nameLabel: string, nameDescription: string, signal?: AbortSignal): Promise<void>;
+
+  /** `PUT /import_metadata`. The answer is the task's, never the socket's (xapi.md 3.4). Returns uuids of created VMs. */
+  importMetadata(
+    archive: Uint8Array,
+    options: { readonly restore: boolean; readonly dryRun: boolean },
+    signal?: AbortSignal,
+  ): Promise<readonly Uuid[]>;
+
+  /** Clears attached flags of a halted VM (xapi.md 4.6). */
+  resetPowerState(vm: Uuid, signal?: AbortSignal): Promise<void>;
+  startVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
+  cleanShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
+  hardShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
+  /** Why each host refuses the VM: empty text for a host that would take it (xapi.md 8.2). */
+  whyNotHere(
+    vm: Uuid,
+    signal?: AbortSignal,
+  ): Promise<readonly { readonly host: Uuid; readonly hostName: string; readonly reason: string }[]>;
+  blockOperations(
+    vm: Uuid,
+    operations: readonly string[],
+    reason: string,
+    signal?: AbortSignal,
+  ): Promise<void>;
+  unblockOperations(vm: Uuid, operations: readonly string[], signal?: AbortSignal): Promise<void>;
+  setHaRestartPriority(vm: Uuid, priority: string, signal?: AbortSignal): Promise<void>;
+  addVmTag(vm: Uuid, tag: string, signal?: AbortSignal): Promise<void>;
+  setVmOtherConfig(vm: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void>;
+  /** Makes the appliance if no appliance of that name is there, and puts the VMs in. Returns its uuid. */
+  rebuildAppliance(
+    nameLabel: string,
+    nameDescription: string,
+    vms: readonly Uuid[],
+    signal?: AbortSignal,
+  ): Promise<Uuid>;
+  /** Power state and guest facts of some VMs, cheaply: for readiness gates. */
+  vmStates(vms: readonly Uuid[], signal?: AbortSignal): Promise<ReadonlyMap<Uuid, VmState>>;
+
+  /** Logs out and closes connections; never throws. */
+  close(): Promise<void>;
+}
+
+export interface VmState {
+  readonly powerState: 'Halted' | 'Paused' | 'Running' | 'Suspended';
+  readonly residentOn: Uuid | null;
+  readonly guest: {
+    readonly networks: TextMap;
+    readonly driversDetected: boolean;
+    readonly live: boolean;
+  } | null;
+}
+
+export interface SrRecord {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly nameDescription: string;
+  readonly type: string;
+  readonly contentType: string;
+  readonly shared: boolean;
+  readonly smConfig: TextMap;
+}
+
+/** The device_config of a PBD for an SR of this type that now lives at `exposed` (xapi.md 7.4). */
+export type DeviceConfigFor = (type: string, production: TextMap, exposed: Exposed) => TextMap;

@@ -1,0 +1,63 @@
+/** Small ports: clock, chance, journal, state and secrets. */
+import type { GroupState, Phase } from '../domain/group.ts';
+import type { RunEvent } from '../domain/run.ts';
+import type { SecretRef } from '../domain/settings.ts';
+import type { Instant } from '../domain/time.ts';
+
+export interface Clock {
+  now(): Instant;
+  /** Seconds of a clock that never jumps, for durations. */
+  monotonicSeconds(): number;
+  /** Resolves after so many seconds, or rejects when the signal aborts. */
+  sleep(seconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Entropy {
+  uuid(): string;
+  /** `bytes` random bytes as lower-case hexadecimal. */
+  hex(bytes: number): string;
+}
+
+/** The journal of one run: append-only, synced before `append` returns, chained by hash, readable with cat. */
+export interface Journal {
+  append(event: RunEvent): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Journals {
+  create(runId: string): Promise<Journal>;
+  /** Opens an existing journal for appending, after checking its chain. A torn last line is cut off and told. */
+  open(
+    runId: string,
+  ): Promise<{ readonly journal: Journal; readonly events: readonly RunEvent[]; readonly torn: boolean }>;
+  read(runId: string): Promise<readonly RunEvent[]>;
+  /** Run ids, newest first. */
+  list(): Promise<readonly string[]>;
+  pathOf(runId: string): string;
+}
+
+/** Phases, generations and locks of groups: what must be shared when more than one machine runs Lifeboat. */
+export interface GroupStates {
+  get(group: string): Promise<GroupState | null>;
+  all(): Promise<readonly GroupState[]>;
+  /** Compare and set on the generation: false when another run was faster. */
+  change(group: string, expectedGeneration: number, next: GroupState): Promise<boolean>;
+  /**
+   * Takes the group's lock for a run. `OperatorError` with exit code 11 when a living process holds it; the error
+   * names run, process, since when. A lock of a dead process is taken over.
+   */
+  lock(group: string, run: string): Promise<GroupLock>;
+}
+
+export interface GroupLock {
+  /** Throws when the lock was lost (taken over): checked before every step. */
+  assertHeld(): Promise<void>;
+  release(): Promise<void>;
+}
+
+export interface Secrets {
+  /** The value; `OperatorError` names where it was looked for, never what was found. */
+  resolve(ref: SecretRef): Promise<string>;
+}
+
+export type { Phase };
