@@ -3,7 +3,13 @@
  * clear bytes; a point is sealed by a signed manifest that names the SHA-256 of each object and of the manifest before.
  */
 
-import type { Problem } from '../domain/errors.ts';
+import type {
+  CatalogListing,
+  PointSummary,
+  PruneResult,
+  TargetOutcome,
+  VerifyResult,
+} from '../domain/catalog.ts';
 import type { ObjectRef, RecoveryPoint } from '../domain/recovery-point.ts';
 import type { RetentionSettings } from '../domain/settings.ts';
 
@@ -42,49 +48,4 @@ export interface Catalog {
   close(): Promise<void>;
 }
 
-export interface TargetOutcome {
-  readonly target: string;
-  readonly ok: boolean;
-  readonly problem: Problem | null;
-}
-
-export interface CatalogListing {
-  readonly points: readonly PointSummary[];
-  readonly damaged: readonly { readonly id: string; readonly target: string; readonly reason: string }[];
-  readonly targets: readonly TargetOutcome[];
-}
-
-export interface PointSummary {
-  readonly id: string;
-  readonly group: string;
-  readonly takenAt: string;
-  readonly vmCount: number;
-  readonly failureCount: number;
-  /** Sealed, signature and chain right, all objects present, no VM failed. Bytes of objects are re-read by `verify`. */
-  readonly good: boolean;
-  readonly targets: readonly string[];
-  readonly bytes: number;
-}
-
-export interface VerifyResult {
-  readonly pointsChecked: number;
-  readonly objectsChecked: number;
-  readonly bytesRead: number;
-  readonly damage: readonly {
-    readonly target: string;
-    readonly file: string;
-    readonly point: string | null;
-    readonly what: string;
-  }[];
-  readonly targets: readonly TargetOutcome[];
-}
-
-export interface PruneResult {
-  readonly removed: readonly { readonly id: string; readonly takenAt: string }[];
-  readonly kept: readonly {
-    readonly id: string;
-    readonly takenAt: string;
-    readonly reasons: readonly string[];
-  }[];
-  readonly bytesFreed: number;
-}
+export type { CatalogListing, PointSummary, PruneResult, TargetOutcome, VerifyResult };

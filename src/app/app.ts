@@ -1,0 +1,146 @@
+/**
+ * The verbs, as the faces see them: one function per verb, plain arguments, plain answers. Everything that a person can
+ * do something about is thrown as `OperatorError` or `PortError`; anything else that escapes is a defect.
+ */
+import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
+import type { ExitCode } from '../domain/errors.ts';
+import type { Finding } from '../domain/finding.ts';
+import type { Observation } from '../domain/observation.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { ObjectRef, RecoveryPoint } from '../domain/recovery-point.ts';
+import type { Run, RunEvent } from '../domain/run.ts';
+import type { ScopePreview } from '../domain/scope.ts';
+import type { RetentionSettings, Settings } from '../domain/settings.ts';
+import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
+
+/** What the program offers before a configuration is read. */
+export interface Programme {
+  readonly version: string;
+  /** Reads and checks the files, offline. `OperatorError` (exit code 2) with every problem at once. */
+  validate(configFile: string): Promise<Settings>;
+  /** Opens the application; contacts nobody and resolves no secret until a verb needs it. */
+  open(configFile: string): Promise<App>;
+  /** `lifeboat lab …`: the words after `lab`, as typed. */
+  lab(
+    words: readonly string[],
+    options: { readonly json: boolean; readonly signal: AbortSignal },
+  ): Promise<ExitCode>;
+}
+
+/** Every long-running verb takes these: how to stop it, and where to say what it is doing. */
+export interface Context {
+  readonly signal?: AbortSignal;
+  /** One short sentence in the present tense, such as "Looking at site tokyo". */
+  readonly onProgress?: (sentence: string) => void;
+}
+
+export interface App {
+  readonly settings: Settings;
+
+  /** An empty list of groups means all groups. Unknown names throw `DR-GROUP-UNKNOWN` (exit code 2). */
+  status(request: { readonly groups: readonly string[] }, context?: Context): Promise<StatusReport>;
+  check(request: { readonly groups: readonly string[] }, context?: Context): Promise<CheckReport>;
+  /** Who is in, who is out and why, and which VMs of the pool nobody protects. */
+  preview(request: { readonly group: string }, context?: Context): Promise<ScopePreview>;
+
+  /** Observes, plans and checks; changes nothing. Findings are data here: only what hinders the planning itself throws. */
+  plan(request: PlanRequest, context?: Context): Promise<PlannedRun>;
+  /**
+   * Executes exactly this plan: takes the lock, looks again whether plan, settings and generation are still current, and
+   * refuses problems (exit code 10). Resolves with the run whatever its outcome; throws only when no run was started.
+   * An aborted signal ends the run as `stopped`: the step under way is awaited or marked unknown, and it can be resumed.
+   */
+  run(planned: PlannedRun, options: RunOptions): Promise<Run>;
+
+  readonly runs: {
+    /** Newest first; of one group, or of all. */
+    list(request: { readonly group: string | null }): Promise<readonly RunBrief[]>;
+    /** `latest` names the newest run. Unknown ids throw `DR-RUN-UNKNOWN` (exit code 2). */
+    read(runId: string): Promise<Run>;
+    /** Calls `onEvent` for every event so far and each new one; resolves when the run has ended or nobody runs it. */
+    follow(
+      runId: string,
+      options: { readonly onEvent: (event: RunEvent) => void; readonly signal?: AbortSignal },
+    ): Promise<Run>;
+    /** Goes on with a run that crashed, was stopped, or is stuck. `skip` names steps that a person declares settled. */
+    resume(
+      runId: string,
+      options: RunOptions & { readonly skip: readonly string[]; readonly reason: string | null },
+    ): Promise<Run>;
+    /** Gives a run up: its group leaves the phase of the run; nothing is undone. */
+    abandon(runId: string, options: { readonly by: string; readonly reason: string }): Promise<Run>;
+    /** Path of the journal, for people who want to read it with cat. */
+    journalPath(runId: string): string;
+  };
+
+  readonly catalog: CatalogVerbs;
+
+  readonly secrets: {
+    list(): Promise<readonly string[]>;
+    set(name: string, value: string): Promise<void>;
+    /** False when there was no such secret. */
+    remove(name: string): Promise<boolean>;
+  };
+
+  /** Logs out, closes connections, releases locks; never throws. */
+  close(): Promise<void>;
+}
+
+/** The part of the catalog port that people use directly; the port itself satisfies it. */
+export interface CatalogVerbs {
+  list(group: string | null, signal?: AbortSignal): Promise<CatalogListing>;
+  read(pointId: string, signal?: AbortSignal): Promise<RecoveryPoint>;
+  get(object: ObjectRef, signal?: AbortSignal): Promise<Uint8Array>;
+  verify(
+    options: {
+      readonly group?: string;
+      readonly pointId?: string;
+      readonly onProgress?: (done: number, total: number) => void;
+    },
+    signal?: AbortSignal,
+  ): Promise<VerifyResult>;
+  prune(
+    group: string,
+    rules: RetentionSettings,
+    options: { readonly dryRun: boolean },
+    signal?: AbortSignal,
+  ): Promise<PruneResult>;
+}
+
+export type PlanRequest =
+  | { readonly operation: 'export'; readonly group: string }
+  | {
+      readonly operation: 'failover';
+      readonly group: string;
+      /** A recovery point by id; null chooses the newest that fits the replica. */
+      readonly pointId: string | null;
+      readonly decisions: readonly Decision[];
+    };
+
+/** What a named person takes upon them; it lands in the journal, and turns the matching problem into a warning. */
+export interface Decision {
+  readonly decision: /** The production site is lost or given up, whatever still answers there (invariant 1). */
+    | 'declare-lost'
+    /** The replica is older than the RPO, and that is accepted (invariant 2). */
+    | 'accept-loss';
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** A plan with everything that a person needs to say yes or no. */
+export interface PlannedRun {
+  readonly plan: Plan;
+  /** SHA-256 of the canonical plan. */
+  readonly digest: string;
+  readonly findings: readonly Finding[];
+  readonly observation: Observation;
+  readonly decisions: readonly Decision[];
+  /** What must be typed before it runs: the name of the site that it changes. Null for operations that change nothing. */
+  readonly confirm: { readonly site: string; readonly title: string; readonly pool: string } | null;
+}
+
+export interface RunOptions {
+  readonly by: string;
+  readonly onEvent: (event: RunEvent) => void;
+  readonly signal?: AbortSignal;
+}
