@@ -51,7 +51,13 @@ export interface Expectation {
 export interface Step {
   /** Short and stable: `promote-sr1`, `start-web03`. */
   readonly id: string;
+  /** Steps that must have ended before this one starts. */
   readonly after: readonly string[];
+  /**
+   * Those of `after` that must have succeeded; where one failed or was skipped, this step is skipped too. All of
+   * `after` when absent. A failed step that is not needed here only delays.
+   */
+  readonly needs?: readonly string[];
   readonly action: Action;
   /** Observed before and after the act; null for acts whose own answer is the proof (reading, recording). */
   readonly holdsWhen: Condition | null;

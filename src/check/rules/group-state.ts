@@ -1,0 +1,47 @@
+/** What the group's own state says: frozen, stuck, busy, or already failed over. */
+import type { Finding } from '../../domain/finding.ts';
+import { type CheckContext, problem, warning } from '../context.ts';
+
+export function groupMayMove(context: CheckContext): Finding[] {
+  const { group, state, standing } = context;
+  if (state === null) return [];
+  const findings: Finding[] = [];
+  if (state.frozen !== null) {
+    const say = standing ? warning : problem;
+    findings.push(
+      say({
+        code: 'DR-GROUP-FROZEN',
+        about: 'group',
+        name: group.name,
+        what: `Group ${group.name} is frozen`,
+        evidence: [`by ${state.frozen.by} at ${state.frozen.at}: ${state.frozen.reason}`],
+        next: 'Ask them, then unfreeze the group.',
+      }),
+    );
+  }
+  if (state.phase === 'failed-over' && state.activeSite === group.recovery && !standing) {
+    findings.push(
+      problem({
+        code: 'DR-GROUP-FAILED-OVER',
+        about: 'group',
+        name: group.name,
+        what: `Group ${group.name} was failed over to site ${group.recovery} already`,
+        evidence: [`since ${state.changedAt}${state.tombstone === null ? '' : `, run ${state.tombstone.run}`}`],
+        next: 'Look at its last run: lifeboat run show latest',
+      }),
+    );
+  }
+  if (state.phase === 'stuck') {
+    findings.push(
+      warning({
+        code: 'DR-GROUP-STUCK',
+        about: 'group',
+        name: group.name,
+        what: `The last run of group ${group.name} is stuck`,
+        evidence: state.currentRun === null ? [] : [`run ${state.currentRun}`],
+        next: `Look at it: lifeboat run show ${state.currentRun ?? 'latest'}`,
+      }),
+    );
+  }
+  return findings;
+}

@@ -1,0 +1,22 @@
+/**
+ * How many steps may occupy a limited thing at once. The name before the colon of `uses` says what kind of thing it
+ * is; the figures come from performance.md 8 (a pool is one core: more than four at once never pay). The executor obeys
+ * them and the forecast counts with them.
+ */
+export const defaultLimits: Readonly<Record<string, number>> = {
+  array: 1,
+  catalog: 1,
+  export: 1,
+  host: 4,
+  import: 1,
+  pool: 4,
+  sr: 1,
+  start: 4,
+  /** Waiting costs nothing: all VMs of a site are watched with one bulk call per round. */
+  ready: 10_000,
+};
+
+/** The limit of a resource such as `import:tokyo`: its own, else that of its kind, else one. */
+export function limitOf(resource: string, limits: Readonly<Record<string, number>> = defaultLimits): number {
+  return limits[resource] ?? limits[resource.split(':', 1)[0] ?? resource] ?? 1;
+}

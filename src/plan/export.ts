@@ -1,0 +1,166 @@
+/** The export plan: capture the pool, save a document per VM, note the replication, seal, read back, rehearse. */
+import { secondsBetween } from '../domain/time.ts';
+import type { Observation } from '../domain/observation.ts';
+import type { Expectation, PairAction, Plan, Step } from '../domain/plan.ts';
+import type { PoolFacts } from '../domain/pool.ts';
+import { byName, type Matchable } from '../domain/scope.ts';
+import type { GroupSettings } from '../domain/settings.ts';
+import { newestComplete } from './choose-point.ts';
+import { pairsOf } from './failover.ts';
+import { costs, forecastSeconds } from './forecast.ts';
+
+export interface ExportRequest {
+  readonly planId: string;
+  readonly pointId: string;
+  readonly group: GroupSettings;
+  readonly configDigest: string;
+  readonly generation: number;
+  readonly observation: Observation;
+  /** VMs that the rules of the group take in, by src/domain/scope.ts. */
+  readonly vms: readonly Matchable[];
+}
+
+/** More than this part of a pool's VMs is fetched in one request, taken apart here (performance.md 2 and 8). */
+export const allAtOnceShare = 1 / 8;
+/** Singles at once over TLS (performance.md 8); more makes nothing faster. */
+export const singlesAtOnce = 4;
+
+export function planExport(request: ExportRequest): Plan {
+  const { group, observation } = request;
+  const production = observation.sites[group.production];
+  const pool = production?.reachable === true ? production.pool : null;
+  const waitingOn = pool === null ? [`the pool of site ${group.production}, which does not answer`] : [];
+  if (pool !== null && request.vms.length === 0) waitingOn.push(`VMs: no VM of pool ${pool.nameLabel} matches the rules of the group`);
+  const steps = pool === null || waitingOn.length > 0 ? [] : exportSteps(request, pool);
+  return {
+    id: request.planId,
+    operation: 'export',
+    group: group.name,
+    generation: request.generation,
+    basedOn: { observation: observation.id, takenAt: observation.takenAt },
+    configDigest: request.configDigest,
+    steps,
+    expects: expectation(request, steps),
+    waitingOn,
+  };
+}
+
+/** `all` when one large request is cheaper than the single ones (performance.md 2: about an eighth of the pool). */
+export function exportStrategy(vms: number, vmsInPool: number): 'singles' | 'all' {
+  return vms > 8 && vms > vmsInPool * allAtOnceShare ? 'all' : 'singles';
+}
+
+function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
+  const { group, pointId } = request;
+  const site = group.production;
+  const vms = [...request.vms].sort(byName);
+  const srs = [...new Set(vms.flatMap((vm) => vm.srUuids))].sort();
+  const strategy = exportStrategy(vms.length, pool.vms.length);
+  const pairs: PairAction[] = group.storage.map(({ sr, source, target }) => ({ sr, source, target }));
+  const step = (draft: Pick<Step, 'id' | 'after' | 'action' | 'why'> & Partial<Step>): Step => ({
+    holdsWhen: null,
+    pointOfNoReturn: false,
+    repeatable: true,
+    timeoutSeconds: 600,
+    forecastSeconds: 0.1,
+    uses: [],
+    onFailure: 'stop',
+    ...draft,
+  });
+  return [
+    step({
+      id: 'capture',
+      after: [],
+      action: { do: 'capture-pool', site, vms: vms.map((vm) => vm.uuid), srs },
+      uses: [`export:${site}`],
+      timeoutSeconds: 900,
+      forecastSeconds: 0.5 + 0.0002 * pool.vms.length,
+      why: 'Networks, SRs with their addresses and secrets, vApps and the database cannot be asked for when the site is gone',
+    }),
+    step({
+      id: 'documents',
+      after: ['capture'],
+      action: {
+        do: 'save-documents',
+        site,
+        vms: vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel })),
+        strategy,
+        concurrency: singlesAtOnce,
+      },
+      uses: [`export:${site}`],
+      timeoutSeconds: 600 + vms.length,
+      forecastSeconds:
+        strategy === 'all' ? costs.exportAllSeconds(pool.vms.length) : vms.length * costs.exportOneSeconds(pool.vms.length),
+      why:
+        strategy === 'all'
+          ? `${vms.length} of ${pool.vms.length} VMs: one request for all is cheaper than single ones`
+          : `${vms.length} of ${pool.vms.length} VMs: single requests are cheaper than one for all`,
+    }),
+    step({
+      id: 'replication',
+      after: ['documents'],
+      action: { do: 'record-replication', pairs },
+      onFailure: 'continue',
+      timeoutSeconds: 120,
+      forecastSeconds: 0.3,
+      why: 'The point shall say which state of the storage it belongs to',
+    }),
+    step({
+      id: 'seal',
+      after: ['replication'],
+      needs: [],
+      action: { do: 'seal-point', pointId },
+      holdsWhen: { is: 'point-sealed', pointId },
+      timeoutSeconds: 900,
+      forecastSeconds: 0.5,
+      why: 'A manifest, chained and signed, in every catalog target',
+    }),
+    step({
+      id: 'read-back',
+      after: ['seal'],
+      action: { do: 'verify-point', pointId },
+      timeoutSeconds: 900,
+      forecastSeconds: 0.1 + 0.0005 * vms.length,
+      why: 'An export that was not read back is no protection',
+    }),
+    step({
+      id: 'rehearse',
+      after: ['read-back'],
+      action: { do: 'rehearse-import', site: group.recovery, pointId },
+      onFailure: 'continue',
+      timeoutSeconds: 600,
+      forecastSeconds: 0.3 + 0.002 * vms.length,
+      why: `Whether site ${group.recovery} would take these VMs as it is now`,
+    }),
+    step({
+      id: 'prune',
+      after: ['read-back'],
+      action: { do: 'prune-catalog', group: group.name },
+      onFailure: 'continue',
+      timeoutSeconds: 600,
+      forecastSeconds: 0.2,
+      why: 'Old points go by the rules of retention; the last good one never does',
+    }),
+  ];
+}
+
+function expectation(request: ExportRequest, steps: readonly Step[]): Expectation {
+  const { group, observation } = request;
+  const replicas = pairsOf(group, observation).map((pair) => {
+    const point = newestComplete(pair);
+    return { sr: pair.sr, point, ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt) };
+  });
+  return {
+    pointId: request.pointId,
+    metadataTakenAt: null,
+    replicas,
+    skewSeconds: null,
+    lossSeconds: null,
+    rpoSeconds: group.rpoSeconds,
+    rtoSeconds: group.rtoSeconds,
+    forecastSeconds: Math.ceil(forecastSeconds(steps)),
+    tiers: [],
+    leftOut: [],
+    notes: [`${request.vms.length} VMs of group ${group.name} are saved as recovery point ${request.pointId}`],
+  };
+}
