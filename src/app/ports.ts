@@ -1,0 +1,28 @@
+/** What the application is given: settings, and ports that open on first use. */
+import type { Settings } from '../domain/settings.ts';
+import type { Catalog } from '../ports/catalog.ts';
+import type { Hypervisor } from '../ports/hypervisor.ts';
+import type { Replication } from '../ports/replication.ts';
+import type { Clock, Entropy, GroupStates, Journals } from '../ports/system.ts';
+
+export interface AppPorts {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly journals: Journals;
+  /** Opened on first use: `status` must work while another process holds everything else. */
+  states(): Promise<GroupStates>;
+  /** Nobody is contacted before the first call on what is returned. */
+  hypervisor(site: string): Promise<Hypervisor>;
+  array(name: string): Promise<Replication>;
+  catalog(): Promise<Catalog>;
+  readonly secretStore: {
+    list(): Promise<readonly string[]>;
+    set(name: string, value: string): Promise<void>;
+    remove(name: string): Promise<boolean>;
+  };
+  /** Whether something answers at this address and port: the TCP readiness gate. */
+  probeTcp(address: string, port: number, signal?: AbortSignal): Promise<boolean>;
+  close(): Promise<void>;
+}
