@@ -4,6 +4,7 @@
  * keeps its tag and its text, so that writing what was read changes nothing.
  */
 import { SaxesParser } from 'saxes';
+import { scanXmlValue } from './xmlscan.ts';
 
 export type XmlValue = string | boolean | XmlScalar | XmlValue[] | XmlStruct;
 export interface XmlStruct {
@@ -195,8 +196,18 @@ function scalarOf(tag: string, text: string, fail: (message: string) => void): X
   return new XmlScalar(tag, text);
 }
 
-/** Reads one `<value>` document, such as `ova.xml` or a task's result. */
+const makeScalar = (tag: string, text: string): XmlScalar => new XmlScalar(tag, text);
+
+/**
+ * Reads one `<value>` document, such as `ova.xml` or a task's result. The plain form goes through the quick scanner;
+ * everything else, and every error, is the strict reader's. Throws `XmlValueError` with line and column.
+ */
 export function parseXmlValue(text: string): XmlValue {
+  return scanXmlValue(text, makeScalar) ?? parseXmlValueStrictly(text);
+}
+
+/** The same with the strict reader alone: the yardstick of the quick one. */
+export function parseXmlValueStrictly(text: string): XmlValue {
   const reader = new XmlValueReader();
   reader.write(text);
   const values = reader.end();
@@ -206,11 +217,17 @@ export function parseXmlValue(text: string): XmlValue {
   return first;
 }
 
-const special = /[&<>\r]/;
-const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '\r': '&#13;' };
+const special = /[&<>"\r]/;
+const escapes: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  '\r': '&#13;',
+};
 
 export function escapeXml(text: string): string {
-  return special.test(text) ? text.replace(/[&<>\r]/g, (c) => escapes[c] ?? c) : text;
+  return special.test(text) ? text.replace(/[&<>"\r]/g, (c) => escapes[c] ?? c) : text;
 }
 
 /** Writes a value the way xapi does: bare text, `<boolean>`, and no white space in between. */

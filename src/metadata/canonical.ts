@@ -1,0 +1,206 @@
+/**
+ * One form for one meaning. Ids of a document count on over the life of xapi, so that two exports of an unchanged VM
+ * differ in every reference (xapi.md 3.3); the canonical document numbers its objects by class and uuid, orders lists of
+ * references and maps, and writes an id without object as the null reference. Nothing else is changed or lost.
+ */
+import { createHash } from 'node:crypto';
+import { MetadataDocument, type MetadataObject, xmlOf } from './document.ts';
+import { copyStruct, refShape, renameReferences } from './references.ts';
+import { formatXmlValue, isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
+
+/** The order in which the importer goes through the classes (xapi.md 4.1). */
+export const importOrder: readonly string[] = [
+  'host',
+  'SR',
+  'VDI',
+  'VM_guest_metrics',
+  'VM_metrics',
+  'VM',
+  'network',
+  'GPU_group',
+  'VBD',
+  'VIF',
+  'VGPU_type',
+  'VGPU',
+  'PVS_site',
+  'PVS_proxy',
+  'VTPM',
+];
+const rank: ReadonlyMap<string, number> = new Map(importOrder.map((name, index) => [name, index]));
+
+/** A text that no other object of the class shares; the position decides where there is none. */
+function identity(object: MetadataObject): string {
+  const { fields } = object;
+  for (const field of ['uuid', "vTPM'_uuid", 'identifier', 'PVS_uuid']) {
+    const value = fields[field];
+    if (typeof value === 'string' && value !== '') return value;
+  }
+  return '';
+}
+
+export function sortObjects(objects: readonly MetadataObject[]): MetadataObject[] {
+  const keyed = objects.map((object, index) => ({
+    object,
+    index,
+    rank: rank.get(object.class) ?? importOrder.length,
+    key: identity(object),
+  }));
+  keyed.sort(
+    (a, b) =>
+      a.rank - b.rank ||
+      compare(a.object.class, b.object.class) ||
+      compare(a.key, b.key) ||
+      a.index - b.index,
+  );
+  return keyed.map((entry) => entry.object);
+}
+
+export function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** True for an id that stays as it is although no object has it: a real reference of the exporting pool. */
+export function isForeign(id: string): boolean {
+  return id.startsWith('OpaqueRef:');
+}
+
+/** The canonical form of a document, with ids `Ref:0`, `Ref:1`, …; canonical documents come back equal. */
+export function canonicalDocument(document: MetadataDocument): MetadataDocument {
+  const ordered = sortObjects(document.objects);
+  const numbers = new Map<string, number>();
+  for (const [index, object] of ordered.entries()) if (!numbers.has(object.id)) numbers.set(object.id, index);
+  const known = (id: string): boolean => numbers.has(id);
+  const rename = (id: string): string | null => {
+    const number = numbers.get(id);
+    if (number !== undefined) return `Ref:${number}`;
+    return isForeign(id) ? id : null;
+  };
+  const numberOf = (id: XmlValue): number =>
+    typeof id === 'string' && id.startsWith('Ref:') ? Number(id.slice(4)) : Number.POSITIVE_INFINITY;
+  return new MetadataDocument(
+    document.version,
+    ordered.map((object, index) => {
+      const renamed = renameReferences(object.class, object.fields, known, rename);
+      return {
+        class: object.class,
+        id: `Ref:${index}`,
+        fields: orderCollections(object.class, renamed, numberOf),
+        extra: object.extra,
+      };
+    }),
+    document.extra,
+  );
+}
+
+function orderCollections(
+  className: string,
+  fields: XmlStruct,
+  numberOf: (id: XmlValue) => number,
+): XmlStruct {
+  let out: XmlStruct | null = null;
+  for (const field of Object.keys(fields)) {
+    const value = fields[field];
+    if (typeof value !== 'object') continue;
+    let ordered: XmlValue = value;
+    if (Array.isArray(value)) {
+      if (value.length > 1 && refShape(className, field) === 'set')
+        ordered = [...value].sort((a, b) => numberOf(a) - numberOf(b) || compare(String(a), String(b)) || 0);
+    } else if (isStruct(value)) ordered = orderMap(value);
+    if (ordered === value) continue;
+    out ??= copyStruct(fields);
+    out[field] = ordered;
+  }
+  return out ?? fields;
+}
+
+function orderMap(map: XmlStruct): XmlStruct {
+  const keys = Object.keys(map);
+  if (keys.every((key, index) => index === 0 || compare(keys[index - 1] ?? '', key) <= 0)) return map;
+  const out = Object.create(null) as XmlStruct;
+  for (const key of keys.sort(compare)) {
+    const value = map[key];
+    if (value !== undefined) out[key] = value;
+  }
+  return out;
+}
+
+/** Fields that change while the VM means the same: operations in flight, counters, places and times (performance.md 2). */
+const volatile: Readonly<Record<string, readonly string[]>> = {
+  VM: [
+    'domid',
+    'memory_target',
+    'last_booted_record',
+    'last_boot_CPU_flags',
+    'resident_on',
+    'scheduled_to_be_resident_on',
+    'requires_reboot',
+    'pending_guidances',
+    'pending_guidances_recommended',
+    'pending_guidances_full',
+    'consoles',
+    'snapshots',
+    'children',
+    'parent',
+  ],
+  VBD: ['device', 'status_code', 'status_detail', 'runtime_properties', 'storage_lock', 'metrics'],
+  VIF: ['status_code', 'status_detail', 'runtime_properties', 'metrics'],
+  VDI: ['physical_utilisation', 'storage_lock', 'metadata_latest', 'parent', 'snapshots', 'missing'],
+  VGPU: ['resident_on', 'scheduled_to_be_resident_on', 'PCI', 'compatibility_metadata'],
+  network: ['assigned_ips', 'PIFs'],
+};
+/** Of these classes only the named fields mean anything for a recovery. */
+const meaningful: Readonly<Record<string, readonly string[]>> = {
+  host: ['uuid'],
+  SR: ['uuid', 'name_label', 'name_description', 'type', 'content_type', 'shared', 'sm_config'],
+  VM_metrics: ['current_domain_type'],
+  VM_guest_metrics: ['os_version', 'networks', 'PV_drivers_version', 'PV_drivers_detected'],
+};
+
+/**
+ * SHA-256 of what the document means for a recovery, in hexadecimal digits: equal for two exports of a VM between which
+ * nothing of meaning happened, running operations, metrics, times and placement left out.
+ */
+export function fingerprint(document: MetadataDocument): string {
+  // Placement first, so that a host which nothing else names does not count.
+  const placed = document.objects.map((object) =>
+    object.class === 'VM' ? { ...object, fields: without(object.fields, volatile['VM'] ?? []) } : object,
+  );
+  const used = new Set<XmlValue | undefined>();
+  for (const object of placed) if (object.class === 'VM') used.add(object.fields['affinity']);
+  const canonical = canonicalDocument(
+    document.with(placed.filter((object) => object.class !== 'host' || used.has(object.id))),
+  );
+  const hash = createHash('sha256');
+  hash.update(formatXmlValue(xmlOf(canonical.with(canonical.objects.map(essence)))));
+  return hash.digest('hex');
+}
+
+function essence(object: MetadataObject): MetadataObject {
+  const keep = meaningful[object.class];
+  if (keep !== undefined) {
+    const fields = Object.create(null) as XmlStruct;
+    for (const field of keep) {
+      const value = object.fields[field];
+      if (value !== undefined) fields[field] = value;
+    }
+    return { ...object, fields };
+  }
+  const fields = without(object.fields, [
+    'allowed_operations',
+    'current_operations',
+    ...(volatile[object.class] ?? []),
+  ]);
+  const smConfig = fields['sm_config'];
+  if (object.class === 'VDI' && isStruct(smConfig)) {
+    // Marks that the storage driver leaves for each host that holds the disk open (xapi.md 7.10).
+    const marks = Object.keys(smConfig).filter((key) => key.startsWith('host_OpaqueRef:'));
+    if (marks.length > 0) fields['sm_config'] = without(smConfig, marks);
+  }
+  return { ...object, fields };
+}
+
+function without(struct: XmlStruct, names: readonly string[]): XmlStruct {
+  const out = copyStruct(struct);
+  for (const name of names) delete out[name];
+  return out;
+}

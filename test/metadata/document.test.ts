@@ -1,0 +1,250 @@
+/** The document: recorded exports of a real xapi, its rewrites, and what happens with a broken one. */
+import t from 'tap';
+import type { OperatorError } from '../../src/domain/errors.ts';
+import { canonicalDocument, fingerprint } from '../../src/metadata/canonical.ts';
+import {
+  formatDocument,
+  packDocument,
+  parseArchive,
+  parseArchiveTolerantly,
+  parseDocument,
+} from '../../src/metadata/document.ts';
+import { rewriteForRecovery } from '../../src/metadata/recovery.ts';
+import { danglingReferences, lowerBuild, remapStorage } from '../../src/metadata/rewrite.ts';
+import { extractVm, merge, split } from '../../src/metadata/split.ts';
+import { packOva, unpackOva } from '../../src/metadata/tar.ts';
+import {
+  plainDocument,
+  poolDocument,
+  recorded,
+  recordedFacts,
+  recordedNames,
+  recordings,
+} from './support.ts';
+
+const withoutRecordings = recordings
+  ? {}
+  : { skip: 'the recordings of a real xapi are not beside the repository' };
+
+type Shape = Parameters<typeof poolDocument>[0]['vms'][number];
+const vmShape: Shape = {
+  name: 'web1',
+  running: false,
+  disks: [0],
+  shared: false,
+  networks: [1],
+  iso: false,
+  snapshots: 0,
+  vtpm: false,
+  unknown: false,
+  ha: '',
+  host: false,
+  otherConfig: [],
+};
+const pool = (...vms: Partial<Shape>[]) =>
+  poolDocument({ vms: vms.map((vm) => ({ ...vmShape, ...vm })), dom0: true, firstId: 17, seed: 4 });
+
+t.test('recorded exports are read whole and written byte for byte', withoutRecordings, async (t) => {
+  for (const name of recordedNames()) {
+    const archive = recorded(name);
+    const document = parseArchive(archive);
+    const facts = recordedFacts(name);
+    const count: Record<string, number> = {};
+    for (const object of document.objects) count[object.class] = (count[object.class] ?? 0) + 1;
+    t.strictSame(count, facts['count'], `${name}: objects by class`);
+    t.strictSame({ ...document.version }, facts['version'], `${name}: version`);
+    t.same(
+      document.vms.map((vm) => ({
+        uuid: vm.uuid,
+        name_label: vm.nameLabel,
+        power_state: vm.powerState,
+        is_a_template: vm.isATemplate,
+        is_a_snapshot: vm.isASnapshot,
+        is_control_domain: vm.isControlDomain,
+        version: String(vm.version),
+        tags: vm.tags,
+      })),
+      facts['vms'],
+      `${name}: VMs`,
+    );
+    t.ok(Buffer.from(formatDocument(document)).equals(unpackOva(archive)), `${name}: written again`);
+    t.equal(document.build.text, '26.17');
+  }
+});
+
+t.test('an export of all VMs holds the same documents as single exports', withoutRecordings, async (t) => {
+  const all = parseArchive(recorded('pool-all'));
+  for (const [name, snapshots] of [
+    ['with-snapshots', true],
+    ['without-snapshots', false],
+    ['with-vtpm', false],
+    ['cd-with-iso', false],
+    ['custom-template', false],
+  ] as const) {
+    const single = parseArchive(recorded(name));
+    const uuid = single.vm?.uuid ?? '';
+    const cut = extractVm(all, uuid, { snapshots });
+    if (cut === null) throw new Error(`${name} is not in pool-all`);
+    t.same(
+      cut.objects.map((o) => [o.class, o.fields['uuid']]),
+      canonicalDocument(single).objects.map((o) => [o.class, o.fields['uuid']]),
+      `${name}: the same objects`,
+    );
+    t.equal(fingerprint(cut), fingerprint(single), `${name}: the same meaning`);
+  }
+  t.equal(
+    fingerprint(parseArchive(recorded('halted-two-disks'))) ===
+      fingerprint(parseArchive(recorded('running-two-disks'))),
+    false,
+    'a VM that was started is told from the halted one',
+  );
+  const parts = split(all);
+  t.strictSame(
+    split(merge(parts.map((p) => p.document))).map((p) => plainDocument(p.document)),
+    [...parts].sort((a, b) => (a.uuid < b.uuid ? -1 : 1)).map((p) => plainDocument(p.document)),
+  );
+});
+
+t.test('an unescaped map key is named, with what to do, and can be forgiven', async (t) => {
+  const healthy = pool({
+    name: 'payroll db',
+    otherConfig: [
+      ['k1', 'v'],
+      ['owner', 'Anna'],
+    ],
+  });
+  const xml = formatDocument(healthy);
+  const broken = packOva(xml.replace('<name>owner</name>', '<name>a<&>b</name>'));
+  t.throws(() => parseArchive(broken), { code: 'DR-DOCUMENT-HOSTILE-KEY' });
+  try {
+    parseArchive(broken);
+  } catch (error) {
+    const [problem] = (error as OperatorError).problems;
+    t.strictSame(problem?.known, ['key "a<&>b" in other_config of VM payroll db']);
+    t.match(problem?.next, /vm-param-remove param-name=other-config/);
+  }
+  const { document, repaired } = parseArchiveTolerantly(broken);
+  t.strictSame(repaired, [{ key: 'a<&>b', field: 'other_config', class: 'VM', name: 'payroll db' }]);
+  t.equal(document.vm?.otherConfig['a<&>b'], 'Anna');
+  t.equal(
+    parseDocument(formatDocument(document)).vm?.otherConfig['a<&>b'],
+    'Anna',
+    'written, it is well-formed',
+  );
+  t.throws(
+    () => parseArchiveTolerantly(packOva(xml.replace('<name>owner</name>', '<name>a</value><b></name>'))),
+    { code: 'DR-DOCUMENT-UNREADABLE' },
+    'a key that looks like the grammar is not guessed at',
+  );
+});
+
+t.test('a damaged archive is refused with the place of the damage', async (t) => {
+  const xml = formatDocument(pool({}));
+  const problem = (run: () => unknown): string => {
+    try {
+      run();
+    } catch (error) {
+      return (error as OperatorError).message;
+    }
+    return 'no error';
+  };
+  t.match(
+    problem(() => parseArchive(new Uint8Array(20))),
+    /20 bytes long.*DR-DOCUMENT-UNREADABLE/,
+  );
+  t.match(
+    problem(() => parseArchive(packOva(xml).subarray(0, 2000))),
+    /cut/,
+  );
+  t.match(
+    problem(() => parseDocument(xml.slice(0, -9))),
+    /line 1, column \d+/,
+  );
+  t.match(
+    problem(() => parseDocument('<value>text</value>')),
+    /not a struct/,
+  );
+  t.match(
+    problem(() => parseDocument(xml.replace('<name>id</name>', '<name>ident</name>'))),
+    /object 1 lacks/,
+  );
+  t.match(
+    problem(() => parseDocument(new Uint8Array([60, 255, 62]))),
+    /UTF-8/,
+  );
+});
+
+t.test('for a failover networks, HA, ISOs, placement and snapshots are rewritten', async (t) => {
+  const document = pool({
+    running: true,
+    ha: 'restart',
+    iso: true,
+    snapshots: 1,
+    host: true,
+    networks: [1, 2],
+    vtpm: true,
+  });
+  const made = rewriteForRecovery(document, {
+    networks: [{ production: 'LAN 1', recovery: { nameLabel: 'DR app', bridge: 'xapi44' } }],
+    dropVtpms: true,
+    otherConfig: { lifeboat: 'group payroll' },
+    lowerBuildTo: { major: 25, minor: 6 },
+  });
+  const [vm] = made.document.vms;
+  t.equal(made.document.vms.length, 1);
+  t.strictSame(made.parked, [
+    { uuid: vm?.uuid, nameLabel: 'web1', haRestartPriority: 'restart', haAlwaysRun: true },
+  ]);
+  t.strictSame(made.unmappedNetworks, ['LAN 2']);
+  t.strictSame(
+    vm?.vifs.map((vif) => [vif.network?.nameLabel, vif.network?.bridge]),
+    [
+      ['DR app', 'xapi44'],
+      ['LAN 2', 'xapi2'],
+    ],
+  );
+  t.strictSame(vm?.vbds.map((vbd) => [vbd.userdevice, vbd.empty, vbd.currentlyAttached]).sort(), [
+    ['0', false, false],
+    ['3', true, false],
+  ]);
+  t.equal(vm?.otherConfig['lifeboat'], 'group payroll');
+  t.equal(made.document.build.text, '25.6');
+  t.strictSame(
+    ['host', 'VTPM', 'VDI', 'SR'].map((name) => made.document.ofClass(name).length),
+    [0, 0, 1, 1],
+  );
+  t.match(made.notes.join('\n'), /CD drive 3 of web1 is emptied: debian.iso is not there/);
+  t.match(made.notes.join('\n'), /HA of web1 is parked \(restart priority restart\)/);
+  t.equal(lowerBuild(document, { major: 27, minor: 0 }), document, 'a build is never raised');
+});
+
+t.test('disks are pointed at copies by SR and location', async (t) => {
+  const document = pool({ disks: [0, 1] });
+  const [first, second] = document.vdis;
+  const made = remapStorage(document, {
+    srs: new Map([[first?.sr?.uuid ?? '', 'copy-sr']]),
+    disks: new Map([[second?.uuid ?? '', { location: 'copy-2', uuid: 'copy-2' }]]),
+  });
+  t.strictSame(
+    made.vdis.map((vdi) => [vdi.uuid, vdi.location, vdi.sr?.uuid]),
+    [
+      [first?.uuid, first?.location, 'copy-sr'],
+      ['copy-2', 'copy-2', second?.sr?.uuid],
+    ],
+  );
+});
+
+t.test('a batch holds each VM once and the version of the newest exporter', async (t) => {
+  const [a, b] = split(pool({}, { name: 'db1', shared: true }));
+  if (a === undefined || b === undefined) throw new Error('two VMs were made');
+  t.throws(() => merge([a.document, a.document]), { code: 'DR-DOCUMENT-DUPLICATE-VM' });
+  const merged = merge([lowerBuild(a.document, { major: 25, minor: 1 }), b.document]);
+  t.equal(merged.build.text, '26.17');
+  t.strictSame(danglingReferences(merged), []);
+  t.strictSame(
+    parseArchive(packDocument(merged))
+      .vms.map((vm) => vm.nameLabel)
+      .sort(),
+    ['db1', 'web1'],
+  );
+});
