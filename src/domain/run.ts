@@ -4,6 +4,7 @@
  */
 import type { Json } from './canonical.ts';
 import type { ExitCode, Problem } from './errors.ts';
+import type { Phase } from './group.ts';
 import type { Plan } from './plan.ts';
 import type { Instant } from './time.ts';
 
@@ -16,6 +17,8 @@ export type RunEvent =
       readonly planDigest: string;
       readonly by: string;
       readonly version: string;
+      /** Phase of the group before the run: where it returns to when the run ends without having touched anything. */
+      readonly phaseBefore?: Phase;
     }
   | {
       readonly event: 'Decision';
@@ -100,9 +103,16 @@ const waiting: StepState = {
 /** The run that these events describe. Throws on an order of events that the executor never writes. */
 export function foldRun(events: readonly RunEvent[]): Run {
   const [first, ...rest] = events;
-  if (first?.event !== 'RunStarted') throw new Error('a journal begins with RunStarted');
-  const steps = new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waiting]));
-  let run: Run = {
+  if (first === undefined) throw new Error('a journal begins with RunStarted');
+  let run = beginRun(first);
+  for (const event of rest) run = applyEvent(run, event);
+  return run;
+}
+
+/** The run as its first event leaves it. */
+export function beginRun(first: RunEvent): Run {
+  if (first.event !== 'RunStarted') throw new Error('a journal begins with RunStarted');
+  return {
     id: first.run,
     plan: first.plan,
     planDigest: first.planDigest,
@@ -112,69 +122,67 @@ export function foldRun(events: readonly RunEvent[]): Run {
     outcome: null,
     exitCode: null,
     summary: null,
-    steps,
+    steps: new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waiting])),
     decisions: [],
   };
-  const change = (step: string, values: Partial<StepState>): void => {
+}
+
+/** The run after one more event. `run` is used up: the map of its steps goes over to the result and is changed. */
+export function applyEvent(run: Run, event: RunEvent): Run {
+  const steps = run.steps as Map<string, StepState>;
+  const change = (step: string, values: Partial<StepState>): Run => {
     const state = steps.get(step);
     if (state === undefined) throw new Error(`the journal names step ${step}, which the plan does not have`);
     steps.set(step, { ...state, ...values });
+    return run;
   };
-  for (const event of rest) {
-    switch (event.event) {
-      case 'RunStarted':
-        throw new Error('a journal holds one RunStarted');
-      case 'RunResumed':
-        run = { ...run, endedAt: null, outcome: null, exitCode: null, summary: null };
-        break;
-      case 'Decision':
-        run = {
-          ...run,
-          decisions: [
-            ...run.decisions,
-            { at: event.at, by: event.by, decision: event.decision, reason: event.reason },
-          ],
-        };
-        break;
-      case 'StepStarted':
-        change(event.step, {
-          status: 'running',
-          attempts: event.attempt,
-          startedAt: event.at,
-          endedAt: null,
-          problem: null,
-        });
-        break;
-      case 'StepSucceeded':
-        change(event.step, {
-          status: 'succeeded',
-          endedAt: event.at,
-          changed: event.changed,
-          output: event.output,
-          warnings: event.warnings,
-          problem: null,
-        });
-        break;
-      case 'StepFailed':
-        change(event.step, {
-          status: event.outcome === 'unknown' ? 'unknown' : 'failed',
-          endedAt: event.at,
-          problem: event.problem,
-        });
-        break;
-      case 'StepSkipped':
-        change(event.step, { status: 'skipped', endedAt: event.at, reason: event.reason });
-        break;
-      case 'RunEnded':
-        run = {
-          ...run,
-          endedAt: event.at,
-          outcome: event.outcome,
-          exitCode: event.exitCode,
-          summary: event.summary,
-        };
-        break;
-    }
+  switch (event.event) {
+    case 'RunStarted':
+      throw new Error('a journal holds one RunStarted');
+    case 'RunResumed':
+      return { ...run, endedAt: null, outcome: null, exitCode: null, summary: null };
+    case 'Decision':
+      return {
+        ...run,
+        decisions: [
+          ...run.decisions,
+          { at: event.at, by: event.by, decision: event.decision, reason: event.reason },
+        ],
+      };
+    case 'StepStarted':
+      return change(event.step, {
+        status: 'running',
+        attempts: event.attempt,
+        startedAt: event.at,
+        endedAt: null,
+        problem: null,
+        reason: null,
+      });
+    case 'StepSucceeded':
+      return change(event.step, {
+        status: 'succeeded',
+        endedAt: event.at,
+        changed: event.changed,
+        output: event.output,
+        warnings: event.warnings,
+        problem: null,
+        reason: null,
+      });
+    case 'StepFailed':
+      return change(event.step, {
+        status: event.outcome === 'unknown' ? 'unknown' : 'failed',
+        endedAt: event.at,
+        problem: event.problem,
+      });
+    case 'StepSkipped':
+      return change(event.step, { status: 'skipped', endedAt: event.at, reason: event.reason });
+    case 'RunEnded':
+      return {
+        ...run,
+        endedAt: event.at,
+        outcome: event.outcome,
+        exitCode: event.exitCode,
+        summary: event.summary,
+      };
   }
-  return run;
 }

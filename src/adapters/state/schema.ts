@@ -1,0 +1,22 @@
+/** The schema as a list of steps; `user_version` of the file says how many were taken. Only ever append. */
+export const migrations: readonly string[] = [
+  `CREATE TABLE group_state (
+     name TEXT PRIMARY KEY,
+     phase TEXT NOT NULL,
+     generation INTEGER NOT NULL,
+     active_site TEXT NOT NULL,
+     current_run TEXT,
+     changed_at TEXT NOT NULL,
+     frozen TEXT,
+     tombstone TEXT
+   ) STRICT;
+   CREATE TABLE group_lock (
+     name TEXT PRIMARY KEY,
+     run TEXT NOT NULL,
+     host TEXT NOT NULL,
+     pid INTEGER NOT NULL,
+     process_start TEXT NOT NULL,
+     token TEXT NOT NULL,
+     taken_at TEXT NOT NULL
+   ) STRICT;`,
+];

@@ -1,0 +1,108 @@
+/** What an operation does to the phase of its group: during the run, and when it is over. */
+import type { GroupState, Phase } from '../domain/group.ts';
+import type { Operation, Plan } from '../domain/plan.ts';
+import type { Run, RunOutcome } from '../domain/run.ts';
+import type { Instant } from '../domain/time.ts';
+
+interface Course {
+  /** Phase while the run is open; null when the operation changes nothing in the world and so raises no generation. */
+  readonly during: Phase | null;
+  readonly done: Phase;
+}
+
+const courses: Readonly<Record<Operation, Course>> = {
+  export: { during: null, done: 'protected' },
+  verify: { during: null, done: 'protected' },
+  drill: { during: 'drilling', done: 'protected' },
+  migrate: { during: 'migrating', done: 'failed-over' },
+  failover: { during: 'failing-over', done: 'failed-over' },
+  reprotect: { during: 'reprotecting', done: 'protected' },
+  failback: { during: 'migrating', done: 'failed-over' },
+};
+
+/** Whether a run of this operation makes older plans of the group void (invariant 9). */
+export function raisesGeneration(operation: Operation): boolean {
+  return courses[operation].during !== null;
+}
+
+/** A group that was never seen before. Its active site is the one that the plan reads from. */
+export function firstState(plan: Plan, at: Instant): GroupState {
+  return {
+    group: plan.group,
+    phase: 'unprotected',
+    generation: 0,
+    activeSite: sourceSiteOf(plan) ?? '',
+    currentRun: null,
+    changedAt: at,
+    frozen: null,
+    tombstone: null,
+  };
+}
+
+export function stateAtStart(state: GroupState, plan: Plan, run: string, at: Instant): GroupState {
+  const { during } = courses[plan.operation];
+  // An export beside an open failover must not take the failover's place.
+  if (during === null) return state;
+  return { ...state, currentRun: run, changedAt: at, phase: during, generation: plan.generation + 1 };
+}
+
+/**
+ * The state after a run has ended. A run that ended without having touched anything leaves the group as it was before;
+ * one that ended half way stays where it is, so that resuming it or planning anew is the way on.
+ */
+export function stateAtEnd(
+  state: GroupState,
+  run: Run,
+  outcome: RunOutcome,
+  before: Phase | null,
+  at: Instant,
+): GroupState {
+  const { during, done } = courses[run.plan.operation];
+  const succeeded = outcome === 'done' || outcome === 'done-with-warnings';
+  if (during === null) {
+    const first = succeeded && run.plan.operation === 'export' && state.phase === 'unprotected';
+    return first ? { ...state, phase: 'protected', changedAt: at } : state;
+  }
+  const ended = { ...state, changedAt: at };
+  switch (outcome) {
+    case 'done':
+    case 'done-with-warnings': {
+      const site = targetSiteOf(run.plan);
+      const moved = done === 'failed-over' && site !== null;
+      return { ...ended, currentRun: null, phase: done, ...(moved ? { activeSite: site } : {}) };
+    }
+    case 'stuck':
+      return { ...ended, phase: 'stuck' };
+    case 'failed':
+    case 'stopped':
+    case 'abandoned':
+      if (!touchedTheWorld(run)) return { ...ended, currentRun: null, phase: before ?? state.phase };
+      return outcome === 'abandoned' ? { ...ended, currentRun: null, phase: 'stuck' } : ended;
+  }
+}
+
+/** A step that has an effect to observe was begun. */
+function touchedTheWorld(run: Run): boolean {
+  return run.plan.steps.some((step) => {
+    const state = run.steps.get(step.id);
+    return (
+      step.holdsWhen !== null && state !== undefined && (state.attempts > 0 || state.status === 'succeeded')
+    );
+  });
+}
+
+/** Where the VMs shall run when the plan is done; null for plans that start none. */
+export function targetSiteOf(plan: Plan): string | null {
+  for (const { action } of plan.steps)
+    if (action.do === 'start-vm' || action.do === 'import-vms') return action.site;
+  return null;
+}
+
+function sourceSiteOf(plan: Plan): string | null {
+  for (const { action } of plan.steps) {
+    if (action.do === 'save-documents' || action.do === 'capture-pool' || action.do === 'record-evidence')
+      return action.site;
+    if (action.do === 'start-vm') return action.twinSite;
+  }
+  return null;
+}
