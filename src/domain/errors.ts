@@ -114,7 +114,8 @@ export function describePlace(place: Place | undefined): string {
 export function describeProblem(problem: Problem): string {
   const place = describePlace(problem.where);
   const known = problem.known?.length ? `: ${problem.known.join('; ')}` : '';
-  return `${place ? `${place}: ` : ''}${problem.what}${known}. Next: ${problem.next} [${problem.code}]`;
+  const said = `${place ? `${place}: ` : ''}${problem.what}${known}`;
+  return `${said}${/[.?!]$/.test(said) ? '' : '.'} Next: ${problem.next} [${problem.code}]`;
 }
 
 /** Marks a branch that the type system says cannot be reached. */

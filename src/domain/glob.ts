@@ -88,7 +88,8 @@ function syntaxProblem(compile: () => RegExp): string | null {
     compile();
     return null;
   } catch (error) {
-    if (error instanceof SyntaxError) return error.message.replace(/^Invalid regular expression: /, '');
+    if (error instanceof SyntaxError)
+      return error.message.replace(/^Invalid regular expression: (\/.*\/\w*: )?/s, '');
     throw error;
   }
 }

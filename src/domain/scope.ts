@@ -216,3 +216,16 @@ export function assignToTiers<Vm extends Matchable>(
   }
   return { tiers: filled, others };
 }
+
+/** One VM against one match, for callers that know the names of its SRs. Many VMs are cheaper with `compileMatch`. */
+export function matchesScope(
+  match: ScopeMatch,
+  vm: Matchable & { readonly srNames: readonly string[] },
+): boolean {
+  const [held = 'none'] = vm.srUuids;
+  const srs = [
+    ...vm.srUuids.map((uuid) => ({ uuid, nameLabel: uuid })),
+    ...vm.srNames.map((nameLabel) => ({ uuid: held, nameLabel })),
+  ];
+  return compileMatch(match, srs)(vm) !== null;
+}

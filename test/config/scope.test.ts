@@ -7,6 +7,7 @@ import {
   judgeScope,
   type Matchable,
   matchableVms,
+  matchesScope,
   nothing,
   previewScope,
 } from '../../src/domain/scope.ts';
@@ -323,5 +324,18 @@ t.test('the preview tells who is out, who shares, who has no protection, and whi
     ],
   );
   t.throws(() => previewScope(pool, groups, 'nope'), /no group nope/);
+  t.end();
+});
+
+t.test('one VM against one match says what the compiled match says', (t) => {
+  fc.assert(
+    fc.property(anyVm, anyMatch, (each, rules) => {
+      const srNames = srs.filter((sr) => each.srUuids.includes(sr.uuid)).map((sr) => sr.nameLabel);
+      t.equal(
+        matchesScope(rules, { ...each, srNames }),
+        judgeScope([each], srs, { include: rules, exclude: nothing })[0]?.included,
+      );
+    }),
+  );
   t.end();
 });
