@@ -2,13 +2,10 @@
 import type { Run } from '../domain/run.ts';
 
 /** A named person says that a site is lost: what ran there does not run any more. */
-export function declareLost(site: string): string {
-  return `declare-lost ${site}`;
-}
+export const declareLost = 'declare-lost';
 
-export function lossOf(
-  site: string,
+export function lossDeclared(
   decisions: Run['decisions'],
 ): { readonly by: string; readonly reason: string } | null {
-  return decisions.find((decision) => decision.decision === declareLost(site)) ?? null;
+  return decisions.find((decision) => decision.decision === declareLost) ?? null;
 }

@@ -1,35 +1,9 @@
 /**
- * What a step needs, and what it merely waits for. `after` gives the order; when a step fails and the run goes on
- * (`onFailure: continue`), only those steps are skipped that make no sense without it: one VM that does not come up
- * never holds up the others (design, failover 6 and 8).
+ * When a step's turn has come. `after` gives the order; when a step fails and the run goes on (`onFailure: continue`),
+ * only those steps are skipped that need it: one VM that does not come up never holds up the others.
  */
 import type { Plan, Step } from '../domain/plan.ts';
 import type { Run, StepState } from '../domain/run.ts';
-
-/** Whether `step` makes no sense when `dependency`, which it comes after, has not succeeded. */
-export function needs(step: Step, dependency: Step): boolean {
-  const vm = vmOf(step);
-  switch (dependency.action.do) {
-    case 'start-vm':
-    case 'await-ready':
-      return vm !== null && vm === vmOf(dependency);
-    case 'import-vms':
-      // Imports stand in a row because a pool takes one at a time; a vApp is made of those VMs that came through.
-      return vm !== null && dependency.action.vms.some((other) => other.uuid === vm);
-    case 'restore-names':
-    case 'rebuild-appliance':
-    case 'restore-ha':
-    case 'record-evidence':
-    case 'prune-catalog':
-      return false;
-    default:
-      return true;
-  }
-}
-
-function vmOf(step: Step): string | null {
-  return step.action.do === 'start-vm' || step.action.do === 'await-ready' ? step.action.vm.uuid : null;
-}
 
 /** Which steps may begin, kept up to date as steps end: every question costs as much as it has answers. */
 export class Schedule {
@@ -76,10 +50,9 @@ export class Schedule {
    * when all is well.
    */
   pointless(step: Step, states: Run['steps'], isSettled: (stepId: string) => boolean): string | null {
-    for (const id of step.after) {
-      const dependency = this.#steps.get(id);
+    for (const id of step.needs ?? step.after) {
       const status: StepState['status'] | undefined = states.get(id)?.status;
-      if (dependency === undefined || isSettled(id) || !needs(step, dependency)) continue;
+      if (isSettled(id)) continue;
       return `needs ${id}, which ${status === 'skipped' ? 'was skipped' : 'failed'}`;
     }
     return null;
@@ -94,9 +67,12 @@ export function faultsOf(plan: Plan): string[] {
     if (ids.has(step.id)) faults.push(`two steps are called ${step.id}`);
     ids.add(step.id);
   }
-  for (const step of plan.steps)
+  for (const step of plan.steps) {
     for (const id of step.after)
       if (!ids.has(id)) faults.push(`step ${step.id} comes after ${id}, which is not there`);
+    for (const id of step.needs ?? [])
+      if (!step.after.includes(id)) faults.push(`step ${step.id} needs ${id}, but does not come after it`);
+  }
   if (faults.length > 0) return faults;
   const schedule = new Schedule(plan, () => false);
   const placed = new Set<string>();

@@ -6,12 +6,13 @@ import { createHash } from 'node:crypto';
 import { canonicalJson } from '../domain/canonical.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../domain/errors.ts';
 import type { GroupState, Phase } from '../domain/group.ts';
+import { limitOf } from '../domain/limits.ts';
 import type { Plan, Step } from '../domain/plan.ts';
 import { applyEvent, beginRun, foldRun, type Run, type RunEvent, type RunOutcome } from '../domain/run.ts';
 import type { Clock, Entropy, GroupLock, GroupStates, Journal, Journals } from '../ports/system.ts';
 import { faultsOf, Schedule } from './dependencies.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
-import { type LimitOf, limitsFrom, Occupancy } from './limits.ts';
+import { Occupancy } from './occupancy.ts';
 import { firstState, raisesGeneration, stateAtEnd, stateAtStart } from './phases.ts';
 import { type StepEnd, StepRunner } from './step-runner.ts';
 
@@ -22,8 +23,8 @@ export interface ExecutorPorts {
   readonly entropy: Entropy;
   readonly actions: ActionHandlers;
   readonly conditions: ConditionHandlers;
-  /** How many steps may occupy a resource at once; `limitsFrom()` when absent. */
-  readonly limitOf?: LimitOf;
+  /** How many steps may occupy a resource at once; `limitOf` of src/domain/limits.ts when absent. */
+  readonly limitOf?: (resource: string) => number;
 }
 
 /** What a run has in common, new or resumed. */
@@ -42,7 +43,7 @@ export interface ExecuteOptions extends RunOptions {
   readonly plan: Plan;
   /** Digest of the plan that the person confirmed: `planDigest(plan)`. */
   readonly planDigest: string;
-  /** What a person decided before the run, such as `declareLost(site)` with the reason. */
+  /** What a person decided before the run, such as `declareLost`, with the reason. */
   readonly decisions?: readonly { readonly by: string; readonly decision: string; readonly reason: string }[];
   /** Made from time, operation, group and chance when absent. */
   readonly runId?: string;
@@ -340,7 +341,7 @@ class Session {
 
   async #steps(): Promise<void> {
     const schedule = new Schedule(this.#run.plan, (id) => isSettled(this.#run, id));
-    const occupancy = new Occupancy(this.#ports.limitOf ?? limitsFrom());
+    const occupancy = new Occupancy(this.#ports.limitOf ?? limitOf);
     const under = new Set<Promise<void>>();
     let wake = Promise.withResolvers<void>();
     for (;;) {
