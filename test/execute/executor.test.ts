@@ -191,7 +191,11 @@ t.test('a refusal stops the run, or only what needs the step', async (t) => {
     onFailure: 'continue',
   });
   const went = await on.go(
-    planOf([startStep('db', { onFailure: 'continue' }), ready, startStep('web', { after: ['ready-db'] })]),
+    planOf([
+      startStep('db', { onFailure: 'continue' }),
+      ready,
+      startStep('web', { after: ['ready-db'], needs: [] }),
+    ]),
   );
   t.equal(went.outcome, 'done-with-warnings');
   t.match(went.run.steps.get('ready-db'), { status: 'skipped', reason: 'needs start-db, which failed' });
