@@ -62,11 +62,8 @@ export interface App {
       runId: string,
       options: { readonly onEvent: (event: RunEvent) => void; readonly signal?: AbortSignal },
     ): Promise<Run>;
-    /** Goes on with a run that crashed, was stopped, or is stuck. `skip` names steps that a person declares settled. */
-    resume(
-      runId: string,
-      options: RunOptions & { readonly skip: readonly string[]; readonly reason: string | null },
-    ): Promise<Run>;
+    /** Goes on with a run that crashed, was stopped, or is stuck; `answers` settle the questions of stuck steps. */
+    resume(runId: string, options: RunOptions & { readonly answers: readonly Answer[] }): Promise<Run>;
     /** Gives a run up: its group leaves the phase of the run; nothing is undone. */
     abandon(runId: string, options: { readonly by: string; readonly reason: string }): Promise<Run>;
     /** Path of the journal, for people who want to read it with cat. */
@@ -137,6 +134,13 @@ export interface PlannedRun {
   readonly decisions: readonly Decision[];
   /** What must be typed before it runs: the name of the site that it changes. Null for operations that change nothing. */
   readonly confirm: { readonly site: string; readonly title: string; readonly pool: string } | null;
+}
+
+/** What a person says about a stuck step: do it again, or take it as settled by hand. */
+export interface Answer {
+  readonly step: string;
+  readonly answer: 'retry' | 'skip';
+  readonly reason: string;
 }
 
 export interface RunOptions {
