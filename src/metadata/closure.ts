@@ -3,11 +3,11 @@
  * (disks, SRs, networks, hosts). Objects of unknown classes belong to the VM whose objects they name.
  */
 import type { MetadataDocument, MetadataObject } from './document.ts';
-import { referencesOf } from './references.ts';
-import { isStruct } from './xmlvalue.ts';
+import { copyStruct, referencesOf, refShape } from './references.ts';
+import { isStruct, type XmlStruct } from './xmlvalue.ts';
 
 /** Field by which an object of the class belongs to a VM, or to an object that does. */
-const owners: Readonly<Record<string, readonly string[]>> = {
+export const owners: Readonly<Record<string, readonly string[]>> = {
   VBD: ['VM'],
   VIF: ['VM'],
   VGPU: ['VM'],
@@ -15,7 +15,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   PVS_proxy: ['VIF'],
 };
 /** Fields that lead from an object to what it needs. Back-lists such as `SR.VDIs` lead nowhere. */
-const needs: Readonly<Record<string, readonly string[]>> = {
+export const needs: Readonly<Record<string, readonly string[]>> = {
   VM: ['suspend_VDI', 'metrics', 'guest_metrics', 'resident_on', 'affinity'],
   VBD: ['VDI'],
   VDI: ['SR'],
@@ -39,6 +39,7 @@ export class Closures {
   readonly #owned = new Map<string, MetadataObject[]>();
   readonly #vdisByUuid = new Map<string, MetadataObject>();
   readonly #snapshots = new Map<string, MetadataObject[]>();
+  readonly #lists = new Map<MetadataObject, ReadonlyMap<string, ReadonlySet<string>>>();
 
   constructor(document: MetadataDocument) {
     this.#document = document;
@@ -67,6 +68,38 @@ export class Closures {
   /** Snapshots of a VM that are in the document. */
   snapshotsOf(vmId: string): readonly MetadataObject[] {
     return this.#snapshots.get(vmId) ?? [];
+  }
+
+  /** The same as a document of its own; lists of shared objects name only what is in it. */
+  documentOf(roots: Iterable<MetadataObject>): MetadataDocument {
+    const objects = this.of(roots);
+    const ids = objects.map((object) => object.id);
+    return this.#document.with(objects.map((object) => this.narrow(object, ids)));
+  }
+
+  /**
+   * The object with its long lists of references cut down to these ids. In an export of a whole pool an SR lists every
+   * disk; going through that list once per VM would be quadratic.
+   */
+  narrow(object: MetadataObject, ids: readonly string[]): MetadataObject {
+    let lists = this.#lists.get(object);
+    if (lists === undefined) {
+      lists = longLists(object);
+      this.#lists.set(object, lists);
+    }
+    if (lists.size === 0) return object;
+    const fields = copyStruct(object.fields);
+    for (const [field, members] of lists) {
+      const value = object.fields[field];
+      const kept = ids.filter((id) => members.has(id));
+      if (Array.isArray(value)) fields[field] = kept;
+      else if (isStruct(value)) {
+        const map = Object.create(null) as XmlStruct;
+        for (const id of kept) map[id] = value[id] ?? '';
+        fields[field] = map;
+      }
+    }
+    return { ...object, fields };
   }
 
   /** Everything that belongs to these objects, themselves included, in no particular order. */
@@ -108,6 +141,22 @@ export class Closures {
       if (target !== undefined) yield target;
     }
   }
+}
+
+function longLists(object: MetadataObject): ReadonlyMap<string, ReadonlySet<string>> {
+  const lists = new Map<string, ReadonlySet<string>>();
+  for (const field of Object.keys(object.fields)) {
+    const value = object.fields[field];
+    if (typeof value !== 'object') continue;
+    const shape = refShape(object.class, field);
+    if (Array.isArray(value) && value.length > 24 && shape === 'set')
+      lists.set(field, new Set(value.filter((item) => typeof item === 'string')));
+    else if (isStruct(value) && shape === 'keys') {
+      const keys = Object.keys(value);
+      if (keys.length > 24) lists.set(field, new Set(keys));
+    }
+  }
+  return lists;
 }
 
 function push(map: Map<string, MetadataObject[]>, key: string, object: MetadataObject): void {

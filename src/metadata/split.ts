@@ -33,7 +33,7 @@ export function split(document: MetadataDocument, options: SplitOptions = {}): V
     made.push({
       uuid: vm.uuid,
       nameLabel: vm.nameLabel,
-      document: canonicalDocument(document.with(closures.of(roots))),
+      document: canonicalDocument(closures.documentOf(roots)),
     });
   }
   return made;
@@ -49,7 +49,7 @@ export function extractVm(
   if (vm === undefined) return null;
   const closures = new Closures(document);
   const roots = options.snapshots === true ? [vm.object, ...closures.snapshotsOf(vm.id)] : [vm.object];
-  return canonicalDocument(document.with(closures.of(roots)));
+  return canonicalDocument(closures.documentOf(roots));
 }
 
 /**

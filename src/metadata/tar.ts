@@ -15,16 +15,30 @@ export class TarError extends Error {
 }
 
 export function packOva(xml: string | Uint8Array): Uint8Array {
-  const content = typeof xml === 'string' ? new TextEncoder().encode(xml) : xml;
-  const padded = Math.ceil(content.length / block) * block;
-  const archive = new Uint8Array(block + padded + 2 * block);
-  archive.set(header(content.length), 0);
-  archive.set(content, block);
+  const size = typeof xml === 'string' ? Buffer.byteLength(xml) : xml.length;
+  const padded = Math.ceil(size / block) * block;
+  const archive = Buffer.alloc(block + padded + 2 * block);
+  archive.set(header(size), 0);
+  if (typeof xml === 'string') archive.write(xml, block);
+  else archive.set(xml, block);
   return archive;
 }
 
 /** The bytes of `ova.xml`. Members after the first are ignored, as xapi does. */
 export function unpackOva(archive: Uint8Array): Uint8Array {
+  const end = tarHeaderBytes + readOvaHeader(archive);
+  if (end > archive.length) {
+    throw new TarError(
+      `the archive is cut: ${memberName} has ${end - block} bytes, ${archive.length - block} are there`,
+    );
+  }
+  return archive.subarray(block, end);
+}
+
+export const tarHeaderBytes = block;
+
+/** The size in bytes of `ova.xml`, from the first 512 bytes of the archive. */
+export function readOvaHeader(archive: Uint8Array): number {
   if (archive.length < block)
     throw new TarError(`the archive is ${archive.length} bytes long, shorter than a tar header`);
   const text = new TextDecoder('latin1');
@@ -40,13 +54,8 @@ export function unpackOva(archive: Uint8Array): Uint8Array {
   if (name !== memberName)
     throw new TarError(`the first member is ${JSON.stringify(name)}, not ${memberName}`);
   const size = sizeOf(archive);
-  const end = block + size;
-  if (!Number.isSafeInteger(size) || end > archive.length) {
-    throw new TarError(
-      `the archive is cut: ${memberName} has ${size} bytes, ${archive.length - block} are there`,
-    );
-  }
-  return archive.subarray(block, end);
+  if (!Number.isSafeInteger(size)) throw new TarError(`the size of ${memberName} is not a number`);
+  return size;
 }
 
 function sizeOf(archive: Uint8Array): number {

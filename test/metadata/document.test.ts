@@ -12,6 +12,7 @@ import {
 import { rewriteForRecovery } from '../../src/metadata/recovery.ts';
 import { danglingReferences, lowerBuild, remapStorage } from '../../src/metadata/rewrite.ts';
 import { extractVm, merge, split } from '../../src/metadata/split.ts';
+import { type StreamedVmDocument, splitStream } from '../../src/metadata/split-stream.ts';
 import { packOva, unpackOva } from '../../src/metadata/tar.ts';
 import {
   plainDocument,
@@ -247,4 +248,38 @@ t.test('a batch holds each VM once and the version of the newest exporter', asyn
       .sort(),
     ['db1', 'web1'],
   );
+});
+
+t.test('an export of all VMs is taken apart while it arrives', async (t) => {
+  const whole = pool({ name: 'payroll', otherConfig: [['owner', 'Anna']] }, { name: 'db1' });
+  async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+    yield bytes;
+  }
+  const read = async (bytes: Uint8Array) => {
+    const parts: StreamedVmDocument[] = [];
+    for await (const part of splitStream(once(bytes))) parts.push(part);
+    return parts;
+  };
+  const parts = await read(packDocument(whole));
+  t.strictSame(
+    parts.map((part) => [part.nameLabel, part.repaired.length]),
+    [
+      ['payroll', 0],
+      ['db1', 0],
+    ],
+    'without the control domain',
+  );
+  const hostile = formatDocument(whole).replace('<name>owner</name>', '<name>a&b</name>');
+  t.strictSame(
+    (await read(packOva(hostile))).map((part) => [part.nameLabel, part.repaired.map((key) => key.key)]),
+    [
+      ['payroll', ['a&b']],
+      ['db1', []],
+    ],
+    'one hostile key does not spoil the others',
+  );
+  const archive = packDocument(whole);
+  await t.rejects(read(archive.subarray(0, 3000)), { code: 'DR-DOCUMENT-UNREADABLE' });
+  await t.rejects(read(archive.subarray(0, 100)), { code: 'DR-DOCUMENT-UNREADABLE' });
+  await t.rejects(read(packOva(formatDocument(whole).slice(0, -60))), { code: 'DR-DOCUMENT-UNREADABLE' });
 });

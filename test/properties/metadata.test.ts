@@ -7,6 +7,7 @@ import { formatDocument, packDocument, parseArchive, parseDocument } from '../..
 import { rewriteForRecovery } from '../../src/metadata/recovery.ts';
 import { danglingReferences, dropObjects } from '../../src/metadata/rewrite.ts';
 import { merge, split } from '../../src/metadata/split.ts';
+import { splitStream } from '../../src/metadata/split-stream.ts';
 import {
   formatXmlValue,
   parseXmlValue,
@@ -192,5 +193,33 @@ t.test('whatever is dropped, the rest is whole', async () => {
       for (const vif of left.ofClass('VIF')) assert.ok(left.object(String(vif.fields['network'])));
     }),
     runs,
+  );
+});
+
+t.test('a stream of any pieces is split as the whole document is', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      anyPool,
+      fc.boolean(),
+      fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1 }),
+      async (pool, snapshots, sizes) => {
+        const archive = packDocument(pool);
+        async function* pieces(): AsyncGenerator<Uint8Array> {
+          for (let at = 0, turn = 0; at < archive.length; turn += 1) {
+            const size = sizes[turn % sizes.length] ?? 1;
+            yield archive.subarray(at, at + size);
+            at += size;
+          }
+        }
+        const streamed: string[] = [];
+        for await (const part of splitStream(pieces(), { snapshots }))
+          streamed.push(formatDocument(part.document));
+        assert.deepEqual(
+          streamed,
+          split(parseArchive(archive), { snapshots }).map((part) => formatDocument(part.document)),
+        );
+      },
+    ),
+    { numRuns: 60 },
   );
 });
