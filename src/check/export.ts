@@ -34,13 +34,17 @@ export function checkExport({ group, observation, vms }: ExportCheck): Finding[]
         about: 'group',
         name: group.name,
         what: `No VM of pool ${site.pool.nameLabel} matches the rules of group ${group.name}`,
-        evidence: [`the pool has ${site.pool.vms.filter((vm) => !vm.isTemplate && !vm.isSnapshot).length} VMs`],
+        evidence: [
+          `the pool has ${site.pool.vms.filter((vm) => !vm.isTemplate && !vm.isSnapshot).length} VMs`,
+        ],
         next: `Look at who is in and who is out: lifeboat export ${group.name} --preview`,
       }),
     );
   }
   const replicated = new Set(
-    site.pool.srs.filter((sr) => group.storage.some((s) => s.sr === sr.uuid || s.sr === sr.nameLabel)).map((sr) => sr.uuid),
+    site.pool.srs
+      .filter((sr) => group.storage.some((s) => s.sr === sr.uuid || s.sr === sr.nameLabel))
+      .map((sr) => sr.uuid),
   );
   for (const storage of group.storage) {
     const found = site.pool.srs.filter((sr) => sr.uuid === storage.sr || sr.nameLabel === storage.sr);
@@ -54,7 +58,12 @@ export function checkExport({ group, observation, vms }: ExportCheck): Finding[]
           found.length === 0
             ? `Pool ${site.pool.nameLabel} has no SR ${storage.sr}`
             : `Pool ${site.pool.nameLabel} has ${found.length} SRs named ${storage.sr}`,
-        evidence: [`its SRs are ${site.pool.srs.map((sr) => sr.nameLabel).sort().join(', ')}`],
+        evidence: [
+          `its SRs are ${site.pool.srs
+            .map((sr) => sr.nameLabel)
+            .sort()
+            .join(', ')}`,
+        ],
         next: `Write the SR's uuid into the storage of group ${group.name}.`,
       }),
     );

@@ -96,7 +96,10 @@ async function observePair(
     } catch (error) {
       gaps.push({
         source: `array ${pair.target.array}, points of ${pair.target.volume}`,
-        problem: problemOf(error, `Cannot list the points of volume ${pair.target.volume} on array ${pair.target.array}`),
+        problem: problemOf(
+          error,
+          `Cannot list the points of volume ${pair.target.volume} on array ${pair.target.array}`,
+        ),
       });
       return null;
     }
@@ -120,9 +123,11 @@ async function observeCatalog(
       const listing = await catalog.list(group, signal);
       damaged.push(...listing.damaged);
       for (const target of listing.targets) {
-        if (target.problem !== null) gaps.push({ source: `catalog target ${target.target}`, problem: target.problem });
+        if (target.problem !== null)
+          gaps.push({ source: `catalog target ${target.target}`, problem: target.problem });
       }
-      for (const point of listing.points.filter((p) => p.good).slice(0, request.pointsPerGroup)) wanted.add(point.id);
+      for (const point of listing.points.filter((p) => p.good).slice(0, request.pointsPerGroup))
+        wanted.add(point.id);
     }
     for (const id of wanted) {
       try {

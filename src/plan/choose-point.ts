@@ -19,7 +19,10 @@ export interface Choice {
 /** The newest complete point that the target of a pair holds; null when it holds none or could not be asked. */
 export function newestComplete(pair: PairObservation): ReplicaPoint | null {
   const complete = (pair.points ?? []).filter((point) => point.complete);
-  return complete.reduce<ReplicaPoint | null>((best, p) => (best === null || p.takenAt > best.takenAt ? p : best), null);
+  return complete.reduce<ReplicaPoint | null>(
+    (best, p) => (best === null || p.takenAt > best.takenAt ? p : best),
+    null,
+  );
 }
 
 /** The oldest of the newest complete points: what all replicas together stand for; null when one has none. */
@@ -62,7 +65,9 @@ function describe(point: RecoveryPoint, points: readonly RecoveryPoint[], replic
   }
   return {
     point,
-    tooYoung: [...behind.values()].sort((a, b) => (a.nameLabel < b.nameLabel ? -1 : a.nameLabel > b.nameLabel ? 1 : 0)),
+    tooYoung: [...behind.values()].sort((a, b) =>
+      a.nameLabel < b.nameLabel ? -1 : a.nameLabel > b.nameLabel ? 1 : 0,
+    ),
     skewSeconds: replica === null ? null : secondsBetween(replica, point.takenAt),
   };
 }

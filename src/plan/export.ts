@@ -1,10 +1,11 @@
 /** The export plan: capture the pool, save a document per VM, note the replication, seal, read back, rehearse. */
-import { secondsBetween } from '../domain/time.ts';
+
 import type { Observation } from '../domain/observation.ts';
 import type { Expectation, PairAction, Plan, Step } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
+import { secondsBetween } from '../domain/time.ts';
 import { newestComplete } from './choose-point.ts';
 import { pairsOf } from './failover.ts';
 import { costs, forecastSeconds } from './forecast.ts';
@@ -30,7 +31,8 @@ export function planExport(request: ExportRequest): Plan {
   const production = observation.sites[group.production];
   const pool = production?.reachable === true ? production.pool : null;
   const waitingOn = pool === null ? [`the pool of site ${group.production}, which does not answer`] : [];
-  if (pool !== null && request.vms.length === 0) waitingOn.push(`VMs: no VM of pool ${pool.nameLabel} matches the rules of the group`);
+  if (pool !== null && request.vms.length === 0)
+    waitingOn.push(`VMs: no VM of pool ${pool.nameLabel} matches the rules of the group`);
   const steps = pool === null || waitingOn.length > 0 ? [] : exportSteps(request, pool);
   return {
     id: request.planId,
@@ -90,7 +92,9 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       uses: [`export:${site}`],
       timeoutSeconds: 600 + vms.length,
       forecastSeconds:
-        strategy === 'all' ? costs.exportAllSeconds(pool.vms.length) : vms.length * costs.exportOneSeconds(pool.vms.length),
+        strategy === 'all'
+          ? costs.exportAllSeconds(pool.vms.length)
+          : vms.length * costs.exportOneSeconds(pool.vms.length),
       why:
         strategy === 'all'
           ? `${vms.length} of ${pool.vms.length} VMs: one request for all is cheaper than single ones`
@@ -148,7 +152,11 @@ function expectation(request: ExportRequest, steps: readonly Step[]): Expectatio
   const { group, observation } = request;
   const replicas = pairsOf(group, observation).map((pair) => {
     const point = newestComplete(pair);
-    return { sr: pair.sr, point, ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt) };
+    return {
+      sr: pair.sr,
+      point,
+      ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt),
+    };
   });
   return {
     pointId: request.pointId,
@@ -161,6 +169,8 @@ function expectation(request: ExportRequest, steps: readonly Step[]): Expectatio
     forecastSeconds: Math.ceil(forecastSeconds(steps)),
     tiers: [],
     leftOut: [],
-    notes: [`${request.vms.length} VMs of group ${group.name} are saved as recovery point ${request.pointId}`],
+    notes: [
+      `${request.vms.length} VMs of group ${group.name} are saved as recovery point ${request.pointId}`,
+    ],
   };
 }

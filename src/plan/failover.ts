@@ -3,7 +3,15 @@
  * tier order, and what makes the old site's return safe.
  */
 import type { Observation, PairObservation } from '../domain/observation.ts';
-import type { Expectation, NamedVm, NetworkTarget, PairAction, Plan, SrToAttach, Step } from '../domain/plan.ts';
+import type {
+  Expectation,
+  NamedVm,
+  NetworkTarget,
+  PairAction,
+  Plan,
+  SrToAttach,
+  Step,
+} from '../domain/plan.ts';
 import type { HostFacts, NetworkFacts, PoolFacts, VdiFacts } from '../domain/pool.ts';
 import type { PointSr, PointVm, RecoveryPoint } from '../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../domain/replication.ts';
@@ -37,12 +45,19 @@ export function planFailover(request: FailoverRequest): Plan {
   const groupPoints = observation.catalog.points.filter((p) => p.group === group.name);
   const choice = choosePoint(groupPoints, replica, request.pointId);
   const waitingOn: string[] = [];
-  if (recovery === undefined || !recovery.reachable) waitingOn.push(`the pool of site ${group.recovery}, which does not answer`);
+  if (recovery === undefined || !recovery.reachable)
+    waitingOn.push(`the pool of site ${group.recovery}, which does not answer`);
   if (choice === null)
-    waitingOn.push(request.pointId === null ? 'a good recovery point of the group' : `recovery point ${request.pointId}, which the catalog does not hold`);
+    waitingOn.push(
+      request.pointId === null
+        ? 'a good recovery point of the group'
+        : `recovery point ${request.pointId}, which the catalog does not hold`,
+    );
   for (const pair of pairs) {
-    if (pair.points === null) waitingOn.push(`the array of the recovery site: the points of SR ${pair.sr} are unknown`);
-    else if (newestComplete(pair) === null && !alreadyPromoted(pair)) waitingOn.push(`a complete replica of SR ${pair.sr}`);
+    if (pair.points === null)
+      waitingOn.push(`the array of the recovery site: the points of SR ${pair.sr} are unknown`);
+    else if (newestComplete(pair) === null && !alreadyPromoted(pair))
+      waitingOn.push(`a complete replica of SR ${pair.sr}`);
   }
   const pool = recovery?.reachable === true ? recovery.pool : null;
   const built = choice === null || pool === null ? null : new Builder(request, choice, pool, pairs).build();
@@ -63,7 +78,12 @@ export function planFailover(request: FailoverRequest): Plan {
 export function pairsOf(group: GroupSettings, observation: Observation): PairObservation[] {
   return group.storage.map(
     (storage) =>
-      observation.pairs.find((pair) => pair.sr === storage.sr) ?? { sr: storage.sr, source: null, target: null, points: null },
+      observation.pairs.find((pair) => pair.sr === storage.sr) ?? {
+        sr: storage.sr,
+        source: null,
+        target: null,
+        points: null,
+      },
   );
 }
 
@@ -77,19 +97,30 @@ export function evidenceOfDeath(group: GroupSettings, observation: Observation):
   const evidence: string[] = [];
   if (site === undefined) evidence.push(`site ${group.production} was not looked at`);
   else if (site.reachable) {
-    const running = site.pool.vms.filter((vm) => vm.powerState === 'Running' && !vm.isTemplate && !vm.isSnapshot).length;
-    evidence.push(`pool ${site.pool.nameLabel} of site ${group.production} answers, with ${running} VMs running`);
+    const running = site.pool.vms.filter(
+      (vm) => vm.powerState === 'Running' && !vm.isTemplate && !vm.isSnapshot,
+    ).length;
+    evidence.push(
+      `pool ${site.pool.nameLabel} of site ${group.production} answers, with ${running} VMs running`,
+    );
   } else {
     for (const endpoint of site.endpoints)
-      evidence.push(`${endpoint.url} ${endpoint.answered ? 'answers' : 'does not answer'}: ${endpoint.detail}`);
+      evidence.push(
+        `${endpoint.url} ${endpoint.answered ? 'answers' : 'does not answer'}: ${endpoint.detail}`,
+      );
     if (site.endpoints.length === 0) evidence.push(`site ${group.production}: ${site.problem.what}`);
   }
   for (const pair of observation.pairs) {
     const storage = group.storage.find((s) => s.sr === pair.sr);
     if (storage === undefined) continue;
-    if (pair.source === null) evidence.push(`array ${storage.source.array} of site ${group.production} does not answer`);
-    else evidence.push(`array ${storage.source.array} answers: volume ${storage.source.volume} is ${pair.source.role}`);
-    if (pair.target !== null) evidence.push(`array ${storage.target.array} sees the replication link ${pair.target.link}`);
+    if (pair.source === null)
+      evidence.push(`array ${storage.source.array} of site ${group.production} does not answer`);
+    else
+      evidence.push(
+        `array ${storage.source.array} answers: volume ${storage.source.volume} is ${pair.source.role}`,
+      );
+    if (pair.target !== null)
+      evidence.push(`array ${storage.target.array} sees the replication link ${pair.target.link}`);
   }
   return evidence;
 }
@@ -119,7 +150,11 @@ function nothingExpected(request: FailoverRequest, pairs: readonly PairObservati
 function replicasOf(pairs: readonly PairObservation[], observation: Observation): Expectation['replicas'] {
   return pairs.map((pair) => {
     const point = newestComplete(pair);
-    return { sr: pair.sr, point, ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt) };
+    return {
+      sr: pair.sr,
+      point,
+      ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt),
+    };
   });
 }
 
@@ -159,11 +194,16 @@ class Builder {
     const harmless = this.#prepare(storage);
     const promoted = this.#takeOver(storage, harmless);
     const attached = this.#attach(storage, promoted);
-    this.#bringUp(order.tiers, order.halted.map(({ vm }) => vm), attached);
+    this.#bringUp(
+      order.tiers,
+      order.halted.map(({ vm }) => vm),
+      attached,
+    );
 
     const replicas = replicasOf(this.#pairs, observation);
     const ages = replicas.map((replica) => replica.ageSeconds);
-    const lossSeconds = ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0));
+    const lossSeconds =
+      ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0));
     const steps = this.#steps;
     return {
       steps,
@@ -182,8 +222,14 @@ class Builder {
             nameLabel: vm.nameLabel,
             reason: 'created or given a disk after the replica: its disks are not there',
           })),
-          ...point.failures.map((vm) => ({ nameLabel: vm.nameLabel, reason: `its metadata could not be saved: ${vm.reason}` })),
-          ...order.halted.map(({ vm, reason }) => ({ nameLabel: vm.nameLabel, reason: `stays halted: ${reason}` })),
+          ...point.failures.map((vm) => ({
+            nameLabel: vm.nameLabel,
+            reason: `its metadata could not be saved: ${vm.reason}`,
+          })),
+          ...order.halted.map(({ vm, reason }) => ({
+            nameLabel: vm.nameLabel,
+            reason: `stays halted: ${reason}`,
+          })),
         ],
         notes: this.#notes(lossSeconds),
       },
@@ -207,7 +253,11 @@ class Builder {
     const evidence = this.#add({
       id: this.#ids.of('evidence', group.production),
       after: [],
-      action: { do: 'record-evidence', site: group.production, evidence: evidenceOfDeath(group, observation) },
+      action: {
+        do: 'record-evidence',
+        site: group.production,
+        evidence: evidenceOfDeath(group, observation),
+      },
       timeoutSeconds: 30,
       why: `The journal shall say why site ${group.production} was taken for lost`,
     });
@@ -262,7 +312,12 @@ class Builder {
         this.#add({
           id: this.#ids.of('fence', group.production),
           after: [...before],
-          action: { do: 'fence-vms', site: group.production, vms, reason: `failed over to site ${group.recovery}` },
+          action: {
+            do: 'fence-vms',
+            site: group.production,
+            vms,
+            reason: `failed over to site ${group.recovery}`,
+          },
           holdsWhen: { is: 'vms-fenced', site: group.production, vms },
           pointOfNoReturn: true,
           repeatable: true,
@@ -296,13 +351,19 @@ class Builder {
     return promoted;
   }
 
-  #attach(storage: readonly StorageOfPlan[], promoted: ReadonlyMap<StorageOfPlan, string>): Map<string, string> {
+  #attach(
+    storage: readonly StorageOfPlan[],
+    promoted: ReadonlyMap<StorageOfPlan, string>,
+  ): Map<string, string> {
     const { group } = this.#request;
     const point = this.#choice.point;
     const master = this.#pool.masterUuid;
     const hosts = [...this.#pool.hosts]
       .filter((host) => host.enabled && host.live)
-      .sort((a, b) => Number(b.uuid === master) - Number(a.uuid === master) || (a.nameLabel < b.nameLabel ? -1 : 1));
+      .sort(
+        (a, b) =>
+          Number(b.uuid === master) - Number(a.uuid === master) || (a.nameLabel < b.nameLabel ? -1 : 1),
+      );
     const attached = new Map<string, string>();
     for (const item of storage) {
       const { sr, pair, settings } = item;
@@ -322,7 +383,12 @@ class Builder {
         id: this.#ids.of('attach', sr.nameLabel),
         after: [exposed],
         action: { do: 'attach-sr', site: group.recovery, sr: this.#srToAttach(sr, exposed, hosts) },
-        holdsWhen: { is: 'sr-attached', site: group.recovery, srUuid: sr.uuid, hosts: hosts.map((host) => host.uuid) },
+        holdsWhen: {
+          is: 'sr-attached',
+          site: group.recovery,
+          srUuid: sr.uuid,
+          hosts: hosts.map((host) => host.uuid),
+        },
         repeatable: true,
         uses: [`sr:${group.recovery}`],
         timeoutSeconds: 1800,
@@ -372,7 +438,11 @@ class Builder {
       deviceConfig: withoutSecrets(sr.pbds[0]?.deviceConfig ?? {}),
       pointId: this.#choice.point.id,
       exposedBy,
-      hosts: hosts.map((host) => ({ uuid: host.uuid, nameLabel: host.nameLabel, master: host.uuid === this.#pool.masterUuid })),
+      hosts: hosts.map((host) => ({
+        uuid: host.uuid,
+        nameLabel: host.nameLabel,
+        master: host.uuid === this.#pool.masterUuid,
+      })),
     };
   }
 
@@ -393,7 +463,13 @@ class Builder {
           id: this.#ids.of('import', name),
           after: [...disks, ...imports.slice(-1)],
           needs: disks,
-          action: { do: 'import-vms', site: group.recovery, pointId: point.id, vms: batch.map(named), networks },
+          action: {
+            do: 'import-vms',
+            site: group.recovery,
+            pointId: point.id,
+            vms: batch.map(named),
+            networks,
+          },
           holdsWhen: { is: 'vms-imported', site: group.recovery, vms: batch.map(named), networks },
           repeatable: true,
           // One VM that is refused must not hold up the others; the report names it.
@@ -482,7 +558,9 @@ class Builder {
     const { group } = this.#request;
     const point = this.#choice.point;
     for (const appliance of point.appliances) {
-      const vms = point.vms.filter((vm) => vm.applianceUuid === appliance.uuid && importedBy.has(vm.uuid)).sort(byName);
+      const vms = point.vms
+        .filter((vm) => vm.applianceUuid === appliance.uuid && importedBy.has(vm.uuid))
+        .sort(byName);
       if (vms.length === 0) continue;
       const members = vms.map(named);
       this.#add({
@@ -495,7 +573,12 @@ class Builder {
           nameDescription: appliance.nameDescription,
           vms: members,
         },
-        holdsWhen: { is: 'appliance-has', site: group.recovery, nameLabel: appliance.nameLabel, vms: members },
+        holdsWhen: {
+          is: 'appliance-has',
+          site: group.recovery,
+          nameLabel: appliance.nameLabel,
+          vms: members,
+        },
         repeatable: true,
         onFailure: 'continue',
         timeoutSeconds: 300,
@@ -514,7 +597,12 @@ class Builder {
       const [network] = found;
       // A missing or ambiguous name is a problem of the checks; the plan never guesses a network (invariant 12).
       if (network === undefined || found.length > 1) return [];
-      return [{ production, recovery: { uuid: network.uuid, nameLabel: network.nameLabel, bridge: network.bridge } }];
+      return [
+        {
+          production,
+          recovery: { uuid: network.uuid, nameLabel: network.nameLabel, bridge: network.bridge },
+        },
+      ];
     });
   }
 
@@ -529,11 +617,17 @@ class Builder {
     }
     if (this.#choice.tooYoung.length > 0) {
       const names = this.#choice.tooYoung.map((vm) => vm.nameLabel).join(', ');
-      notes.push(`${this.#choice.tooYoung.length} VMs were created after the replica's point: they will not come up (${names})`);
+      notes.push(
+        `${this.#choice.tooYoung.length} VMs were created after the replica's point: they will not come up (${names})`,
+      );
     }
-    if (declaredLost) notes.push(`Site ${group.production} was declared lost by a person; what still answers there is stopped`);
+    if (declaredLost)
+      notes.push(
+        `Site ${group.production} was declared lost by a person; what still answers there is stopped`,
+      );
     for (const pair of this.#pairs) {
-      if (alreadyPromoted(pair)) notes.push(`The copy of SR ${pair.sr} is promoted already; it is taken as it is`);
+      if (alreadyPromoted(pair))
+        notes.push(`The copy of SR ${pair.sr} is promoted already; it is taken as it is`);
     }
     return notes;
   }
@@ -564,7 +658,8 @@ function named(vm: { readonly uuid: string; readonly nameLabel: string }): Named
 
 function disksOf(sr: PointSr, point: RecoveryPoint) {
   const users = new Map<string, string[]>();
-  for (const vm of point.vms) for (const vdi of vm.vdiUuids) users.set(vdi, [...(users.get(vdi) ?? []), vm.nameLabel]);
+  for (const vm of point.vms)
+    for (const vdi of vm.vdiUuids) users.set(vdi, [...(users.get(vdi) ?? []), vm.nameLabel]);
   return point.vdis
     .filter((vdi: VdiFacts) => vdi.srUuid === sr.uuid && users.has(vdi.uuid))
     .map((vdi) => ({
@@ -580,7 +675,11 @@ function disksOf(sr: PointSr, point: RecoveryPoint) {
 
 /** `<key>_secret` holds a uuid of the production pool's secret; it means nothing elsewhere (xapi.md 7.2). */
 function withoutSecrets(config: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(config).filter(([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster'));
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
+    ),
+  );
 }
 
 function describeGate(gate: Tier['ready'][number]): string {

@@ -13,7 +13,8 @@ export const costs = {
   /** Plug on the coordinator with its scan (performance.md 5.3: 0.5 s at 90 VDIs, 6.1 s at 1,500). */
   plugSeconds: (vdis: number): number => 0.2 + 0.004 * vdis,
   /** One document of many VMs (performance.md 5.3). */
-  importSeconds: (vms: number, vdis: number, vdisInTarget: number): number => 0.02 + 0.0033 * vms + 0.00003 * vdis * vdisInTarget,
+  importSeconds: (vms: number, vdis: number, vdisInTarget: number): number =>
+    0.02 + 0.0033 * vms + 0.00003 * vdis * vdisInTarget,
   /** VM.start, without the VM's own start_delay (performance.md 6: 60 ms to 205 ms, growing with the pool). */
   startSeconds: (vmsInPool: number): number => 0.08 + 0.0001 * vmsInPool,
   /** A guest with an agent reports after its boot; without a gate on the agent there is nothing to wait for. */
@@ -21,7 +22,10 @@ export const costs = {
 } as const;
 
 /** Seconds until the last step ends when each starts as soon as its predecessors and its resources allow. */
-export function forecastSeconds(steps: readonly Step[], limits: Readonly<Record<string, number>> = defaultLimits): number {
+export function forecastSeconds(
+  steps: readonly Step[],
+  limits: Readonly<Record<string, number>> = defaultLimits,
+): number {
   const endOf = new Map<string, number>();
   const busyUntil = new Map<string, number[]>();
   let last = 0;
@@ -51,7 +55,8 @@ export function inOrder(steps: readonly Step[]): Step[] {
   let rest = [...steps];
   while (rest.length > 0) {
     const ready = rest.filter((step) => step.after.every((id) => done.has(id)));
-    if (ready.length === 0) throw new Error(`steps wait for each other: ${rest.map((step) => step.id).join(', ')}`);
+    if (ready.length === 0)
+      throw new Error(`steps wait for each other: ${rest.map((step) => step.id).join(', ')}`);
     for (const step of ready) {
       ordered.push(step);
       done.add(step.id);

@@ -22,7 +22,11 @@ export interface StartOrder {
 const othersReady: readonly ReadinessGate[] = [{ gate: 'running' }];
 const othersTimeoutSeconds = 600;
 
-export function startOrder(plan: RecoveryPlanSettings, point: RecoveryPoint, vms: readonly PointVm[]): StartOrder {
+export function startOrder(
+  plan: RecoveryPlanSettings,
+  point: RecoveryPoint,
+  vms: readonly PointVm[],
+): StartOrder {
   const halted: { vm: PointVm; reason: string }[] = [];
   const startable: PointVm[] = [];
   for (const vm of [...vms].sort(byName)) {
@@ -46,7 +50,12 @@ export function startOrder(plan: RecoveryPlanSettings, point: RecoveryPoint, vms
     tiers.push(other('others', rest));
   } else {
     for (const order of [...new Set(rest.map((vm) => vm.order))].sort((a, b) => a - b)) {
-      tiers.push(other(`order ${order}`, rest.filter((vm) => vm.order === order)));
+      tiers.push(
+        other(
+          `order ${order}`,
+          rest.filter((vm) => vm.order === order),
+        ),
+      );
     }
   }
   return { tiers: tiers.filter((tier) => tier.vms.length > 0), halted };

@@ -26,7 +26,9 @@ export function groupMayMove(context: CheckContext): Finding[] {
         about: 'group',
         name: group.name,
         what: `Group ${group.name} was failed over to site ${group.recovery} already`,
-        evidence: [`since ${state.changedAt}${state.tombstone === null ? '' : `, run ${state.tombstone.run}`}`],
+        evidence: [
+          `since ${state.changedAt}${state.tombstone === null ? '' : `, run ${state.tombstone.run}`}`,
+        ],
         next: 'Look at its last run: lifeboat run show latest',
       }),
     );

@@ -17,7 +17,11 @@ export function recoveryPoolIsReady(context: CheckContext): Finding[] {
         what: `The pool of site ${group.recovery} cannot be read`,
         evidence:
           site?.reachable === false
-            ? [site.problem.what, ...(site.problem.known ?? []), ...site.endpoints.map((e) => `${e.url}: ${e.detail}`)]
+            ? [
+                site.problem.what,
+                ...(site.problem.known ?? []),
+                ...site.endpoints.map((e) => `${e.url}: ${e.detail}`),
+              ]
             : [],
         next: site?.reachable === false ? site.problem.next : 'Run the command again.',
       }),
@@ -78,7 +82,10 @@ export function memoryFits(context: CheckContext): Finding[] {
       name: recovery.nameLabel,
       uuid: recovery.uuid,
       what: `${without.length} VMs find no host with enough free memory at site ${group.recovery}: ${formatBytes(missing)} are missing`,
-      evidence: usable(recovery).map((host) => `host ${host.nameLabel} has ${formatBytes(host.memoryFree)} free of ${formatBytes(host.memoryTotal)}`),
+      evidence: usable(recovery).map(
+        (host) =>
+          `host ${host.nameLabel} has ${formatBytes(host.memoryFree)} free of ${formatBytes(host.memoryTotal)}`,
+      ),
       vms: without.map((vm) => vm.nameLabel).sort(),
       next: 'Shut down what is not needed there, add memory, or leave VMs of the last tier halted.',
     }),
@@ -100,12 +107,16 @@ export function networksAreThere(context: CheckContext): Finding[] {
   if (recovery === null || point === null) return [];
   const findings: Finding[] = [];
   for (const production of [...new Set(point.vms.flatMap((vm) => vm.networkNames))].sort()) {
-    const vms = point.vms.filter((vm) => vm.networkNames.includes(production)).map((vm) => vm.nameLabel).sort();
+    const vms = point.vms
+      .filter((vm) => vm.networkNames.includes(production))
+      .map((vm) => vm.nameLabel)
+      .sort();
     const mapping = group.networks.find((m) => m.production === production);
     const wanted = mapping?.recovery ?? production;
     const found = recovery.networks.filter((network) => network.nameLabel === wanted);
     const [network] = found;
-    const how = mapping === undefined ? 'no mapping names it, so the same name is looked for' : `mapped to ${wanted}`;
+    const how =
+      mapping === undefined ? 'no mapping names it, so the same name is looked for' : `mapped to ${wanted}`;
     if (network === undefined) {
       const sameBridge = recovery.networks.find(
         (n) => n.bridge === point.networks.find((p) => p.nameLabel === production)?.bridge,
@@ -123,7 +134,10 @@ export function networksAreThere(context: CheckContext): Finding[] {
               : `an import would connect the VMs to ${sameBridge.nameLabel}, only because its bridge is also called ${sameBridge.bridge} (xapi.md 4.8)`,
           ],
           vms,
-          next: `Create network ${wanted} at site ${group.recovery}, or map ${production} to one of: ${recovery.networks.map((n) => n.nameLabel).sort().join(', ')}.`,
+          next: `Create network ${wanted} at site ${group.recovery}, or map ${production} to one of: ${recovery.networks
+            .map((n) => n.nameLabel)
+            .sort()
+            .join(', ')}.`,
         }),
       );
       continue;
@@ -142,7 +156,9 @@ export function networksAreThere(context: CheckContext): Finding[] {
       );
       continue;
     }
-    const without = usable(recovery).filter((host) => !network.pifs.some((pif) => pif.hostUuid === host.uuid));
+    const without = usable(recovery).filter(
+      (host) => !network.pifs.some((pif) => pif.hostUuid === host.uuid),
+    );
     if (network.pifs.length > 0 && without.length > 0) {
       findings.push(
         warning({
@@ -199,7 +215,8 @@ export function srsDoNotClash(context: CheckContext): Finding[] {
     const known = recovery.srs.find((s) => s.uuid === sr.uuid);
     if (known === undefined) continue;
     const plugged = known.pbds.filter((pbd) => pbd.attached);
-    const stillThere = production?.srs.some((s) => s.uuid === sr.uuid && s.pbds.some((pbd) => pbd.attached)) ?? false;
+    const stillThere =
+      production?.srs.some((s) => s.uuid === sr.uuid && s.pbds.some((pbd) => pbd.attached)) ?? false;
     if (plugged.length > 0 && stillThere) {
       findings.push(
         problem({
@@ -208,7 +225,9 @@ export function srsDoNotClash(context: CheckContext): Finding[] {
           name: sr.nameLabel,
           uuid: sr.uuid,
           what: `SR ${sr.nameLabel} is attached at both sites at once`,
-          evidence: [`${plugged.length} hosts of site ${group.recovery} have it plugged, and site ${group.production} too`],
+          evidence: [
+            `${plugged.length} hosts of site ${group.recovery} have it plugged, and site ${group.production} too`,
+          ],
           next: `Find out whether both see the same storage. Unplug it at site ${group.recovery} before anything else.`,
         }),
       );
@@ -233,7 +252,9 @@ export function twinsAreNotThere(context: CheckContext): Finding[] {
   const { group, recovery, point } = context;
   if (recovery === null || point === null || context.state?.phase === 'failed-over') return [];
   const here = new Map(recovery.vms.filter((vm) => !vm.isSnapshot).map((vm) => [vm.uuid, vm]));
-  const running = point.vms.filter((vm) => here.get(vm.uuid)?.powerState === 'Running').map((vm) => vm.nameLabel);
+  const running = point.vms
+    .filter((vm) => here.get(vm.uuid)?.powerState === 'Running')
+    .map((vm) => vm.nameLabel);
   if (running.length === 0) return [];
   return [
     warning({

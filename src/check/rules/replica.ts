@@ -117,15 +117,23 @@ export function metadataFitsReplica(context: CheckContext): Finding[] {
         what: `The catalog holds no good recovery point of group ${group.name}`,
         evidence: [
           ...damaged.map((d) => `${d.id} in target ${d.target}: ${d.reason}`),
-          ...observation.gaps.filter((gap) => gap.source.startsWith('catalog')).map((gap) => gap.problem.what),
+          ...observation.gaps
+            .filter((gap) => gap.source.startsWith('catalog'))
+            .map((gap) => gap.problem.what),
         ],
-        next: context.production === null ? 'Look for another copy of the catalog and add it as a target.' : `Run: lifeboat export ${group.name}`,
+        next:
+          context.production === null
+            ? 'Look for another copy of the catalog and add it as a target.'
+            : `Run: lifeboat export ${group.name}`,
       }),
     ];
   }
   const findings: Finding[] = [];
   const pairs = observation.pairs.flatMap((pair) => (pair.points ?? []).filter((p) => p.complete));
-  const newestReplica = pairs.map((p) => p.takenAt).sort().at(-1);
+  const newestReplica = pairs
+    .map((p) => p.takenAt)
+    .sort()
+    .at(-1);
   if (newestReplica !== undefined) {
     const behindSeconds = secondsBetween(point.takenAt, newestReplica);
     if (behindSeconds > skewWorthAWordSeconds) {
@@ -175,7 +183,9 @@ export function disksAreReplicated(context: CheckContext): Finding[] {
   const { group, point } = context;
   if (point === null) return [];
   const replicated = new Set(
-    point.srs.filter((sr) => group.storage.some((s) => s.sr === sr.uuid || s.sr === sr.nameLabel)).map((sr) => sr.uuid),
+    point.srs
+      .filter((sr) => group.storage.some((s) => s.sr === sr.uuid || s.sr === sr.nameLabel))
+      .map((sr) => sr.uuid),
   );
   const iso = new Set(point.srs.filter((sr) => sr.contentType === 'iso').map((sr) => sr.uuid));
   const srOf = new Map(point.vdis.map((vdi) => [vdi.uuid, vdi.srUuid]));
@@ -194,7 +204,9 @@ export function disksAreReplicated(context: CheckContext): Finding[] {
         name: sr.nameLabel,
         uuid: sr.uuid,
         what: `SR ${sr.nameLabel} holds disks of ${vms.length} VMs and is not replicated`,
-        evidence: [`the storage of group ${group.name} names ${group.storage.map((s) => s.sr).join(', ') || 'nothing'}`],
+        evidence: [
+          `the storage of group ${group.name} names ${group.storage.map((s) => s.sr).join(', ') || 'nothing'}`,
+        ],
         vms,
         next: `Move the disks to a replicated SR, add the SR to the storage of group ${group.name}, or leave these VMs out of it.`,
       }),
