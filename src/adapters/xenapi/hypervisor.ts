@@ -1,0 +1,381 @@
+/**
+ * The hypervisor port over XenAPI, and the plain calls beside it for benches and contract tests. One instance is one
+ * pool: it connects at the first call and logs out in `close`.
+ */
+import { readFileSync } from 'node:fs';
+import { PortError } from '../../domain/errors.ts';
+import type { EndpointView } from '../../domain/observation.ts';
+import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import type { HostAddress, PoolSettings } from '../../domain/settings.ts';
+import type { Instant } from '../../domain/time.ts';
+import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
+import type { Clock } from '../../ports/system.ts';
+import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
+import { type ObservedClass, observedClasses, optionalClasses, poolFacts, type Records } from './facts.ts';
+import { portError } from './failures.ts';
+import type { Endpoint, HostLink } from './link.ts';
+import { isPeer, Objects } from './objects.ts';
+import { greet } from './rpc.ts';
+import { Storage } from './storage.ts';
+import { Tasks } from './tasks.ts';
+import { Transfers } from './transfers.ts';
+import type { XapiRecord, XapiValue } from './values.ts';
+import { Vms } from './vms.ts';
+import type { Protocol, XapiParam } from './wire.ts';
+
+export interface HypervisorOptions {
+  readonly site: string;
+  readonly pool: PoolSettings;
+  /** Fetched at each login, never kept outside memory. */
+  readonly password: () => Promise<string>;
+  readonly clock: Clock;
+  readonly log?: DebugLog;
+  /** For hosts up to XenServer 6.5, which speak TLS 1.0 only. */
+  readonly oldTls?: boolean;
+}
+
+/** XenAPI as it is: any method, decoded by the data model. Throws `PortError`. */
+export interface XapiCalls {
+  /** The session is put in front of `params`. */
+  call(method: string, params?: readonly XapiParam[], options?: CallOptions): Promise<XapiValue>;
+  /** Runs `Async.<method>` and waits for its task. */
+  run(method: string, params?: readonly XapiParam[], signal?: AbortSignal): Promise<XapiValue>;
+  /** The transport that the connected host speaks. */
+  protocol(): Promise<Protocol>;
+}
+
+const contactTimeoutSeconds = 10;
+
+/** Checks the settings at once; the pool itself is contacted at the first call. */
+export function openHypervisor(options: HypervisorOptions): Hypervisor & { readonly xapi: XapiCalls } {
+  return new XapiHypervisor(options);
+}
+
+function endpointOf(host: HostAddress, ca: string | null, site: string): Endpoint {
+  const url = URL.parse(host.url);
+  if (url === null || url.protocol !== 'https:')
+    throw portError('refused', site, {
+      object: host.url,
+      code: 'DR-CONFIG-ADDRESS',
+      what: 'The address of a host is not of the form https://name[:port]',
+      next: 'Correct the address in sites.yaml',
+    });
+  return {
+    url: host.url,
+    hostname: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? 443 : Number(url.port),
+    fingerprint: host.fingerprint?.replaceAll(':', '').toLowerCase() ?? null,
+    ca,
+  };
+}
+
+class XapiHypervisor implements Hypervisor {
+  readonly site: string;
+  readonly xapi: XapiCalls;
+  readonly #pool: PoolConnection;
+  readonly #clock: Clock;
+  readonly #tasks: Tasks;
+  readonly #transfers: Transfers;
+  readonly #objects: Objects;
+  readonly #storage: Storage;
+  readonly #vms: Vms;
+
+  constructor(options: HypervisorOptions) {
+    const { pool } = options;
+    this.site = options.site;
+    this.#clock = options.clock;
+    const ca = pool.caFile === null ? null : readCa(pool.caFile, options.site);
+    this.#pool = new PoolConnection({
+      site: options.site,
+      endpoints: pool.hosts.map((host) => endpointOf(host, ca, options.site)),
+      username: pool.username,
+      password: options.password,
+      poolUuid: pool.poolUuid,
+      transport: pool.transport,
+      maxRequests: pool.maxRequests,
+      clock: options.clock,
+      log: options.log,
+      oldTls: options.oldTls ?? false,
+      userAgent: 'lifeboat',
+    });
+    this.#tasks = new Tasks(this.#pool);
+    this.#transfers = new Transfers(this.#pool, this.#tasks);
+    this.#objects = new Objects(this.#pool, this.#tasks);
+    this.#storage = new Storage(this.#objects);
+    this.#vms = new Vms(this.#objects);
+    this.xapi = {
+      call: (method, params = [], callOptions = {}) => this.#pool.call(method, params, callOptions),
+      run: (method, params = [], signal = undefined) => this.#tasks.run(method, params, { signal }),
+      protocol: async () => (await this.#pool.live()).protocol,
+    };
+  }
+
+  contact(signal?: AbortSignal): Promise<readonly EndpointView[]> {
+    return Promise.all(this.#pool.links.map((link) => this.#contactOne(link, signal)));
+  }
+
+  async #contactOne(link: HostLink, signal: AbortSignal | undefined): Promise<EndpointView> {
+    const view = (answered: boolean, detail: string): EndpointView => ({
+      url: link.endpoint.url,
+      answered,
+      detail,
+      observedAt: this.#clock.now(),
+    });
+    try {
+      const greeting = await greet(link, this.#pool.options.transport, {
+        context: this.#pool.context('contact'),
+        timeoutSeconds: contactTimeoutSeconds,
+        signal,
+      });
+      const transport = greeting.protocol === 'jsonrpc' ? 'JSON-RPC' : 'XML-RPC';
+      switch (greeting.peerCode) {
+        case 'HOST_IS_SLAVE':
+          return view(
+            true,
+            `xapi answers over ${transport}: a member, its coordinator is ${greeting.peerParams[0]}`,
+          );
+        case 'HOST_STILL_BOOTING':
+          return view(true, `xapi answers over ${transport}: the host is still booting`);
+        default:
+          return view(true, `xapi answers over ${transport}`);
+      }
+    } catch (error) {
+      if (!(error instanceof PortError)) return view(false, String(error));
+      const detail = [error.problem.what, ...(error.problem.known ?? [])].join('; ');
+      // Somebody is there: that counts as life, whoever it is.
+      return view(error.kind === 'trust' || error.kind === 'protocol', detail);
+    }
+  }
+
+  async observe(signal?: AbortSignal): Promise<PoolFacts> {
+    const serverTime = this.serverTime(signal);
+    const reads = observedClasses.map(async (name): Promise<[ObservedClass, XapiRecord]> => {
+      try {
+        return [name, (await this.#objects.call(`${name}.get_all_records`, [], signal)) as XapiRecord];
+      } catch (error) {
+        if (optionalClasses.has(name) && isPeer(error, 'MESSAGE_METHOD_UNKNOWN', 'MESSAGE_REMOVED'))
+          return [name, {}];
+        throw error;
+      }
+    });
+    const [time, ...entries] = await unlessAborted(Promise.all([serverTime, ...reads]), signal, this.site);
+    const records = Object.fromEntries(entries) as Records;
+    const freeMemory = await this.#freeMemory(records, signal);
+    return poolFacts(records, { observedAt: this.#clock.now(), serverTime: time, freeMemory });
+  }
+
+  async #freeMemory(records: Records, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, number>> {
+    const free = new Map<string, number>();
+    await this.#objects.each(
+      Object.keys(records.host),
+      async (ref) => {
+        try {
+          free.set(ref, Number(await this.#objects.call('host.compute_free_memory', [ref], signal)));
+        } catch (error) {
+          if (!(error instanceof PortError) || error.kind !== 'refused') throw error;
+        }
+      },
+      signal,
+    );
+    return free;
+  }
+
+  async serverTime(signal?: AbortSignal): Promise<Instant> {
+    const { pool } = await this.#pool.live(signal);
+    const coordinator = await this.#objects.call('pool.get_master', [pool], signal);
+    return String(await this.#objects.call('host.get_servertime', [coordinator], signal));
+  }
+
+  async exportMetadata(
+    vm: Uuid,
+    options: { readonly snapshots: boolean },
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
+    // Only `true` and `false` are understood; anything else is an error 500 (xapi.md 3.2).
+    return this.#transfers.download(
+      '/export_metadata',
+      { uuid: vm, export_snapshots: options.snapshots ? 'true' : 'false' },
+      signal,
+    );
+  }
+
+  exportAllMetadata(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    // Snapshots stay in: without them they would become ordinary VMs (xapi.md 3.2).
+    return this.#transfers.stream(
+      '/export_metadata',
+      { all: 'true', include_dom0: 'false', export_snapshots: 'true' },
+      signal,
+    );
+  }
+
+  dumpDatabase(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#transfers.stream('/pool/xmldbdump', {}, signal);
+  }
+
+  readSecret(uuid: Uuid, signal?: AbortSignal): Promise<string> {
+    return this.#storage.readSecret(uuid, signal);
+  }
+
+  async exportRawVdi(vdi: Uuid, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const size = await this.#objects.on('VDI', vdi, signal, (ref) =>
+      this.#objects.call('VDI.get_virtual_size', [ref], signal),
+    );
+    return this.#transfers.streamDisk(vdi, size as number | bigint, signal);
+  }
+
+  importRawVdi(
+    vdi: Uuid,
+    content: AsyncIterable<Uint8Array>,
+    bytes: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.#transfers.writeDisk(vdi, content, bytes, signal);
+  }
+
+  probe(
+    host: Uuid,
+    type: string,
+    deviceConfig: TextMap,
+    smConfig: TextMap,
+    signal?: AbortSignal,
+  ): Promise<readonly Uuid[]> {
+    return this.#storage.probe(host, type, deviceConfig, smConfig, signal);
+  }
+
+  introduceSr(sr: SrRecord, signal?: AbortSignal): Promise<void> {
+    return this.#storage.introduce(sr, signal);
+  }
+
+  createPbd(sr: Uuid, host: Uuid, deviceConfig: TextMap, signal?: AbortSignal): Promise<void> {
+    return this.#storage.createPbd(sr, host, deviceConfig, signal);
+  }
+
+  plugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#storage.plugPbd(sr, host, signal);
+  }
+
+  unplugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#storage.unplugPbd(sr, host, signal);
+  }
+
+  scanSr(sr: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#storage.scan(sr, signal);
+  }
+
+  setSrName(sr: Uuid, nameLabel: string, nameDescription: string, signal?: AbortSignal): Promise<void> {
+    return this.#storage.setSrName(sr, nameLabel, nameDescription, signal);
+  }
+
+  setVdiName(vdi: Uuid, nameLabel: string, nameDescription: string, signal?: AbortSignal): Promise<void> {
+    return this.#storage.setVdiName(vdi, nameLabel, nameDescription, signal);
+  }
+
+  async importMetadata(
+    archive: Uint8Array,
+    options: { readonly restore: boolean; readonly dryRun: boolean },
+    signal?: AbortSignal,
+  ): Promise<readonly Uuid[]> {
+    const created = await this.#transfers.importDocument(
+      archive,
+      { ...(options.restore ? { restore: 'true' } : {}), ...(options.dryRun ? { dry_run: 'true' } : {}) },
+      signal,
+    );
+    const refs = Array.isArray(created) ? created.map(String) : [];
+    // A dry run answers with templates that it matched, not with VMs that it made (xapi.md 4.13).
+    if (options.dryRun) return [];
+    return this.#objects.each(
+      refs,
+      async (ref) => {
+        const uuid = String(await this.#objects.call('VM.get_uuid', [ref], signal));
+        this.#objects.remember('VM', uuid, ref);
+        return uuid;
+      },
+      signal,
+    );
+  }
+
+  resetPowerState(vm: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#vms.resetPowerState(vm, signal);
+  }
+
+  startVm(vm: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#vms.start(vm, signal);
+  }
+
+  cleanShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#vms.cleanShutdown(vm, signal);
+  }
+
+  hardShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#vms.hardShutdown(vm, signal);
+  }
+
+  whyNotHere(
+    vm: Uuid,
+    signal?: AbortSignal,
+  ): Promise<readonly { readonly host: Uuid; readonly hostName: string; readonly reason: string }[]> {
+    return this.#vms.whyNotHere(vm, signal);
+  }
+
+  blockOperations(
+    vm: Uuid,
+    operations: readonly string[],
+    reason: string,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.#vms.blockOperations(vm, operations, reason, signal);
+  }
+
+  unblockOperations(vm: Uuid, operations: readonly string[], signal?: AbortSignal): Promise<void> {
+    return this.#vms.unblockOperations(vm, operations, signal);
+  }
+
+  setHaRestartPriority(vm: Uuid, priority: string, signal?: AbortSignal): Promise<void> {
+    return this.#vms.setHaRestartPriority(vm, priority, signal);
+  }
+
+  addVmTag(vm: Uuid, tag: string, signal?: AbortSignal): Promise<void> {
+    return this.#vms.addTag(vm, tag, signal);
+  }
+
+  setVmOtherConfig(vm: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void> {
+    return this.#vms.setOtherConfig(vm, key, value, signal);
+  }
+
+  rebuildAppliance(
+    nameLabel: string,
+    nameDescription: string,
+    vms: readonly Uuid[],
+    signal?: AbortSignal,
+  ): Promise<Uuid> {
+    return this.#vms.rebuildAppliance(nameLabel, nameDescription, vms, signal);
+  }
+
+  vmStates(vms: readonly Uuid[], signal?: AbortSignal): Promise<ReadonlyMap<Uuid, VmState>> {
+    return this.#vms.states(vms, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#tasks.close();
+    await this.#pool.close();
+  }
+}
+
+function readCa(file: string, site: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw portError(
+      'trust',
+      site,
+      {
+        object: file,
+        code: 'DR-POOL-CA-FILE',
+        what: 'The CA file of the pool cannot be read',
+        known: [(error as Error).message],
+        next: 'Correct caFile in sites.yaml, or pin the fingerprints of the hosts instead',
+      },
+      error,
+    );
+  }
+}
