@@ -1,0 +1,92 @@
+/** From a method name and raw parameters to an answer: the order of checks is xapi's (xapi.md 1.2, 1.5, 1.8). */
+import { classes, type MessageModel, modelType } from '../../metadata/datamodel/index.ts';
+import { hasAsyncForm } from './asyncforms.ts';
+import type { Row } from './database.ts';
+import { type Answer, xmlText } from './encode.ts';
+import { fail, failureOf, XenFailure } from './failure.ts';
+import { genericHandler } from './generic.ts';
+import type { LabHost } from './pool.ts';
+import { Call, type MessageHandler } from './registry.ts';
+import { useSession } from './sessions.ts';
+import type { Value } from './values.ts';
+import { decode, type Wire, wireText } from './wire.ts';
+
+/** Calls that a member answers by itself, with a local session or none. */
+const localCalls = new Set(['session.slave_local_login_with_password', 'session.local_logout']);
+
+export interface Request {
+  readonly method: string;
+  readonly params: readonly Wire[];
+  readonly signal: AbortSignal;
+}
+
+/** Performs one call on one host. Throws XenFailure. */
+export async function dispatch(host: LabHost, request: Request): Promise<Answer> {
+  const async = request.method.startsWith('Async.');
+  const method = async ? request.method.slice(6) : request.method;
+  const dot = method.indexOf('.');
+  const cls = method.slice(0, dot);
+  const name = method.slice(dot + 1);
+  const model = dot < 0 ? undefined : classes.get(cls)?.messages.get(name);
+  if (model === undefined) fail('MESSAGE_METHOD_UNKNOWN', method);
+  const { pool } = host;
+  await pool.beforeCall?.(request.method, host);
+
+  const received = request.params.length - (model.takesSession ? 1 : 0);
+  const required = model.params.filter((p) => p.required).length;
+  const isMember = pool.master !== host;
+  const sessionWire = model.takesSession ? request.params[0] : undefined;
+  const sessionRef = sessionWire === undefined ? '' : textOf(sessionWire);
+  const local = host.localSessions.has(sessionRef);
+  if (isMember && !local && !localCalls.has(method)) fail('HOST_IS_SLAVE', pool.master.address);
+  if (received < required || received > model.params.length)
+    fail('MESSAGE_PARAMETER_COUNT_MISMATCH', method, String(required), String(received));
+
+  const params = decodeParams(model, request.params);
+  const session = model.takesSession && !local ? useSession(pool, sessionRef) : null;
+  if (async && !hasAsyncForm(cls, model)) fail('Fault', `No async mode for this operation (rpc: ${method})`);
+
+  const handler = pool.registry.handler(method) ?? genericHandler(cls, name) ?? missing(cls, model);
+  const given = { pool, host, method, params, session, sessionRef, signal: request.signal };
+  if (!async) return handler(new Call({ ...given, task: null }));
+  const task = pool.newTask(request.method, '', session, host);
+  void runInTask(new Call({ ...given, task, signal: new AbortController().signal }), task, handler);
+  return task.ref;
+}
+
+async function runInTask(call: Call, task: Row, handler: MessageHandler): Promise<void> {
+  const { pool } = call;
+  try {
+    await Promise.resolve();
+    const answer = await handler(call);
+    pool.finishTask(task, { result: xmlText(answer) });
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure.code === 'TASK_CANCELLED') pool.finishTask(task, 'cancelled');
+    else pool.finishTask(task, { error: failure.description });
+  }
+}
+
+function textOf(wire: Wire): string {
+  return wire.kind === 'string'
+    ? wire.value
+    : fail('INTERNAL_ERROR', `Failure("Expected string, got '${wireText(wire)}'")`);
+}
+
+function decodeParams(model: MessageModel, wires: readonly Wire[]): Value[] {
+  const given = model.takesSession ? wires.slice(1) : wires;
+  return given.map((wire, i) => {
+    const param = model.params[i];
+    return param === undefined ? '' : decode(wire, modelType(param.type));
+  });
+}
+
+/** A message of the data model that the lab does not play. */
+function missing(cls: string, model: MessageModel): MessageHandler {
+  return (call) => {
+    const [first] = model.params;
+    if (first?.type === `${cls} ref`) call.row(cls);
+    if (model.removed !== '') throw new XenFailure('MESSAGE_REMOVED');
+    throw new XenFailure('NOT_IMPLEMENTED', [`${cls}.${model.name}`]);
+  };
+}

@@ -1,0 +1,166 @@
+/** A running lab: pools, servers, faults of whole hosts and sites, and the log of what was asked. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type HostServer, hostServer, type Interceptor } from '../server/http.ts';
+import { type LabClock, realClock } from './clock.ts';
+import type { CallEntry, Credentials, LabHost, LabPool } from './pool.ts';
+import { Registry } from './registry.ts';
+
+export interface LabOptions {
+  readonly clock?: LabClock;
+  /** Loopback port of every host (each has its own loopback address); 0 takes a free one. */
+  readonly port?: number;
+  /** Directory of the storage; must exist or be creatable. */
+  readonly storage: string;
+  readonly credentials?: Credentials;
+}
+
+export class Lab {
+  readonly registry = new Registry();
+  readonly pools = new Map<string, LabPool>();
+  readonly clock: LabClock;
+  readonly storage: string;
+  readonly credentials: Credentials;
+  /** Names of the parts that have been added. */
+  readonly installed = new Set<string>();
+  /** Asked before every request is served (src/lab/faults sets it). */
+  intercept: Interceptor | null = null;
+  #port: number;
+  readonly #fixed: boolean;
+  readonly #servers = new Map<LabHost, HostServer>();
+  #log: CallEntry[] = [];
+  readonly #counts = new Map<string, number>();
+
+  constructor(options: LabOptions) {
+    this.clock = options.clock ?? realClock();
+    this.storage = options.storage;
+    this.credentials = options.credentials ?? { username: 'root', password: 'lifeboat-lab' };
+    this.#port = options.port ?? 0;
+    this.#fixed = this.#port !== 0;
+    mkdirSync(this.storage, { recursive: true, mode: 0o700 });
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  pool(name: string): LabPool {
+    const pool = this.pools.get(name);
+    if (pool === undefined) throw new Error(`the lab has no pool ${name}`);
+    return pool;
+  }
+
+  host(name: string): LabHost {
+    for (const pool of this.pools.values()) {
+      const host = pool.hosts.find((h) => h.name === name);
+      if (host !== undefined) return host;
+    }
+    throw new Error(`the lab has no host ${name}`);
+  }
+
+  url(host: LabHost): string {
+    return `https://${host.address}:${host.port}`;
+  }
+
+  /** A directory of the lab's storage, made when missing. */
+  directory(...parts: string[]): string {
+    const path = join(this.storage, ...parts);
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return path;
+  }
+
+  /** Lets every host listen, all on one port. */
+  async listen(): Promise<void> {
+    const hosts = [...this.pools.values()].flatMap((p) => p.hosts);
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        for (const host of hosts) await this.#open(host);
+        return;
+      } catch (error) {
+        await this.stop();
+        if (this.#fixed || attempt > 20) throw error;
+        this.#port = 0;
+      }
+    }
+  }
+
+  async #open(host: LabHost): Promise<void> {
+    const made = hostServer(host, {
+      log: (entry) => this.#note(entry),
+      intercept: (given) => this.intercept?.(given) ?? Promise.resolve('go on'),
+    });
+    await new Promise<void>((resolve, reject) => {
+      made.server.once('error', reject);
+      made.server.listen(this.#port, host.address, () => {
+        made.server.off('error', reject);
+        resolve();
+      });
+    });
+    const bound = made.server.address();
+    if (bound !== null && typeof bound === 'object') host.port = bound.port;
+    this.#port = host.port;
+    host.up = true;
+    this.#servers.set(host, made);
+  }
+
+  #note(entry: CallEntry): void {
+    this.#log.push(entry);
+    if (this.#log.length > 20_000) this.#log = this.#log.slice(-10_000);
+    this.#counts.set(entry.method, (this.#counts.get(entry.method) ?? 0) + 1);
+  }
+
+  /** The last requests, oldest first. */
+  get calls(): readonly CallEntry[] {
+    return this.#log;
+  }
+
+  /** How often each call was made since the start or the last `forgetCalls`. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+
+  forgetCalls(): void {
+    this.#log = [];
+    this.#counts.clear();
+  }
+
+  /** The host's power is cut: connections break, the socket refuses. */
+  async killHost(host: LabHost): Promise<void> {
+    const running = this.#servers.get(host);
+    if (running === undefined) return;
+    this.#servers.delete(host);
+    host.up = false;
+    await running.close();
+  }
+
+  async reviveHost(host: LabHost): Promise<void> {
+    if (this.#servers.has(host)) return;
+    await this.#open(host);
+  }
+
+  hostsOfSite(site: string): LabHost[] {
+    const hosts = [...this.pools.values()].filter((p) => p.site === site).flatMap((p) => p.hosts);
+    if (hosts.length === 0) throw new Error(`the lab has no site ${site}`);
+    return hosts;
+  }
+
+  async killSite(site: string): Promise<void> {
+    await Promise.all(this.hostsOfSite(site).map((host) => this.killHost(host)));
+  }
+
+  async reviveSite(site: string): Promise<void> {
+    for (const host of this.hostsOfSite(site)) await this.reviveHost(host);
+  }
+
+  /** Ends everything; the storage stays. */
+  async stop(): Promise<void> {
+    const running = [...this.#servers];
+    this.#servers.clear();
+    await Promise.all(
+      running.map(async ([host, made]) => {
+        host.up = false;
+        await made.close();
+      }),
+    );
+  }
+}

@@ -1,0 +1,6 @@
+/** What this folder adds to a lab; called once for every lab, before its pools are made. */
+import type { Lab } from '../core/lab.ts';
+
+export function installCost(lab: Lab): void {
+  lab.installed.add('cost');
+}

@@ -1,0 +1,431 @@
+/**
+ * The HTTP side of a host: TLS socket, header limit, RPC posts, and the frame around handlers, i.e. credentials, task
+ * hand-over, status codes (xapi.md 1.1, 1.6, 3.1).
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import type { Row } from '../core/database.ts';
+import { dispatch } from '../core/dispatch.ts';
+import { failureOf, XenFailure } from '../core/failure.ts';
+import type { CallEntry, LabHost } from '../core/pool.ts';
+import type { HttpExchange, HttpRoute } from '../core/registry.ts';
+import { authenticate, openSession, useSession } from '../core/sessions.ts';
+import { failureJson, parseJsonCall, successJson } from './jsonrpc.ts';
+import { failureXml, parseCall, successXml, Unparsable } from './xmlrpc.ts';
+
+/** xapi.md 1.6: request line and headers together. */
+const maxHeaderBytes = 1024;
+const maxRpcBytes = 300 * 1024;
+
+/** Looked at before a request is served; may answer it, delay it or cut it (src/lab/faults). */
+export type Interceptor = (given: {
+  readonly host: LabHost;
+  readonly method: string;
+  /** XenAPI method for posts, else `GET /path`. */
+  readonly call: string;
+  readonly socket: Socket;
+}) => Promise<'go on' | 'cut' | 'cut after' | readonly string[]>;
+
+export interface ServerHooks {
+  log(entry: CallEntry): void;
+  intercept: Interceptor | null;
+}
+
+export interface HostServer {
+  readonly server: Server;
+  readonly sockets: Set<Socket>;
+  close(): Promise<void>;
+}
+
+/** Makes the server of one host; the caller lets it listen. */
+export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
+  const server = createServer({
+    key: host.certificate.key,
+    cert: host.certificate.cert,
+    minVersion: 'TLSv1.2',
+    maxHeaderSize: 64 * 1024,
+    keepAliveTimeout: 0,
+    requestTimeout: 0,
+    headersTimeout: 60_000,
+  });
+  server.timeout = 0;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+  });
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.on('clientError', (_error, socket) => {
+    if (!socket.writable) return;
+    socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+  });
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    void serve(host, hooks, request, response).catch((error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else page(response, 500, failureOf(error).description.join(' '));
+    });
+  });
+  return {
+    server,
+    sockets,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** Bytes of the header block as the client sent it. */
+function headerBytes(request: IncomingMessage): number {
+  let bytes = (request.method ?? '').length + (request.url ?? '').length + ` HTTP/1.1\r\n`.length + 3;
+  const { rawHeaders } = request;
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    bytes += Buffer.byteLength(rawHeaders[i] ?? '') + Buffer.byteLength(rawHeaders[i + 1] ?? '') + 4;
+  return bytes;
+}
+
+async function serve(
+  host: LabHost,
+  hooks: ServerHooks,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const method = request.method ?? 'GET';
+  const url = request.url ?? '/';
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
+  if (headerBytes(request) > maxHeaderBytes) return page(response, 431, 'Request Header Fields Too Large');
+  const routes = host.pool.registry.routes(path);
+  const route = routes.find((r) => r.method === method);
+  if (route !== undefined) return handle(host, hooks, route, query, request, response);
+  if (method === 'OPTIONS') {
+    response.writeHead(200, {
+      'Access-Control-Allow-Origin': '*',
+      'Access-Control-Allow-Headers': 'X-Requested-With',
+      'Content-Length': '0',
+    });
+    response.end();
+    return;
+  }
+  if (method === 'POST' && routes.length === 0)
+    return path === '/jsonrpc'
+      ? jsonPost(host, hooks, request, response)
+      : xmlPost(host, hooks, request, response);
+  // xapi.md 3.1: POST falls through to the RPC reader, which finds no request; GET and PUT are refused.
+  if (method === 'POST') return page(response, 500, 'Xmlm.Error(1:1, "expected root element")');
+  if (method === 'GET' || method === 'PUT') return page(response, 403, 'Forbidden');
+  return page(response, 501, 'Method not implemented');
+}
+
+const titles: Record<number, string> = {
+  401: 'HTTP 401 unauthorised',
+  403: 'HTTP 403 forbidden',
+  431: 'HTTP 431 request header fields too large',
+  500: 'HTTP 500 internal server error',
+  501: 'HTTP 501 method not implemented',
+};
+
+const apology =
+  'An unexpected error occurred; please wait a while and try again. If the problem persists, please contact your support representative.';
+
+function escapeHtml(text: string): string {
+  return text.replace(
+    /[&<>"']/g,
+    (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' })[c] ?? c,
+  );
+}
+
+/** An error page, after which xapi closes the connection. */
+function page(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const body = `<html><body><h1>${titles[status] ?? `HTTP ${status}`}</h1>${
+    status === 500 ? `${apology}<h1> Additional information </h1>${escapeHtml(text)}` : escapeHtml(text)
+  }</body></html>`;
+  response.writeHead(status, {
+    ...headers,
+    'Content-Type': 'text/html',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'Cache-Control': 'no-cache, no-store',
+    Connection: 'close',
+  });
+  response.end(body);
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer | null> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > maxRpcBytes) return null;
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+function send(response: ServerResponse, type: string, pieces: readonly Buffer[]): void {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  response.writeHead(200, { 'Content-Type': type, 'Content-Length': String(length) });
+  response.cork();
+  for (const piece of pieces) response.write(piece);
+  response.uncork();
+  response.end();
+}
+
+function gone(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.on('close', () => controller.abort());
+  return controller.signal;
+}
+
+async function rpcBody(request: IncomingMessage, response: ServerResponse): Promise<Buffer | null> {
+  if (request.headers['content-length'] === undefined) {
+    page(response, 500, 'Http.Http_parse_failure');
+    return null;
+  }
+  const body = await readBody(request);
+  if (body === null) {
+    page(response, 500, 'Http.Http_parse_failure');
+    request.resume();
+  }
+  return body;
+}
+
+async function xmlPost(
+  host: LabHost,
+  hooks: ServerHooks,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const body = await rpcBody(request, response);
+  if (body === null) return;
+  try {
+    const call = parseCall(body.toString());
+    const bare = call.method === 'system.listMethods';
+    const result = await perform(host, hooks, response, body.length, call);
+    if (result === null) return;
+    send(
+      response,
+      'text/xml',
+      result instanceof XenFailure ? failureXml(result) : successXml(result.answer, bare),
+    );
+  } catch (error) {
+    if (!(error instanceof Unparsable)) throw error;
+    page(response, 500, error.message);
+  }
+}
+
+async function jsonPost(
+  host: LabHost,
+  hooks: ServerHooks,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const body = await rpcBody(request, response);
+  if (body === null) return;
+  try {
+    const call = parseJsonCall(body.toString());
+    const result = await perform(host, hooks, response, body.length, call);
+    if (result === null) return;
+    send(
+      response,
+      'application/json',
+      result instanceof XenFailure ? failureJson(result, call) : successJson(result.answer, call),
+    );
+  } catch (error) {
+    if (!(error instanceof Unparsable)) throw error;
+    page(response, 500, error.message);
+  }
+}
+
+type Answered = { readonly answer: Awaited<ReturnType<typeof dispatch>> };
+
+/** Runs one call with the faults that are switched on; null when there is nothing left to answer. */
+async function perform(
+  host: LabHost,
+  hooks: ServerHooks,
+  response: ServerResponse,
+  bytesIn: number,
+  call: { readonly method: string; readonly params: Parameters<typeof dispatch>[1]['params'] },
+): Promise<Answered | XenFailure | null> {
+  hooks.log({ at: host.pool.clock.now(), host: host.name, method: call.method, bytesIn });
+  const { socket } = response;
+  const verdict =
+    hooks.intercept === null || socket === null
+      ? 'go on'
+      : await hooks.intercept({ host, method: 'POST', call: call.method, socket });
+  if (verdict === 'cut') {
+    socket?.destroy();
+    return null;
+  }
+  if (typeof verdict !== 'string') {
+    const [code = 'INTERNAL_ERROR', ...params] = verdict;
+    return new XenFailure(code, params);
+  }
+  let result: Answered | XenFailure;
+  try {
+    result = { answer: await dispatch(host, { ...call, signal: gone(response) }) };
+  } catch (error) {
+    result = failureOf(error);
+  }
+  if (verdict === 'cut after') {
+    socket?.destroy();
+    return null;
+  }
+  return result;
+}
+
+function cookiesOf(request: IncomingMessage): Record<string, string> {
+  const cookies: Record<string, string> = {};
+  for (const part of (request.headers.cookie ?? '').split(/[;,&]/)) {
+    const at = part.indexOf('=');
+    if (at > 0) cookies[part.slice(0, at).trim()] = decodeURIComponent(part.slice(at + 1).trim());
+  }
+  return cookies;
+}
+
+/** The session of a request: cookie before query, then HTTP Basic (xapi.md 3.1). Null: 401. */
+async function credentials(
+  host: LabHost,
+  request: IncomingMessage,
+  ref: string | undefined,
+): Promise<{ session: Row; temporary: boolean } | null> {
+  const { pool } = host;
+  try {
+    if (ref !== undefined && ref !== '') return { session: useSession(pool, ref), temporary: false };
+    const basic = /^Basic (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (basic === undefined) return null;
+    const text = Buffer.from(basic, 'base64').toString();
+    const colon = text.indexOf(':');
+    await authenticate(pool, text.slice(0, colon), text.slice(colon + 1));
+    return {
+      session: openSession(pool, host, text.slice(0, colon), request.socket.remoteAddress ?? ''),
+      temporary: true,
+    };
+  } catch (error) {
+    if (error instanceof XenFailure) return null;
+    throw error;
+  }
+}
+
+async function handle(
+  host: LabHost,
+  hooks: ServerHooks,
+  route: HttpRoute,
+  query: URLSearchParams,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { pool } = host;
+  const name = `${route.method} ${route.path}`;
+  hooks.log({ at: pool.clock.now(), host: host.name, method: name, bytesIn: 0 });
+  const verdict =
+    hooks.intercept === null
+      ? 'go on'
+      : await hooks.intercept({ host, method: route.method, call: name, socket: request.socket });
+  if (verdict === 'cut') {
+    request.socket.destroy();
+    return;
+  }
+  const cookies = cookiesOf(request);
+  const known = await credentials(
+    host,
+    request,
+    cookies['session_id'] ?? query.get('session_id') ?? undefined,
+  );
+  if (known === null)
+    return page(response, 401, 'Unauthorised', { 'WWW-Authenticate': `Basic realm="${route.realm}"` });
+  const { session, temporary } = known;
+  try {
+    const taskRef = query.get('task_id') ?? cookies['task_id'];
+    const given = taskRef === undefined ? undefined : pool.db.find('task', taskRef);
+    if (taskRef !== undefined && given === undefined)
+      return page(response, 500, `HANDLE_INVALID: [ task; ${taskRef} ]`);
+    const permit = (): void => {
+      if (typeof verdict !== 'string') throw new XenFailure(verdict[0] ?? 'INTERNAL_ERROR', verdict.slice(1));
+      route.permit?.(query, pool);
+    };
+    const task = given ?? pool.newTask(name, '', session, host);
+    const parent = query.get('subtask_of');
+    if (given === undefined && parent !== null && pool.db.find('task', parent) !== undefined)
+      task.set({ subtask_of: parent });
+    await run(host, route, { query, cookies, session, task, permit }, request, response);
+    if (verdict === 'cut after') request.socket.destroy();
+  } finally {
+    if (temporary) session.destroy();
+  }
+}
+
+async function run(
+  host: LabHost,
+  route: HttpRoute,
+  given: {
+    query: URLSearchParams;
+    cookies: Record<string, string>;
+    session: Row;
+    task: Row;
+    permit: () => void;
+  },
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { pool } = host;
+  const { task } = given;
+  const exchange: HttpExchange = {
+    pool,
+    host,
+    method: route.method,
+    query: given.query,
+    headers: request.headers as Record<string, string>,
+    cookies: given.cookies,
+    session: given.session,
+    task,
+    body: request,
+    signal: gone(response),
+    get started() {
+      return response.headersSent;
+    },
+    start(status, headers = {}) {
+      response.writeHead(status, {
+        ...headers,
+        'Task-id': task.ref,
+        'Cache-Control': 'no-cache, no-store',
+        Connection: 'close',
+      });
+      response.flushHeaders();
+    },
+    write: (chunk) =>
+      new Promise((resolve, reject) => {
+        response.write(chunk, (error) => (error ? reject(error) : resolve()));
+      }),
+    end: () => {
+      response.end();
+    },
+    cut: () => {
+      response.destroy();
+    },
+  };
+  try {
+    given.permit();
+    await pool.beforeCall?.(`${route.method} ${route.path}`, host);
+    const result = await route.handler(exchange);
+    pool.finishTask(task, { result });
+    if (!response.headersSent) exchange.start(200, { 'Content-Length': '0' });
+    if (!response.writableEnded) response.end();
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure.code === 'TASK_CANCELLED') pool.finishTask(task, 'cancelled');
+    else pool.finishTask(task, { error: failure.description });
+    if (!response.headersSent)
+      page(response, 500, `${failure.code}: [ ${failure.params.join('; ')} ]`, { 'Task-id': task.ref });
+    else response.destroy();
+  }
+}
