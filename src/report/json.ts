@@ -1,0 +1,16 @@
+/** What `--json` prints: the domain's own values, one document per line, and nothing that only a person needs. */
+import type { Run } from '../domain/run.ts';
+import type { Instant } from '../domain/time.ts';
+import { runFacts } from './run-facts.ts';
+
+/** A run with its steps as an object, and the figures that a report shows. */
+export function runJson(run: Run, now: Instant): unknown {
+  const { chapters, counts, elapsedSeconds, recoverySeconds, vms } = runFacts(run, now);
+  return {
+    ...run,
+    steps: Object.fromEntries(run.steps),
+    facts: { elapsedSeconds, recoverySeconds, counts, chapters, vms },
+  };
+}
+
+export const jsonLine = (value: unknown): string => `${JSON.stringify(value)}\n`;

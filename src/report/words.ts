@@ -1,0 +1,213 @@
+/** Actions, phases, times and outcomes in an operator's words: the same ones in plans, live views and reports. */
+import { unreachable } from '../domain/errors.ts';
+import type { Phase as GroupPhase } from '../domain/group.ts';
+import type { Action, Operation, Plan } from '../domain/plan.ts';
+import type { RunOutcome } from '../domain/run.ts';
+import type { ReadinessGate } from '../domain/settings.ts';
+import { formatDuration, type Instant } from '../domain/time.ts';
+import { clean, count, names } from './paper.ts';
+
+/** `2026-01-31 02:30:05 UTC`: every report speaks UTC, as the journals do. */
+export function formatInstant(at: Instant): string {
+  return `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
+}
+
+export function formatClock(at: Instant): string {
+  return at.slice(11, 19);
+}
+
+/** `02:05`, `1:02:05`: for counting up beside one another. */
+export function formatStopwatch(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const part = (value: number): string => String(value).padStart(2, '0');
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return hours > 0 ? `${hours}:${part(minutes)}:${part(rest)}` : `${part(minutes)}:${part(rest)}`;
+}
+
+export function formatAge(seconds: number | null): string {
+  if (seconds === null) return 'unknown';
+  return seconds < 0 ? `${formatDuration(-seconds)} in the future` : formatDuration(seconds);
+}
+
+/** How metadata and replica lie to one another in time. */
+export function describeSkew(seconds: number | null): string {
+  if (seconds === null) return 'unknown';
+  if (Math.abs(seconds) < 1) return 'none: metadata and replica are of the same second';
+  return seconds > 0
+    ? `the metadata is ${formatDuration(seconds)} newer than the replica`
+    : `the replica is ${formatDuration(-seconds)} newer than the metadata`;
+}
+
+export const operationWords: Readonly<Record<Operation, string>> = {
+  export: 'Export',
+  verify: 'Verification',
+  drill: 'Drill',
+  migrate: 'Planned migration',
+  failover: 'Failover',
+  reprotect: 'Reprotection',
+  failback: 'Failback',
+};
+
+export const outcomeWords: Readonly<Record<RunOutcome, string>> = {
+  done: 'done',
+  'done-with-warnings': 'done, with warnings',
+  failed: 'failed',
+  stuck: 'stuck: a person must answer a question',
+  stopped: 'stopped',
+  abandoned: 'given up',
+};
+
+export const groupPhaseWords: Readonly<Record<GroupPhase, string>> = {
+  unprotected: 'unprotected',
+  protected: 'protected',
+  drilling: 'drill under way',
+  migrating: 'migration under way',
+  'failing-over': 'failover under way',
+  'failed-over': 'failed over',
+  reprotecting: 'reprotection under way',
+  stuck: 'STUCK',
+};
+
+/** The chapter of the runbook that an action belongs to. */
+export function chapterOf(action: Action): string {
+  switch (action.do) {
+    case 'record-evidence':
+    case 'record-replica':
+      return 'Before anything changes';
+    case 'verify-point':
+      return 'Before anything changes';
+    case 'capture-pool':
+    case 'save-documents':
+    case 'record-replication':
+      return 'Save the metadata';
+    case 'seal-point':
+      return 'Store it, and prove that it can be read';
+    case 'rehearse-import':
+    case 'prune-catalog':
+      return 'Rehearse and tidy up';
+    case 'tombstone':
+    case 'fence-vms':
+    case 'promote':
+      return 'Take over';
+    case 'expose':
+    case 'attach-sr':
+    case 'compare-disks':
+    case 'restore-names':
+      return 'Attach the storage';
+    case 'import-vms':
+    case 'rebuild-appliance':
+      return 'Import the VMs';
+    case 'start-vm':
+    case 'await-ready':
+      return 'Start the VMs, tier by tier';
+    case 'restore-ha':
+      return 'Afterwards';
+    default:
+      return unreachable(action);
+  }
+}
+
+/** The chapters of a plan: an export reads its point back after sealing, a failover before it changes anything. */
+export function chapterIn(plan: Plan, action: Action): string {
+  if (action.do === 'verify-point' && plan.operation === 'export')
+    return chapterOf({ do: 'seal-point', pointId: '' });
+  return chapterOf(action);
+}
+
+export function describeAction(action: Action): string {
+  switch (action.do) {
+    case 'record-evidence':
+      return `Write down why site ${action.site} is taken for lost`;
+    case 'capture-pool':
+      return `Read pool, networks, vApps and ${count(action.srs.length, 'SR')} of site ${action.site}`;
+    case 'save-documents':
+      return `Save the metadata of ${count(action.vms.length, 'VM')} from site ${action.site}, ${
+        action.strategy === 'all' ? 'all in one request' : `one by one, ${action.concurrency} at once`
+      }`;
+    case 'record-replication':
+      return `Note the newest replica of ${names(action.pairs.map((pair) => pair.sr))}`;
+    case 'seal-point':
+      return `Seal recovery point ${action.pointId} in every catalog target`;
+    case 'verify-point':
+      return `Read recovery point ${action.pointId} back from the catalog`;
+    case 'rehearse-import':
+      return `Rehearse the import at site ${action.site}`;
+    case 'prune-catalog':
+      return `Let go of recovery points of group ${action.group} that retention no longer keeps`;
+    case 'record-replica':
+      return `Note the replica of ${clean(action.pair.sr)}: ${formatInstant(action.expected.takenAt)}, ${formatAge(action.ageSeconds)} old`;
+    case 'fence-vms':
+      return `Stop and block ${count(action.vms.length, 'VM')} at site ${action.site}`;
+    case 'promote':
+      return `Promote volume ${clean(action.pair.target.volume)} on array ${action.pair.target.array} to the point of ${formatInstant(action.point.takenAt)}`;
+    case 'expose':
+      return `Open volume ${clean(action.pair.target.volume)} to the hosts of site ${action.site}`;
+    case 'attach-sr':
+      return `Attach SR ${clean(action.sr.nameLabel)} at site ${action.site}, on ${count(action.sr.hosts.length, 'host')}`;
+    case 'compare-disks':
+      return `Find ${count(action.disks.length, 'disk')} of the recovery point on the attached SR`;
+    case 'restore-names':
+      return `Give SR ${clean(action.nameLabel)} and ${count(action.disks.length, 'disk')} their names back`;
+    case 'import-vms':
+      return `Import ${count(action.vms.length, 'VM')}`;
+    case 'rebuild-appliance':
+      return `Rebuild vApp ${clean(action.nameLabel)} with ${count(action.vms.length, 'VM')}`;
+    case 'start-vm':
+      return `Start ${clean(action.vm.nameLabel)}`;
+    case 'await-ready':
+      return `Wait for ${clean(action.vm.nameLabel)}: ${action.gates.map(describeGate).join(', ')}`;
+    case 'restore-ha':
+      return `Restore the HA priority of ${count(action.vms.length, 'VM')}`;
+    case 'tombstone':
+      return `Mark site ${action.lostSite} as lost for group ${action.group}`;
+    default:
+      return unreachable(action);
+  }
+}
+
+export function describeGate(gate: ReadinessGate): string {
+  switch (gate.gate) {
+    case 'running':
+      return 'running';
+    case 'guest-agent':
+      return 'its guest agent reports';
+    case 'address':
+      return `it has an address in ${gate.subnet}`;
+    case 'tcp':
+      return `TCP port ${gate.port} answers`;
+    default:
+      return unreachable(gate);
+  }
+}
+
+/** The VMs that an action touches, by uuid. */
+export function vmsOf(action: Action): readonly string[] {
+  switch (action.do) {
+    case 'start-vm':
+    case 'await-ready':
+      return [action.vm.uuid];
+    case 'save-documents':
+    case 'fence-vms':
+    case 'import-vms':
+    case 'rebuild-appliance':
+    case 'restore-ha':
+      return action.vms.map((vm) => vm.uuid);
+    default:
+      return [];
+  }
+}
+
+/** Where the plan changes things, and where from: for headlines. */
+export function sitesOf(plan: Plan): { readonly from: string | null; readonly to: string | null } {
+  for (const { action } of plan.steps) {
+    if (action.do === 'tombstone') {
+      const attach = plan.steps.find(
+        (step) => step.action.do === 'attach-sr' || step.action.do === 'import-vms',
+      );
+      const to = attach !== undefined && 'site' in attach.action ? attach.action.site : null;
+      return { from: action.lostSite, to };
+    }
+    if (action.do === 'capture-pool') return { from: action.site, to: null };
+  }
+  return { from: null, to: null };
+}
