@@ -57,6 +57,8 @@ export interface HostFacts {
   /** Text of `cpu_info.features_hvm` or the older `features`. */
   readonly cpuFeatures: string;
   readonly cpuVendor: string;
+  /** iSCSI initiator name, which the array of the recovery site lets in; absent or empty where the host has none (xapi.md 7.11). */
+  readonly iscsiIqn?: string;
 }
 
 export interface NetworkFacts {

@@ -51,3 +51,8 @@ export interface Exposed {
   readonly iqn?: string;
   readonly scsiId?: string;
 }
+
+/** What `promote` must be told as `confirm`: volume and point once more, so that a stale call promotes nothing else. */
+export function promotionConfirmation(volume: string, pointRef: string): string {
+  return `${volume}@${pointRef}`;
+}

@@ -12,6 +12,8 @@ export type Meaning =
 export interface Failure {
   readonly meaning: Meaning;
   readonly problem: Problem;
+  /** The world was looked at afterwards and shows no effect. */
+  readonly seenUndone?: boolean;
 }
 
 /** `interrupted`: our own deadline, or a person, aborted the act while it ran. */

@@ -160,6 +160,7 @@ export class StepRunner {
     }
     return {
       meaning: 'unknown',
+      seenUndone: seen.known === 'not',
       problem: {
         code: 'DR-STEP-NO-EFFECT',
         what: `Step ${this.#step.id} was answered with success, but its effect does not show`,
@@ -175,9 +176,11 @@ export class StepRunner {
     const seen = await this.#observeOnce();
     if (seen.known !== 'holds') {
       if (failure.meaning !== 'unknown' || seen.known !== 'not') return failure;
+      const { problem } = failure;
       return {
         ...failure,
-        problem: { ...failure.problem, known: [...(failure.problem.known ?? []), seen.because] },
+        problem: { ...problem, known: [...(problem.known ?? []), seen.because] },
+        seenUndone: true,
       };
     }
     await this.#succeed(true, seen.verdict.output ?? null, [
@@ -204,8 +207,14 @@ export class StepRunner {
       at: this.#parts.clock.now(),
       step: this.#step.id,
       problem: failure.problem,
-      outcome: failure.meaning === 'unknown' ? 'unknown' : 'failed',
+      outcome: this.#isUnknown(failure) ? 'unknown' : 'failed',
     });
+  }
+
+  /** A repeatable step whose effect was looked for in vain has failed; a torn-off one may still be on its way. */
+  #isUnknown(failure: Failure): boolean {
+    if (failure.meaning !== 'unknown') return false;
+    return failure.seenUndone !== true || !this.#step.repeatable || this.#parts.cancel.aborted;
   }
 
   async #fail(failure: Failure): Promise<StepEnd> {

@@ -1,0 +1,139 @@
+/** Recovery points: sealed in every target, read back, rehearsed against the recovery pool, pruned (design, export 5, 6). */
+import { OperatorError } from '../../domain/errors.ts';
+import type { PointReplication, RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
+import { type DocumentsOutput, type ReplicationOutput, readCaptured } from './capture.ts';
+import { byUuid, groupOf, outputsOf, type World } from './world.ts';
+
+export async function sealPoint(
+  world: World,
+  action: ActionOf<'seal-point'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const catalog = await world.catalog();
+  const point = await composePoint(world, action.pointId, context);
+  const targets = await catalog.seal(point, context.signal);
+  const sealed = targets.filter((target) => target.ok);
+  const failed = targets.filter((target) => !target.ok);
+  if (sealed.length === 0) {
+    const problems = failed.flatMap((target) => target.problem ?? []);
+    throw new OperatorError(
+      problems.length > 0
+        ? problems
+        : {
+            code: 'DR-CATALOG-NO-TARGET',
+            what: 'The recovery point could not be sealed in any target of the catalog',
+            next: 'Check the targets with `lifeboat catalog verify`',
+          },
+    );
+  }
+  return {
+    output: {
+      pointId: point.id,
+      targets: sealed.map((target) => target.target),
+      vmCount: point.vms.length,
+      failureCount: point.failures.length,
+    },
+    warnings: failed.map(
+      (target) =>
+        `target ${target.target} did not take the point: ${target.problem?.what ?? 'no reason given'}`,
+    ),
+  };
+}
+
+async function composePoint(world: World, pointId: string, context: StepContext): Promise<RecoveryPoint> {
+  const catalog = await world.catalog();
+  const [capture] = outputsOf('capture-pool', context);
+  const [documents] = outputsOf('save-documents', context);
+  if (capture?.output == null || documents?.output == null) {
+    throw new OperatorError({
+      code: 'DR-POINT-INCOMPLETE',
+      what: `Recovery point ${pointId} cannot be sealed: the pool or its documents were not saved`,
+      next: 'Look at the earlier steps of the run',
+    });
+  }
+  const { vms: facts, ...pool } = await readCaptured(catalog, capture.output, context.signal);
+  // Both outputs were written by the actions of capture.ts in this very run.
+  const saved = documents.output as unknown as DocumentsOutput;
+  const pairs = (outputsOf('record-replication', context)[0]?.output ?? []) as unknown as ReplicationOutput;
+  const known = byUuid(facts);
+  return {
+    id: pointId,
+    group: context.plan.group,
+    configDigest: context.plan.configDigest,
+    ...pool,
+    vms: saved.vms.flatMap(({ uuid, document }) => {
+      const vm = known.get(uuid);
+      return vm === undefined ? [] : [{ ...vm, document }];
+    }),
+    failures: [
+      ...saved.failures,
+      ...saved.vms
+        .filter((vm) => !known.has(vm.uuid))
+        .map(({ uuid, nameLabel }) => ({
+          uuid,
+          nameLabel,
+          reason: 'it was not in the pool when the pool was captured',
+        })),
+    ],
+    replication: pairs.flatMap((pair): PointReplication[] => {
+      const sr = pool.srs.find((candidate) => candidate.uuid === pair.sr || candidate.nameLabel === pair.sr);
+      if (sr === undefined) return [];
+      const { source, target, newestPoint, gap } = pair;
+      return [{ srUuid: sr.uuid, source, target, newestPoint, gap }];
+    }),
+  };
+}
+
+/** Good in one target is enough to go on; damage anywhere is told. */
+export async function verifyPoint(
+  world: World,
+  action: ActionOf<'verify-point'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const catalog = await world.catalog();
+  const result = await catalog.verify({ pointId: action.pointId }, context.signal);
+  const damaged = new Set(result.damage.map((damage) => damage.target));
+  const whole = result.targets.filter((target) => target.ok && !damaged.has(target.target));
+  const complaints = [
+    ...result.targets.flatMap((target) =>
+      target.ok ? [] : [`target ${target.target}: ${target.problem?.what ?? 'it could not be read'}`],
+    ),
+    ...result.damage.map((damage) => `target ${damage.target}: ${damage.file}: ${damage.what}`),
+  ];
+  if (whole.length === 0 || result.pointsChecked === 0) {
+    throw new OperatorError({
+      code: 'DR-POINT-DAMAGED',
+      what: `Recovery point ${action.pointId} is whole in no target of the catalog`,
+      known: complaints.length > 0 ? complaints.slice(0, 10) : ['no target holds it'],
+      next: 'Choose another point: `lifeboat catalog list`',
+    });
+  }
+  return {
+    output: {
+      pointId: action.pointId,
+      wholeIn: whole.map((target) => target.target),
+      objectsChecked: result.objectsChecked,
+      bytesRead: result.bytesRead,
+    },
+    warnings: complaints,
+  };
+}
+
+export async function pruneCatalog(
+  world: World,
+  action: ActionOf<'prune-catalog'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const catalog = await world.catalog();
+  const { retention } = groupOf(world, action.group);
+  const result = await catalog.prune(action.group, retention, { dryRun: false }, context.signal);
+  return {
+    output: {
+      removed: result.removed.map((point) => point.id),
+      keptCount: result.kept.length,
+      bytesFreed: result.bytesFreed,
+    },
+    warnings: [],
+  };
+}

@@ -1,0 +1,288 @@
+/**
+ * The import of VMs (design, failover 6): rewritten documents merged into one archive, `restore=true`, one import at a
+ * time. A batch is refused or taken as a whole (performance.md 5.5): on refusal it is halved, down to the VM that is at
+ * fault. The task's answer is not believed before the world shows each VM with its disks, on the mapped networks.
+ */
+import type { Json } from '../../domain/canonical.ts';
+import { OperatorError, PortError } from '../../domain/errors.ts';
+import type { NamedVm, NetworkTarget } from '../../domain/plan.ts';
+import type { PoolFacts, VmFacts } from '../../domain/pool.ts';
+import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
+import { afterRefusal } from '../../metadata/batches.ts';
+import { type MetadataDocument, packDocument, parseArchive } from '../../metadata/document.ts';
+import { rewriteForRecovery } from '../../metadata/recovery.ts';
+import type { ParkedHa } from '../../metadata/rewrite.ts';
+import { merge } from '../../metadata/split.ts';
+import type { Catalog } from '../../ports/catalog.ts';
+import type { Hypervisor } from '../../ports/hypervisor.ts';
+import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
+import { faultOf } from './disks.ts';
+import { byUuid, concernsOneObject, listed, sentenceOf, type World } from './world.ts';
+
+export interface ImportOutput {
+  readonly vms: readonly (NamedVm & {
+    readonly result: 'imported' | 'already-there' | 'failed';
+    readonly reason?: string;
+    readonly notes?: readonly string[];
+  })[];
+  /** HA fields that were emptied for the import, as they were. */
+  readonly parked: readonly ParkedHa[];
+}
+
+export async function importVms(
+  world: World,
+  action: ActionOf<'import-vms'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const { signal } = context;
+  const hypervisor = await world.hypervisor(action.site);
+  const catalog = await world.catalog();
+  const point = await catalog.read(action.pointId, signal);
+  const batch = new Batch(hypervisor, point, action, signal);
+  await batch.look();
+  await batch.prepare(catalog);
+  await batch.importAll();
+  return batch.result();
+}
+
+interface Prepared {
+  readonly vm: NamedVm;
+  readonly document: MetadataDocument;
+  readonly notes: readonly string[];
+  readonly parked: readonly ParkedHa[];
+}
+
+class Batch {
+  readonly #hypervisor: Hypervisor;
+  readonly #point: RecoveryPoint;
+  readonly #action: ActionOf<'import-vms'>;
+  readonly #signal: AbortSignal;
+  readonly #pointVms: ReadonlyMap<string, PointVm>;
+  readonly #results = new Map<string, ImportOutput['vms'][number]>();
+  readonly #prepared: Prepared[] = [];
+  #pool: PoolFacts | null = null;
+
+  constructor(
+    hypervisor: Hypervisor,
+    point: RecoveryPoint,
+    action: ActionOf<'import-vms'>,
+    signal: AbortSignal,
+  ) {
+    this.#hypervisor = hypervisor;
+    this.#point = point;
+    this.#action = action;
+    this.#signal = signal;
+    this.#pointVms = byUuid(point.vms);
+  }
+
+  /** VMs of an interrupted attempt are recognised by uuid, disks and networks, and not imported twice. */
+  async look(): Promise<void> {
+    const pool = await this.#observe();
+    const there = byUuid(pool.vms);
+    for (const vm of this.#action.vms) {
+      const found = there.get(vm.uuid);
+      if (found === undefined) continue;
+      const fault = importFault(found, this.#pointVms.get(vm.uuid), this.#point, pool, this.#action.networks);
+      if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'already-there' });
+      else this.#fail(vm, `a VM with this uuid is here already, ${found.powerState}, and it ${fault}`);
+    }
+  }
+
+  async prepare(catalog: Catalog): Promise<void> {
+    const pool = await this.#observe();
+    for (const vm of this.#action.vms) {
+      if (this.#results.has(vm.uuid)) continue;
+      const noted = this.#pointVms.get(vm.uuid);
+      if (noted === undefined) {
+        this.#fail(vm, `recovery point ${this.#point.id} holds no document of it`);
+        continue;
+      }
+      const faults = diskFaults(noted, this.#point, pool);
+      if (faults.length > 0) {
+        this.#fail(vm, faults.join('; '));
+        continue;
+      }
+      try {
+        const document = parseArchive(await catalog.get(noted.document, this.#signal));
+        const made = rewriteForRecovery(document, {
+          networks: this.#action.networks,
+          pool,
+          // The port has no resume: memory of another pool's CPUs is of no use after a disaster.
+          haltSuspended: true,
+        });
+        // Invariant 12: an import would match such a network by bridge name, or create it.
+        if (made.unmappedNetworks.length > 0)
+          this.#fail(vm, `the plan maps no network for ${listed(made.unmappedNetworks)}`);
+        else this.#prepared.push({ vm, document: made.document, notes: made.notes, parked: made.parked });
+      } catch (error) {
+        if (!concernsOneObject(error)) throw error;
+        this.#fail(vm, sentenceOf(error));
+      }
+    }
+  }
+
+  async importAll(): Promise<void> {
+    if (this.#prepared.length === 0) return;
+    await this.#importTogether(this.#prepared);
+    this.#pool = null;
+    const pool = await this.#observe();
+    const there = byUuid(pool.vms);
+    for (const { vm, notes } of this.#prepared) {
+      if (this.#results.has(vm.uuid)) continue;
+      const found = there.get(vm.uuid);
+      const fault =
+        found === undefined
+          ? 'is not in the pool, although the import was answered with success'
+          : importFault(found, this.#pointVms.get(vm.uuid), this.#point, pool, this.#action.networks);
+      if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'imported', notes });
+      else this.#fail(vm, `after the import it ${fault}`);
+    }
+  }
+
+  async #importTogether(batch: readonly Prepared[]): Promise<void> {
+    this.#signal.throwIfAborted();
+    try {
+      const archive = packDocument(merge(batch.map(({ document }) => document)));
+      await this.#hypervisor.importMetadata(archive, { restore: true, dryRun: false }, this.#signal);
+    } catch (error) {
+      if (!concernsOneObject(error) || (error instanceof PortError && error.kind === 'protocol')) throw error;
+      const [only] = batch;
+      if (only !== undefined && batch.length === 1) {
+        this.#fail(only.vm, sentenceOf(error));
+        return;
+      }
+      for (const part of afterRefusal(batch).retry) await this.#importTogether(part);
+    }
+  }
+
+  result(): ActResult {
+    const vms = this.#action.vms.flatMap((vm) => this.#results.get(vm.uuid) ?? []);
+    const failed = vms.filter((vm) => vm.result === 'failed');
+    if (failed.length === vms.length && vms.length > 0) {
+      throw new OperatorError({
+        code: 'DR-IMPORT-REFUSED',
+        what: `None of ${vms.length} VMs could be imported`,
+        where: { site: this.#action.site },
+        known: failed.slice(0, 5).map((vm) => `${vm.nameLabel}: ${vm.reason}`),
+        next: 'Remove the reason, then resume the run',
+      });
+    }
+    const output: ImportOutput = {
+      vms,
+      parked: parkedOf(this.#action.vms, this.#point).filter(
+        ({ uuid }) => this.#results.get(uuid)?.result !== 'failed',
+      ),
+    };
+    return {
+      output: JSON.parse(JSON.stringify(output)) as Json,
+      warnings: failed.map((vm) => `VM ${vm.nameLabel} was not imported: ${vm.reason}`),
+      partial: failed.length > 0,
+    };
+  }
+
+  #fail(vm: NamedVm, reason: string): void {
+    this.#results.set(vm.uuid, { ...vm, result: 'failed', reason });
+  }
+
+  async #observe(): Promise<PoolFacts> {
+    this.#pool ??= await this.#hypervisor.observe(this.#signal);
+    return this.#pool;
+  }
+}
+
+/** HA fields as the point has them: the import parks them (xapi.md 4.5). */
+function parkedOf(vms: readonly NamedVm[], point: RecoveryPoint): ParkedHa[] {
+  const noted = byUuid(point.vms);
+  return vms.flatMap(({ uuid }) => {
+    const vm = noted.get(uuid);
+    if (vm === undefined || (!vm.haAlwaysRun && vm.haRestartPriority === '')) return [];
+    const { nameLabel, haRestartPriority, haAlwaysRun } = vm;
+    return [{ uuid, nameLabel, haRestartPriority, haAlwaysRun }];
+  });
+}
+
+/** Disks of the VM that are not on the attached replica as the point knows them: naming them is our task (xapi.md 4.4). */
+function diskFaults(vm: PointVm, point: RecoveryPoint, pool: PoolFacts): string[] {
+  return expectedDisks(vm, point, pool).flatMap(({ disk, found }) => {
+    const fault = faultOf(disk, found);
+    return fault === null ? [] : [`its disk ${disk.nameLabel || disk.uuid} ${fault}`];
+  });
+}
+
+function expectedDisks(vm: PointVm, point: RecoveryPoint, pool: PoolFacts) {
+  const noted = new Set(vm.vdiUuids);
+  return point.vdis
+    .filter((disk) => noted.has(disk.uuid))
+    .map((disk) => ({
+      disk,
+      found: pool.vdis.find(
+        (vdi) =>
+          (vdi.srUuid === disk.srUuid && vdi.location === disk.location) ||
+          // LUN-per-VDI SRs: the same LUN in any SR (xapi.md 4.4 rule 2).
+          (disk.smConfig['SCSIid'] !== undefined && vdi.smConfig['SCSIid'] === disk.smConfig['SCSIid']),
+      ),
+    }));
+}
+
+/** What about a VM here is not as the import should have left it; null when all is well. */
+function importFault(
+  found: VmFacts,
+  noted: PointVm | undefined,
+  point: RecoveryPoint,
+  pool: PoolFacts,
+  networks: readonly NetworkTarget[],
+): string | null {
+  if (noted === undefined) return `is not in recovery point ${point.id}`;
+  const drives = new Set(found.vbds.flatMap((vbd) => vbd.vdiUuid ?? []));
+  for (const { disk, found: vdi } of expectedDisks(noted, point, pool))
+    if (vdi === undefined || !drives.has(vdi.uuid)) return `lacks its disk ${disk.nameLabel || disk.uuid}`;
+  const targets = new Map(networks.map((target) => [target.recovery.uuid, target.production]));
+  const names = new Set<string>();
+  for (const vif of found.vifs) {
+    const production = targets.get(vif.networkUuid);
+    if (production === undefined) {
+      const network = pool.networks.find((candidate) => candidate.uuid === vif.networkUuid);
+      return `has VIF ${vif.device} on network ${network?.nameLabel ?? vif.networkUuid}, which no mapping names`;
+    }
+    names.add(vif.networkUuid);
+  }
+  const wanted = networks.filter((target) => noted.networkNames.includes(target.production));
+  const without = wanted.filter((target) => !names.has(target.recovery.uuid));
+  return without.length === 0
+    ? null
+    : `has no VIF on network ${listed(without.map((target) => target.recovery.nameLabel))}`;
+}
+
+export async function areImported(
+  world: World,
+  condition: ConditionOf<'vms-imported'>,
+  context: StepContext,
+): Promise<Verdict> {
+  const hypervisor = await world.hypervisor(condition.site);
+  const pool = await hypervisor.observe(context.signal);
+  const there = byUuid(pool.vms);
+  const missing = condition.vms.filter((vm) => !there.has(vm.uuid));
+  if (missing.length > 0) {
+    const names = listed(missing.map((vm) => vm.nameLabel));
+    return {
+      holds: false,
+      because: `${missing.length} of ${condition.vms.length} VMs are not there: ${names}`,
+    };
+  }
+  const { action } = context.step;
+  if (action.do !== 'import-vms')
+    return { holds: false, because: 'the step does not say which recovery point the VMs belong to' };
+  const point = await (await world.catalog()).read(action.pointId, context.signal);
+  const noted = byUuid(point.vms);
+  for (const vm of condition.vms) {
+    const found = there.get(vm.uuid);
+    if (found === undefined) continue;
+    const fault = importFault(found, noted.get(vm.uuid), point, pool, condition.networks);
+    if (fault !== null) return { holds: false, because: `VM ${vm.nameLabel} ${fault}` };
+  }
+  const output: ImportOutput = {
+    vms: condition.vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel, result: 'already-there' as const })),
+    parked: parkedOf(condition.vms, point),
+  };
+  return { holds: true, output: JSON.parse(JSON.stringify(output)) as Json };
+}

@@ -1,0 +1,348 @@
+/** VMs: fenced at the old site, started at the new one, and what belongs to them afterwards (design, failover 1, 7 to 9). */
+import { OperatorError, PortError } from '../../domain/errors.ts';
+import type { NamedVm } from '../../domain/plan.ts';
+import type { VmState } from '../../ports/hypervisor.ts';
+import { lossDeclared } from '../decisions.ts';
+import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
+import type { ImportOutput } from './import.ts';
+import { byUuid, concernsOneObject, inParallel, listed, outputsOf, sentenceOf, type World } from './world.ts';
+
+/** What keeps a VM from running by any way that xapi knows; exports and destruction stay possible (xapi.md 8.4). */
+export const fencedOperations = [
+  'start',
+  'start_on',
+  'resume',
+  'resume_on',
+  'pool_migrate',
+  'migrate_send',
+] as const;
+const stopsAtOnce = 4;
+/** How long a guest gets to shut down by itself before it is switched off. */
+const cleanShutdownSeconds = 120;
+
+export async function fenceVms(
+  world: World,
+  action: ActionOf<'fence-vms'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const hypervisor = await world.hypervisor(action.site);
+  const warnings: string[] = [];
+  const states = await hypervisor.vmStates(
+    action.vms.map((vm) => vm.uuid),
+    context.signal,
+  );
+  const there = action.vms.filter((vm) => states.has(vm.uuid));
+  // Blocked first: what is stopped afterwards cannot be started again in between, by HA or by a person.
+  await inParallel(there, stopsAtOnce, (vm) =>
+    hypervisor.blockOperations(vm.uuid, fencedOperations, action.reason, context.signal),
+  );
+  const running = there.filter((vm) => states.get(vm.uuid)?.powerState !== 'Halted');
+  await inParallel(running, stopsAtOnce, async (vm) => {
+    const limit = new AbortController();
+    const timer = new AbortController();
+    const late = world.clock.sleep(cleanShutdownSeconds, timer.signal).then(
+      () => limit.abort(new Error('the guest did not shut down in time')),
+      () => null,
+    );
+    try {
+      await hypervisor.cleanShutdownVm(vm.uuid, AbortSignal.any([limit.signal, context.signal]));
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      warnings.push(
+        `VM ${vm.nameLabel} did not shut down by itself (${sentenceOf(error)}) and was switched off`,
+      );
+      await hypervisor.hardShutdownVm(vm.uuid, context.signal);
+    } finally {
+      timer.abort();
+      await late;
+    }
+  });
+  return {
+    output: {
+      fenced: there.map((vm) => vm.nameLabel),
+      stopped: running.map((vm) => vm.nameLabel),
+      notThere: action.vms.filter((vm) => !states.has(vm.uuid)).map((vm) => vm.nameLabel),
+    },
+    warnings,
+  };
+}
+
+export async function areFenced(
+  world: World,
+  site: string,
+  vms: readonly NamedVm[],
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const pool = await (await world.hypervisor(site)).observe(signal);
+  const there = byUuid(pool.vms);
+  const open = vms.filter((vm) => {
+    const found = there.get(vm.uuid);
+    if (found === undefined) return false;
+    return (
+      found.powerState !== 'Halted' ||
+      fencedOperations.some((name) => found.blockedOperations[name] === undefined)
+    );
+  });
+  return open.length === 0
+    ? { holds: true }
+    : {
+        holds: false,
+        because: `not stopped and blocked at site ${site}: ${listed(open.map((vm) => vm.nameLabel))}`,
+      };
+}
+
+export async function startVm(
+  world: World,
+  twins: TwinWatch,
+  action: ActionOf<'start-vm'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const { vm, site } = action;
+  const hypervisor = await world.hypervisor(site);
+  const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
+  if (state === undefined) throw notImported(vm, site, context);
+  const warning = await twins.assertNotRunning(vm, action.twinSite, context);
+  try {
+    await hypervisor.startVm(vm.uuid, context.signal);
+  } catch (error) {
+    if (error instanceof PortError && error.peerCode === 'NO_HOSTS_AVAILABLE')
+      throw await explained(error, world, action, context);
+    throw error;
+  }
+  const after = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
+  return {
+    output: { host: after?.residentOn ?? null },
+    warnings: warning === null ? [] : [warning],
+  };
+}
+
+function notImported(vm: NamedVm, site: string, context: StepContext): OperatorError {
+  const reasons = outputsOf('import-vms', context).flatMap(({ output }) => {
+    // Written by importVms of the same run.
+    const made = output as unknown as ImportOutput | null;
+    return made?.vms.find((candidate) => candidate.uuid === vm.uuid)?.reason ?? [];
+  });
+  return new OperatorError({
+    code: 'DR-VM-NOT-THERE',
+    what: `VM ${vm.nameLabel} cannot be started: it is not in the pool`,
+    where: { site },
+    known: reasons,
+    next: 'Remove the reason and resume the run, which tries the import and the start again',
+  });
+}
+
+/** `NO_HOSTS_AVAILABLE` comes without reasons: every host is asked for its own (xapi.md 8.2). */
+async function explained(
+  error: PortError,
+  world: World,
+  action: ActionOf<'start-vm'>,
+  context: StepContext,
+): Promise<PortError> {
+  const hypervisor = await world.hypervisor(action.site);
+  const reasons = await hypervisor.whyNotHere(action.vm.uuid, context.signal);
+  return new PortError(
+    'refused',
+    {
+      code: 'DR-VM-NO-HOST',
+      what: `No host of site ${action.site} takes VM ${action.vm.nameLabel}`,
+      where: { site: action.site, object: `VM ${action.vm.nameLabel}` },
+      known: reasons.map(
+        ({ hostName, reason }) => `${hostName}: ${reason === '' ? 'would take it now' : reason}`,
+      ),
+      next: 'Free what is missing (memory, storage, network, a disabled host), then resume the run',
+    },
+    { peerCode: 'NO_HOSTS_AVAILABLE', cause: error },
+  );
+}
+
+/** How long an answer about an unreachable twin site is used for further VMs. */
+const silenceSeconds = 30;
+
+/**
+ * Invariant 1: a VM is started only if its twin is observed halted, or a named person declared the twin's site lost.
+ * A twin that is observed running stops the start in either case.
+ */
+export class TwinWatch {
+  readonly #world: World;
+  readonly #silentSince = new Map<string, number>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** A warning when the twin could not be looked at and a person's word had to do. */
+  async assertNotRunning(vm: NamedVm, twinSite: string, context: StepContext): Promise<string | null> {
+    const loss = lossDeclared(context.decisions);
+    const seen = await this.#look(vm, twinSite, loss !== null, context);
+    if (seen.silent === null) {
+      const { state } = seen;
+      if (state === undefined || state.powerState === 'Halted') return null;
+      throw new OperatorError({
+        code: 'DR-TWIN-RUNNING',
+        what: `VM ${vm.nameLabel} is not started: its twin at site ${twinSite} is ${state.powerState.toLowerCase()}`,
+        where: { site: twinSite, object: `VM ${vm.nameLabel}` },
+        next: 'Shut the twin down and block its start, then resume the run',
+      });
+    }
+    if (loss !== null) return null;
+    throw new OperatorError({
+      code: 'DR-TWIN-UNKNOWN',
+      what: `VM ${vm.nameLabel} is not started: nobody knows whether its twin at site ${twinSite} runs`,
+      where: { site: twinSite, object: `VM ${vm.nameLabel}` },
+      known: [seen.silent],
+      next: `Declare site ${twinSite} lost, with a name and a reason, or make it reachable; then resume the run`,
+    });
+  }
+
+  async #look(
+    vm: NamedVm,
+    twinSite: string,
+    maySkip: boolean,
+    context: StepContext,
+  ): Promise<{ readonly silent: null; readonly state: VmState | undefined } | { readonly silent: string }> {
+    const now = this.#world.clock.monotonicSeconds();
+    const since = this.#silentSince.get(twinSite);
+    if (maySkip && since !== undefined && now - since < silenceSeconds)
+      return { silent: `site ${twinSite} did not answer a moment ago` };
+    try {
+      const hypervisor = await this.#world.hypervisor(twinSite);
+      const states = await hypervisor.vmStates([vm.uuid], context.signal);
+      return { silent: null, state: states.get(vm.uuid) };
+    } catch (error) {
+      if (context.signal.aborted || !(error instanceof PortError || error instanceof OperatorError))
+        throw error;
+      this.#silentSince.set(twinSite, this.#world.clock.monotonicSeconds());
+      return { silent: sentenceOf(error) };
+    }
+  }
+}
+
+export async function isRunning(
+  world: World,
+  site: string,
+  vm: NamedVm,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const hypervisor = await world.hypervisor(site);
+  const state = (await hypervisor.vmStates([vm.uuid], signal)).get(vm.uuid);
+  if (state?.powerState === 'Running') return { holds: true, output: { host: state.residentOn } };
+  const because = state === undefined ? 'is not in the pool' : `is ${state.powerState.toLowerCase()}`;
+  return { holds: false, because: `VM ${vm.nameLabel} ${because}` };
+}
+
+export async function rebuildAppliance(
+  world: World,
+  action: ActionOf<'rebuild-appliance'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const hypervisor = await world.hypervisor(action.site);
+  const uuids = action.vms.map((vm) => vm.uuid);
+  const states = await hypervisor.vmStates(uuids, context.signal);
+  const absent = action.vms.filter((vm) => !states.has(vm.uuid));
+  const uuid = await hypervisor.rebuildAppliance(
+    action.nameLabel,
+    action.nameDescription,
+    uuids.filter((vm) => states.has(vm)),
+    context.signal,
+  );
+  return {
+    output: { uuid },
+    warnings: absent.map(
+      (vm) => `VM ${vm.nameLabel} is not in vApp ${action.nameLabel}: it was not imported`,
+    ),
+    partial: absent.length > 0,
+  };
+}
+
+export async function applianceHas(
+  world: World,
+  site: string,
+  nameLabel: string,
+  vms: readonly NamedVm[],
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const pool = await (await world.hypervisor(site)).observe(signal);
+  const appliance = pool.appliances.find((candidate) => candidate.nameLabel === nameLabel);
+  if (appliance === undefined) return { holds: false, because: `there is no vApp ${nameLabel}` };
+  const outside = vms.filter((vm) => !appliance.vmUuids.includes(vm.uuid));
+  return outside.length === 0
+    ? { holds: true, output: { uuid: appliance.uuid } }
+    : { holds: false, because: `not in vApp ${nameLabel}: ${listed(outside.map((vm) => vm.nameLabel))}` };
+}
+
+export async function restoreHa(
+  world: World,
+  action: ActionOf<'restore-ha'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const hypervisor = await world.hypervisor(action.site);
+  const warnings: string[] = [];
+  await inParallel(action.vms, stopsAtOnce, async (vm) => {
+    try {
+      await hypervisor.setHaRestartPriority(vm.uuid, vm.priority, context.signal);
+    } catch (error) {
+      if (!concernsOneObject(error)) throw error;
+      warnings.push(
+        `HA priority "${vm.priority}" of VM ${vm.nameLabel} was not restored: ${sentenceOf(error)}`,
+      );
+    }
+  });
+  if (warnings.length === action.vms.length && warnings.length > 0) {
+    throw new OperatorError({
+      code: 'DR-HA-NOT-RESTORED',
+      what: `The HA priority of none of ${action.vms.length} VMs could be restored`,
+      where: { site: action.site },
+      known: warnings.slice(0, 5),
+      next: 'Set the priorities by hand, or remove the reason and resume the run',
+    });
+  }
+  return {
+    output: { restored: action.vms.length - warnings.length },
+    warnings,
+    partial: warnings.length > 0,
+  };
+}
+
+export async function isHaRestored(
+  world: World,
+  site: string,
+  vms: readonly (NamedVm & { readonly priority: string })[],
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const pool = await (await world.hypervisor(site)).observe(signal);
+  const there = byUuid(pool.vms);
+  const open = vms.filter((vm) => there.get(vm.uuid)?.haRestartPriority !== vm.priority);
+  return open.length === 0
+    ? { holds: true }
+    : { holds: false, because: `another HA priority: ${listed(open.map((vm) => vm.nameLabel))}` };
+}
+
+/** Remembers that the site which comes back must not start its copies; `status` is red until reprotect. */
+export async function tombstone(
+  world: World,
+  action: ActionOf<'tombstone'>,
+  context: StepContext,
+): Promise<ActResult> {
+  const states = await world.states();
+  const state = await states.get(action.group);
+  if (state === null) throw new Error(`group ${action.group} has no state, although a run holds it`);
+  const changed = await states.change(action.group, state.generation, {
+    ...state,
+    tombstone: { site: action.lostSite, at: world.clock.now(), run: context.run },
+  });
+  if (!changed) {
+    throw new OperatorError({
+      code: 'DR-PLAN-STALE',
+      what: `Group ${action.group} was changed by another run`,
+      next: `Look at \`lifeboat status ${action.group}\` and make a new plan`,
+    });
+  }
+  return { output: null, warnings: [] };
+}
+
+export async function isTombstoned(world: World, group: string, lostSite: string): Promise<Verdict> {
+  const state = await (await world.states()).get(group);
+  return state?.tombstone?.site === lostSite
+    ? { holds: true }
+    : { holds: false, because: `group ${group} has no tombstone for site ${lostSite}` };
+}

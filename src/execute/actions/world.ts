@@ -1,0 +1,127 @@
+/** What actions and conditions are given of the world, and small helpers that several of them share. */
+import type { Json } from '../../domain/canonical.ts';
+import { OperatorError, PortError, type Problem } from '../../domain/errors.ts';
+import type { Finding } from '../../domain/finding.ts';
+import type { Action } from '../../domain/plan.ts';
+import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import type { RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { GroupSettings } from '../../domain/settings.ts';
+import type { Catalog } from '../../ports/catalog.ts';
+import type { DeviceConfigFor, Hypervisor } from '../../ports/hypervisor.ts';
+import type { Replication } from '../../ports/replication.ts';
+import type { Clock, GroupStates } from '../../ports/system.ts';
+import type { ActionOf, StepContext } from '../handlers.ts';
+
+export interface World {
+  readonly clock: Clock;
+  /** Groups of the settings: network maps and rules of retention. */
+  readonly groups: readonly GroupSettings[];
+  states(): Promise<GroupStates>;
+  hypervisor(site: string): Promise<Hypervisor>;
+  array(name: string): Promise<Replication>;
+  catalog(): Promise<Catalog>;
+  /** Whether something answers at this address and port: the TCP readiness gate. */
+  probeTcp(address: string, port: number, signal?: AbortSignal): Promise<boolean>;
+  /** All findings of the import rules for every VM of a point against a pool as observed. */
+  rehearse(
+    group: GroupSettings,
+    point: RecoveryPoint,
+    pool: PoolFacts,
+    signal?: AbortSignal,
+  ): Promise<readonly Finding[]>;
+  /** `deviceConfigAt` of device-config.ts when absent. */
+  readonly deviceConfigFor?: DeviceConfigFor;
+}
+
+export function groupOf(world: World, name: string): GroupSettings {
+  const group = world.groups.find((candidate) => candidate.name === name);
+  if (group !== undefined) return group;
+  throw new OperatorError({
+    code: 'DR-GROUP-UNKNOWN',
+    what: `Group ${name} of the plan is not in sites.yaml any more`,
+    next: 'Put it back, or make a new plan',
+  });
+}
+
+/** Steps of the plan with this kind of action, each with the output it had; null where it has none. */
+export function outputsOf<K extends Action['do']>(
+  kind: K,
+  context: StepContext,
+): readonly { readonly action: ActionOf<K>; readonly stepId: string; readonly output: Json }[] {
+  return context.plan.steps.flatMap((step) =>
+    isOf(kind, step.action)
+      ? [{ action: step.action, stepId: step.id, output: context.output(step.id) }]
+      : [],
+  );
+}
+
+function isOf<K extends Action['do']>(kind: K, action: Action): action is ActionOf<K> {
+  return action.do === kind;
+}
+
+/** Runs `work` over the items, at most `limit` at a time, in order; the first error ends it after those under way. */
+export async function inParallel<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  let failed = false;
+  const lane = async (): Promise<void> => {
+    for (const item of queue) {
+      if (failed) return;
+      try {
+        await work(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: Math.max(1, limit) }, lane));
+  for (const result of lanes) if (result.status === 'rejected') throw result.reason;
+}
+
+/** An error that concerns one object of many; others (no contact, wrong password, a stop) concern the whole step. */
+export function concernsOneObject(error: unknown): error is PortError | OperatorError {
+  if (error instanceof OperatorError) return true;
+  return error instanceof PortError && (error.kind === 'refused' || error.kind === 'protocol');
+}
+
+/** One sentence of an error, for outputs and warnings. */
+export function sentenceOf(error: unknown): string {
+  const problem = problemOf(error);
+  if (problem === null) return error instanceof Error ? error.message : String(error);
+  return [problem.what, ...(problem.known ?? [])].join(': ');
+}
+
+export function problemOf(error: unknown): Problem | null {
+  if (error instanceof PortError) return error.problem;
+  if (error instanceof OperatorError) return error.problems[0] ?? null;
+  return null;
+}
+
+/** `device_config` without what differs between pools: secret uuids and the mark of the master (xapi.md 7.2). */
+export function plainDeviceConfig(config: TextMap): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
+    ),
+  );
+}
+
+export function sameMap(a: TextMap, b: TextMap): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+/** `web01, web02 and 3 more`. */
+export function listed(names: readonly string[], most = 5): string {
+  return names.length <= most
+    ? names.join(', ')
+    : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+}
+
+export function byUuid<T extends { readonly uuid: Uuid }>(items: readonly T[]): ReadonlyMap<Uuid, T> {
+  return new Map(items.map((item) => [item.uuid, item]));
+}

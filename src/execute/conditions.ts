@@ -1,0 +1,44 @@
+/** Every condition of a plan, observed through the ports. Looking changes nothing. */
+
+import { isAttached } from './actions/attach.ts';
+import { areNamesRestored } from './actions/disks.ts';
+import { isReady } from './actions/guests.ts';
+import { areImported } from './actions/import.ts';
+import { isPromoted } from './actions/replica.ts';
+import { applianceHas, areFenced, isHaRestored, isRunning, isTombstoned } from './actions/vms.ts';
+import type { World } from './actions/world.ts';
+import type { ConditionHandlers } from './handlers.ts';
+
+export function conditionsOver(world: World): ConditionHandlers {
+  return {
+    promoted: ({ pair }, context) => isPromoted(world, pair, context.signal),
+    'sr-attached': ({ site, srUuid, hosts }, context) =>
+      isAttached(world, site, srUuid, hosts, context.signal),
+    'names-restored': ({ site, srUuid, disks }, context) =>
+      areNamesRestored(world, site, srUuid, disks, context),
+    'vms-imported': (condition, context) => areImported(world, condition, context),
+    'appliance-has': ({ site, nameLabel, vms }, context) =>
+      applianceHas(world, site, nameLabel, vms, context.signal),
+    'vm-running': ({ site, vm }, context) => isRunning(world, site, vm, context.signal),
+    'vm-ready': async (condition, context) =>
+      isReady(world, await world.hypervisor(condition.site), condition, context.signal),
+    'vms-fenced': ({ site, vms }, context) => areFenced(world, site, vms, context.signal),
+    'ha-restored': ({ site, vms }, context) => isHaRestored(world, site, vms, context.signal),
+    'point-sealed': async ({ pointId }, context) => {
+      const listing = await (await world.catalog()).list(context.plan.group, context.signal);
+      const point = listing.points.find((candidate) => candidate.id === pointId);
+      return point === undefined
+        ? { holds: false, because: `no target of the catalog holds point ${pointId}` }
+        : {
+            holds: true,
+            output: {
+              pointId,
+              targets: [...point.targets],
+              vmCount: point.vmCount,
+              failureCount: point.failureCount,
+            },
+          };
+    },
+    tombstoned: ({ group, lostSite }) => isTombstoned(world, group, lostSite),
+  };
+}

@@ -1,0 +1,57 @@
+/** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
+import { attachSr } from './actions/attach.ts';
+import { capturePool, recordReplication, saveDocuments } from './actions/capture.ts';
+import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
+import { compareDisks, restoreNames } from './actions/disks.ts';
+import { awaitReady, GuestWatch } from './actions/guests.ts';
+import { importVms } from './actions/import.ts';
+import { rehearseImport } from './actions/rehearse.ts';
+import { expose, promote, recordReplica } from './actions/replica.ts';
+import { fenceVms, rebuildAppliance, restoreHa, startVm, TwinWatch, tombstone } from './actions/vms.ts';
+import type { World } from './actions/world.ts';
+import { conditionsOver } from './conditions.ts';
+import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
+
+export type { World } from './actions/world.ts';
+
+/** Handlers for one run: what they remember (a silent site, guests that are waited for) belongs to that run. */
+export function handlersOver(world: World): {
+  readonly actions: ActionHandlers;
+  readonly conditions: ConditionHandlers;
+} {
+  const twins = new TwinWatch(world);
+  const watches = new Map<string, GuestWatch>();
+  const watchOf = async (site: string): Promise<GuestWatch> => {
+    const hypervisor = await world.hypervisor(site);
+    const watch = watches.get(site) ?? new GuestWatch(hypervisor, world.clock);
+    watches.set(site, watch);
+    return watch;
+  };
+  const actions: ActionHandlers = {
+    'record-evidence': async ({ site, evidence }) => ({
+      output: { site, evidence: [...evidence] },
+      warnings: [],
+    }),
+    'capture-pool': (action, context) => capturePool(world, action, context),
+    'save-documents': (action, context) => saveDocuments(world, action, context),
+    'record-replication': (action, context) => recordReplication(world, action, context),
+    'seal-point': (action, context) => sealPoint(world, action, context),
+    'verify-point': (action, context) => verifyPoint(world, action, context),
+    'rehearse-import': (action, context) => rehearseImport(world, action, context),
+    'prune-catalog': (action, context) => pruneCatalog(world, action, context),
+    'record-replica': (action, context) => recordReplica(world, action, context),
+    'fence-vms': (action, context) => fenceVms(world, action, context),
+    promote: (action, context) => promote(world, action, context),
+    expose: (action, context) => expose(world, action, context),
+    'attach-sr': (action, context) => attachSr(world, action, context),
+    'compare-disks': (action, context) => compareDisks(world, action, context),
+    'restore-names': (action, context) => restoreNames(world, action, context),
+    'import-vms': (action, context) => importVms(world, action, context),
+    'rebuild-appliance': (action, context) => rebuildAppliance(world, action, context),
+    'start-vm': (action, context) => startVm(world, twins, action, context),
+    'await-ready': async (action, context) => awaitReady(world, await watchOf(action.site), action, context),
+    'restore-ha': (action, context) => restoreHa(world, action, context),
+    tombstone: (action, context) => tombstone(world, action, context),
+  };
+  return { actions, conditions: conditionsOver(world) };
+}
