@@ -369,19 +369,23 @@ export async function readBody(
   take: (chunk: Uint8Array) => void,
 ): Promise<number> {
   let total = 0;
+  const chunks = (exchange.message as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   try {
-    for await (const chunk of exchange.message as AsyncIterable<Buffer>) {
-      total += chunk.length;
-      if (total > maxBytes) {
+    for (;;) {
+      const next = await chunks.next().catch((error: unknown) => {
+        throw exchange.explain(error);
+      });
+      if (next.done === true) break;
+      total += next.value.length;
+      if (total > maxBytes)
         throw protocolError(site, 'answer', 'An answer of the pool is larger than Lifeboat takes', [
           `more than ${maxBytes} bytes`,
         ]);
-      }
-      take(chunk);
+      take(next.value);
     }
   } catch (error) {
     exchange.destroy();
-    throw error instanceof PortError && !(error instanceof LinkError) ? error : exchange.explain(error);
+    throw error;
   }
   return total;
 }

@@ -121,8 +121,9 @@ export class Tasks {
     const { site } = this.#pool.options;
     const seconds = options.timeoutSeconds ?? defaultTaskTimeoutSeconds;
     return new Promise<TaskEnd>((resolve, reject) => {
+      const over = new AbortController();
       const leave = (): void => {
-        clearTimeout(timer);
+        over.abort();
         options.signal?.removeEventListener('abort', abort);
         this.#waiters.delete(reference);
         if (this.#waiters.size === 0) this.#stop?.abort();
@@ -131,10 +132,16 @@ export class Tasks {
         leave();
         reject(cancelledError(site, `Waiting for ${operation} was cancelled`));
       };
-      const timer = setTimeout(() => {
-        leave();
-        reject(outcomeUnknown(this.#pool.context(operation), [`its task had not ended after ${seconds} s`]));
-      }, seconds * 1000);
+      this.#pool.options.clock.sleep(seconds, over.signal).then(
+        () => {
+          leave();
+          reject(
+            outcomeUnknown(this.#pool.context(operation), [`its task had not ended after ${seconds} s`]),
+          );
+        },
+        // The task ended in time.
+        () => undefined,
+      );
       if (options.signal?.aborted) {
         abort();
         return;
