@@ -10,6 +10,7 @@ import type { Journal, Journals } from '../../ports/system.ts';
 import { chainStart, journalLine, readJournalLine } from './lines.ts';
 
 const suffix = '.jsonl';
+const lostSector = Buffer.alloc(512);
 
 export class JournalFiles implements Journals {
   readonly #directory: string;
@@ -155,8 +156,9 @@ async function readChain(
   let from = 0;
   while (from < bytes.length) {
     const end = bytes.indexOf(0x0a, from);
-    // A line without its line feed was never acknowledged; blocks of zeros are what a power cut leaves of one.
-    if (end === -1 || (end === bytes.length - 1 && bytes.subarray(from, end).includes(0)))
+    // A line without its line feed was never acknowledged; a sector of zeros is what a power cut leaves of one.
+    const isLast = end === bytes.length - 1;
+    if (end === -1 || (isLast && bytes.subarray(from, end).includes(lostSector)))
       return { events, last, wholeBytes: from, torn: true };
     const reading = checkedLine(bytes.subarray(from, end).toString('utf8'), events.length + 1, last);
     if (!reading.ok) {
