@@ -37,6 +37,8 @@ export interface VerifyResult {
     readonly what: string;
   }[];
   readonly targets: readonly TargetOutcome[];
+  /** Not damage: leftovers of a crash, packs that nothing needs. */
+  readonly notes?: readonly { readonly target: string; readonly file: string; readonly what: string }[];
 }
 
 export interface PruneResult {
@@ -47,4 +49,7 @@ export interface PruneResult {
     readonly reasons: readonly string[];
   }[];
   readonly bytesFreed: number;
+  /** What was not removed for now, and why. */
+  readonly notes?: readonly string[];
+  readonly targets?: readonly TargetOutcome[];
 }

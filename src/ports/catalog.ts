@@ -16,6 +16,8 @@ import type { RetentionSettings } from '../domain/settings.ts';
 export interface Catalog {
   /** Stores bytes in every reachable target; the same bytes are stored once. Synced before it returns. */
   put(bytes: Uint8Array, signal?: AbortSignal): Promise<ObjectRef>;
+  /** Many objects at once: compressed, packed and synced together. What is not committed is not stored. */
+  batch?(signal?: AbortSignal): Promise<CatalogBatch>;
   putStream(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<ObjectRef>;
   /** Reads and checks an object from the first target that has it whole. */
   get(object: ObjectRef, signal?: AbortSignal): Promise<Uint8Array>;
@@ -34,6 +36,8 @@ export interface Catalog {
     options: {
       readonly group?: string;
       readonly pointId?: string;
+      /** Also decrypts, unpacks and hashes every object; the default when `pointId` is given. */
+      readonly deep?: boolean;
       readonly onProgress?: (done: number, total: number) => void;
     },
     signal?: AbortSignal,
@@ -46,6 +50,14 @@ export interface Catalog {
     signal?: AbortSignal,
   ): Promise<PruneResult>;
   close(): Promise<void>;
+}
+
+export interface CatalogBatch {
+  put(bytes: Uint8Array): Promise<ObjectRef>;
+  /** Everything put so far is on the disk of every reachable target when it returns. */
+  commit(): Promise<void>;
+  /** Never throws. */
+  abort(): Promise<void>;
 }
 
 export type { CatalogListing, PointSummary, PruneResult, TargetOutcome, VerifyResult };

@@ -1,0 +1,517 @@
+/** The catalog port over several targets. A failing target is told in every outcome and costs nothing in the others. */
+import { createZstdCompress } from 'node:zlib';
+import type {
+  CatalogListing,
+  PointSummary,
+  PruneResult,
+  TargetOutcome,
+  VerifyResult,
+} from '../../domain/catalog.ts';
+import { OperatorError, type Problem } from '../../domain/errors.ts';
+import type { ObjectRef, RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { RetentionSettings } from '../../domain/settings.ts';
+import type { Instant } from '../../domain/time.ts';
+import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
+import { type ProcessMark, thisProcess } from '../state/process.ts';
+import { Batch, type Branch } from './batch.ts';
+import { Sha256 } from './hash.ts';
+import type { OperatorKey } from './keys.ts';
+import { chunkBytes, compressionParams } from './pack.ts';
+import { targetProblem } from './problems.ts';
+import { defaultGraceSeconds, pruneTarget } from './prune.ts';
+import { retain } from './retention.ts';
+import type { Survey, SurveyedPoint } from './survey.ts';
+import { manifestPath, newestFirst, Target } from './target.ts';
+import type { TargetStore } from './target-store.ts';
+import { proveTarget } from './verify.ts';
+
+export interface CatalogOptions {
+  readonly targets: readonly TargetStore[];
+  /** Asked when the first target is opened. */
+  readonly key: () => Promise<OperatorKey>;
+  readonly now: () => Instant;
+  /** How long packs that nothing names are left alone by `prune`. */
+  readonly graceSeconds?: number;
+  readonly owner?: ProcessMark;
+}
+
+/** Streams up to this size are packed like any other object. */
+const smallStreamBytes = 8 * 1024 * 1024;
+
+export class TargetsCatalog implements Catalog {
+  readonly #targets: readonly Target[];
+  readonly #options: CatalogOptions;
+  readonly #owner: { mark: ProcessMark; what: string };
+  #key: Promise<OperatorKey> | null = null;
+  #waiting: { bytes: Uint8Array; resolve: (object: ObjectRef) => void; reject: (error: unknown) => void }[] =
+    [];
+  #writing: Promise<void> | null = null;
+
+  constructor(options: CatalogOptions) {
+    this.#options = options;
+    this.#owner = { mark: options.owner ?? thisProcess(), what: 'lifeboat' };
+    const key = (): Promise<OperatorKey> => {
+      this.#key ??= options.key();
+      return this.#key;
+    };
+    this.#targets = options.targets.map(
+      (store) => new Target({ store, key, now: options.now, owner: this.#owner }),
+    );
+  }
+
+  /** Puts that come while others are being written share the next pack: one sync for all of them. */
+  put(bytes: Uint8Array, signal?: AbortSignal): Promise<ObjectRef> {
+    signal?.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ bytes, resolve, reject });
+      this.#writing ??= this.#writeWaiting();
+    });
+  }
+
+  async #writeWaiting(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const group = this.#waiting.splice(0);
+      try {
+        const batch = await this.#newBatch();
+        try {
+          const objects: ObjectRef[] = [];
+          for (const { bytes } of group) objects.push(await batch.put(bytes));
+          await batch.commit();
+          for (const [index, { resolve, reject }] of group.entries()) {
+            const object = objects[index];
+            if (object === undefined) reject(new Error('an object was not written'));
+            else resolve(object);
+          }
+        } catch (error) {
+          await batch.abort();
+          throw error;
+        }
+      } catch (error) {
+        for (const { reject } of group) reject(error);
+      }
+    }
+    // In the same turn in which nobody was found waiting: whoever comes next starts anew.
+    this.#writing = null;
+  }
+
+  async batch(signal?: AbortSignal): Promise<CatalogBatch> {
+    signal?.throwIfAborted();
+    const batch = await this.#newBatch();
+    return {
+      put: (bytes) => {
+        signal?.throwIfAborted();
+        return batch.put(bytes);
+      },
+      commit: () => batch.commit(),
+      abort: () => batch.abort(),
+    };
+  }
+
+  async putStream(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<ObjectRef> {
+    const pieces = bytes[Symbol.asyncIterator]();
+    const first: Uint8Array[] = [];
+    let length = 0;
+    while (length <= smallStreamBytes) {
+      signal?.throwIfAborted();
+      const piece = await pieces.next();
+      if (piece.done === true) return this.put(Buffer.concat(first), signal);
+      first.push(Uint8Array.from(piece.value));
+      length += piece.value.length;
+    }
+    const batch = await this.#newBatch();
+    try {
+      const hash = new Sha256();
+      let total = 0;
+      const clear = async function* (): AsyncGenerator<Uint8Array> {
+        yield* first.splice(0);
+        for (;;) {
+          const piece = await pieces.next();
+          if (piece.done === true) return;
+          yield piece.value;
+        }
+      };
+      const counted = async function* (): AsyncGenerator<Uint8Array> {
+        for await (const piece of clear()) {
+          signal?.throwIfAborted();
+          hash.update(piece);
+          total += piece.length;
+          yield piece;
+        }
+      };
+      const object = await batch.putChunks(inChunks(compressed(counted())), () => ({
+        sha256: hash.digest(),
+        bytes: total,
+      }));
+      await batch.commit();
+      return object;
+    } catch (error) {
+      await batch.abort();
+      throw error;
+    }
+  }
+
+  async get(object: ObjectRef, signal?: AbortSignal): Promise<Uint8Array> {
+    const known: string[] = [];
+    for (const target of this.#targets) {
+      signal?.throwIfAborted();
+      try {
+        const bytes = await target.get(object);
+        if (bytes !== null) return bytes;
+        known.push(`target ${target.name}: not there`);
+      } catch (error) {
+        known.push(briefly(targetProblem(target.store, 'read from', error), target));
+      }
+    }
+    throw new OperatorError({
+      code: 'DR-CATALOG-OBJECT',
+      what: `No catalog target has object ${object.sha256.slice(0, 12)} whole`,
+      known,
+      next: 'Run `lifeboat catalog verify`, then use another recovery point or export again',
+    });
+  }
+
+  async seal(point: RecoveryPoint, signal?: AbortSignal): Promise<readonly TargetOutcome[]> {
+    manifestPath(point.id);
+    return Promise.all(
+      this.#targets.map(async (target): Promise<TargetOutcome> => {
+        try {
+          signal?.throwIfAborted();
+          await target.seal(point, (object) => this.#fetchFor(target, object));
+          return { target: target.name, ok: true, problem: target.isNew ? newTarget(target) : null };
+        } catch (error) {
+          return {
+            target: target.name,
+            ok: false,
+            problem: targetProblem(target.store, 'seal a recovery point in', error),
+          };
+        } finally {
+          await target.rest();
+        }
+      }),
+    );
+  }
+
+  /** From another target first: there it is most probably whole. */
+  async #fetchFor(lacking: Target, object: ObjectRef): Promise<Buffer> {
+    for (const target of [...this.#targets.filter((one) => one !== lacking), lacking]) {
+      const [answer] = await Promise.allSettled([target.get(object)]);
+      if (answer.status === 'fulfilled' && answer.value !== null) return answer.value;
+    }
+    throw new OperatorError({
+      code: 'DR-CATALOG-OBJECT',
+      what: `No catalog target has object ${object.sha256.slice(0, 12)} of this recovery point whole`,
+      next: 'Export again: what is missing is then written anew',
+    });
+  }
+
+  async list(group: string | null, signal?: AbortSignal): Promise<CatalogListing> {
+    const surveys = await this.#surveys(group, signal);
+    const points = new Map<string, PointSummary>();
+    const damaged: { id: string; target: string; reason: string }[] = [];
+    for (const { target, survey } of surveys.found) {
+      for (const { file, point, what } of survey.damage)
+        damaged.push({ id: point ?? file, target: target.name, reason: `${file}: ${what}` });
+      for (const surveyed of survey.points) {
+        const summary = summarise(surveyed, target.name);
+        const other = points.get(summary.id);
+        // Only targets that hold the point whole are named, unless none does.
+        if (other === undefined || (summary.good && !other.good)) points.set(summary.id, summary);
+        else if (summary.good === other.good)
+          points.set(summary.id, { ...other, targets: [...other.targets, target.name] });
+      }
+    }
+    return {
+      points: [...points.values()].sort((a, b) =>
+        a.takenAt < b.takenAt ? 1 : a.takenAt > b.takenAt ? -1 : a.id < b.id ? 1 : -1,
+      ),
+      damaged,
+      targets: surveys.outcomes,
+    };
+  }
+
+  async read(pointId: string, signal?: AbortSignal): Promise<RecoveryPoint> {
+    manifestPath(pointId);
+    const group = pointId.split('/')[0] ?? '';
+    const { found, outcomes } = await this.#surveys(group, signal);
+    const known: string[] = outcomes.flatMap(({ problem, ok }) =>
+      problem !== null && !ok ? [shortly(problem)] : [],
+    );
+    let seen = false;
+    for (const { target, survey } of found) {
+      const surveyed = survey.points.find(({ manifest }) => manifest.point === pointId);
+      if (surveyed === undefined) {
+        const damage = survey.damage.find((one) => one.point === pointId);
+        known.push(
+          `target ${target.name}: ${damage === undefined ? 'not there' : `${damage.file}: ${damage.what}`}`,
+        );
+        seen ||= damage !== undefined;
+        continue;
+      }
+      seen = true;
+      try {
+        return await target.readPoint(surveyed.manifest);
+      } catch (error) {
+        known.push(briefly(targetProblem(target.store, 'read from', error), target));
+      }
+    }
+    throw new OperatorError({
+      code: seen ? 'DR-POINT-DAMAGED' : 'DR-POINT-UNKNOWN',
+      what: seen
+        ? `Recovery point ${pointId} cannot be read from any target`
+        : `There is no recovery point ${pointId}`,
+      known,
+      next: 'Choose one that `lifeboat catalog list` shows as good',
+    });
+  }
+
+  async verify(
+    options: {
+      readonly group?: string;
+      readonly pointId?: string;
+      readonly deep?: boolean;
+      readonly onProgress?: (done: number, total: number) => void;
+    },
+    signal?: AbortSignal,
+  ): Promise<VerifyResult> {
+    if (options.pointId !== undefined) manifestPath(options.pointId);
+    const points = new Set<string>();
+    const objects = new Set<string>();
+    const damage: VerifyResult['damage'][number][] = [];
+    const notes: { target: string; file: string; what: string }[] = [];
+    const targets: TargetOutcome[] = [];
+    let bytesRead = 0;
+    let doneBefore = 0;
+    for (const target of this.#targets) {
+      let seen = { done: 0, total: 0 };
+      try {
+        const proof = await proveTarget(
+          target,
+          {
+            group: options.group ?? null,
+            pointId: options.pointId ?? null,
+            deep: options.deep ?? options.pointId !== undefined,
+            onProgress: (done, total) => {
+              seen = { done, total };
+              options.onProgress?.(doneBefore + done, doneBefore + total);
+            },
+          },
+          signal,
+        );
+        for (const point of proof.points) points.add(point);
+        for (const object of proof.objects) objects.add(object);
+        bytesRead += proof.bytesRead;
+        damage.push(...proof.damage.map((one) => ({ target: target.name, ...pick(one) })));
+        notes.push(...proof.notes.map(({ file, what }) => ({ target: target.name, file, what })));
+        if (options.pointId !== undefined && proof.points.length === 0 && proof.damage.length === 0) {
+          damage.push({
+            target: target.name,
+            file: manifestPath(options.pointId),
+            point: options.pointId,
+            what: 'the point is not in this target',
+          });
+        }
+        targets.push({ target: target.name, ok: true, problem: null });
+      } catch (error) {
+        signal?.throwIfAborted();
+        targets.push({
+          target: target.name,
+          ok: false,
+          problem: targetProblem(target.store, 'verify', error),
+        });
+      }
+      doneBefore += seen.total;
+    }
+    return { pointsChecked: points.size, objectsChecked: objects.size, bytesRead, damage, targets, notes };
+  }
+
+  async prune(
+    group: string,
+    rules: RetentionSettings,
+    options: { readonly dryRun: boolean },
+    signal?: AbortSignal,
+  ): Promise<PruneResult> {
+    const { found, outcomes } = await this.#surveys(group, signal);
+    const merged = new Map<string, { id: string; takenAt: Instant; good: boolean }>();
+    const lastGood = new Map<string, string[]>();
+    for (const { target, survey } of found) {
+      for (const surveyed of survey.points) {
+        const { id, takenAt, good } = summarise(surveyed, target.name);
+        merged.set(id, { id, takenAt, good: good || (merged.get(id)?.good ?? false) });
+      }
+      const newest = await newestWhole(target, survey, signal);
+      if (newest !== null) lastGood.set(newest, [...(lastGood.get(newest) ?? []), target.name]);
+    }
+    const verdicts = retain([...merged.values()], rules, this.#options.now()).map((verdict) => {
+      const targets = lastGood.get(verdict.id);
+      if (targets === undefined || verdict.reasons.includes('the last good point')) return verdict;
+      return {
+        ...verdict,
+        reasons: [...verdict.reasons, `the last good point of target ${targets.join(', ')}`],
+      };
+    });
+    const removed = verdicts.filter((verdict) => verdict.reasons.length === 0);
+    const kept = verdicts.filter((verdict) => verdict.reasons.length > 0);
+    const notes: string[] = [];
+    let bytesFreed = 0;
+    let targets = [...outcomes];
+    if (!options.dryRun) {
+      const leaving = new Set(removed.map((verdict) => verdict.id));
+      for (const { target } of found) {
+        try {
+          signal?.throwIfAborted();
+          const grace = this.#options.graceSeconds ?? defaultGraceSeconds;
+          const pruning = await pruneTarget(target, group, leaving, this.#owner, grace);
+          bytesFreed += pruning.bytesFreed;
+          notes.push(...pruning.notes);
+        } catch (error) {
+          signal?.throwIfAborted();
+          const outcome = {
+            target: target.name,
+            ok: false,
+            problem: targetProblem(target.store, 'prune', error),
+          };
+          targets = targets.map((one) => (one.target === target.name ? outcome : one));
+        }
+      }
+    }
+    return { removed: removed.map(({ id, takenAt }) => ({ id, takenAt })), kept, bytesFreed, notes, targets };
+  }
+
+  async close(): Promise<void> {
+    if (this.#writing !== null) await this.#writing;
+    await Promise.allSettled(this.#targets.map((target) => target.close()));
+  }
+
+  async #newBatch(): Promise<Batch> {
+    const ready: Target[] = [];
+    const problems: Problem[] = [];
+    await Promise.all(
+      this.#targets.map(async (target) => {
+        try {
+          await target.startWriting();
+          ready.push(target);
+        } catch (error) {
+          problems.push(targetProblem(target.store, 'write to', error));
+        }
+      }),
+    );
+    if (ready.length === 0) throw new OperatorError(problems);
+    return new Batch(ready, (branches: readonly Branch[]) => {
+      const failed = branches.map(({ target, failure }) => targetProblem(target.store, 'write to', failure));
+      return new OperatorError([...problems, ...failed]);
+    });
+  }
+
+  async #surveys(
+    group: string | null,
+    signal?: AbortSignal,
+  ): Promise<{ found: { target: Target; survey: Survey }[]; outcomes: TargetOutcome[] }> {
+    signal?.throwIfAborted();
+    const found: { target: Target; survey: Survey }[] = [];
+    const outcomes = await Promise.all(
+      this.#targets.map(async (target): Promise<TargetOutcome> => {
+        try {
+          found.push({ target, survey: await target.survey(group) });
+          return { target: target.name, ok: true, problem: null };
+        } catch (error) {
+          return { target: target.name, ok: false, problem: targetProblem(target.store, 'read', error) };
+        }
+      }),
+    );
+    // In the order of the settings, whoever answered first.
+    found.sort((a, b) => this.#targets.indexOf(a.target) - this.#targets.indexOf(b.target));
+    return { found, outcomes };
+  }
+}
+
+function summarise({ manifest, faults }: SurveyedPoint, target: string): PointSummary {
+  return {
+    id: manifest.point,
+    group: manifest.group,
+    takenAt: manifest.takenAt,
+    vmCount: manifest.vmCount,
+    failureCount: manifest.failureCount,
+    good: faults.length === 0 && manifest.failureCount === 0,
+    targets: [target],
+    bytes: manifest.bytes,
+  };
+}
+
+/** The newest point whose packs were read just now and are what they were: nothing older is removed on a promise. */
+async function newestWhole(target: Target, survey: Survey, signal?: AbortSignal): Promise<string | null> {
+  const good = survey.points
+    .filter(({ faults, manifest }) => faults.length === 0 && manifest.failureCount === 0)
+    .sort(newestFirst);
+  for (const { manifest } of good) {
+    signal?.throwIfAborted();
+    if (await target.isWhole(manifest)) return manifest.point;
+  }
+  return null;
+}
+
+function pick(one: { readonly file: string; readonly point: string | null; readonly what: string }): {
+  file: string;
+  point: string | null;
+  what: string;
+} {
+  return { file: one.file, point: one.point, what: one.what };
+}
+
+function newTarget(target: Target): Problem {
+  return {
+    code: 'DR-CATALOG-NEW-TARGET',
+    what: `Catalog target ${target.name} was empty and has been set up`,
+    where: { object: target.store.address },
+    next: 'If it should have held older points, check that the right file system is mounted there',
+  };
+}
+
+function briefly(problem: Problem, target: Target): string {
+  return `target ${target.name}: ${problem.known?.join('; ') ?? problem.what}`;
+}
+
+function shortly(problem: Problem): string {
+  return problem.known?.length ? `${problem.what}: ${problem.known.join('; ')}` : problem.what;
+}
+
+async function* compressed(clear: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const zstd = createZstdCompress({ params: compressionParams });
+  const feed = (async () => {
+    try {
+      for await (const piece of clear) {
+        if (!zstd.write(piece)) await new Promise((resolve) => zstd.once('drain', resolve));
+      }
+      zstd.end();
+    } catch (error) {
+      zstd.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  })();
+  try {
+    for await (const piece of zstd) yield piece as Uint8Array;
+    await feed;
+  } finally {
+    zstd.destroy();
+  }
+}
+
+async function* inChunks(
+  pieces: AsyncIterable<Uint8Array>,
+): AsyncGenerator<{ readonly bytes: Uint8Array; readonly last: boolean }> {
+  let gathered: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of pieces) {
+    gathered.push(piece);
+    length += piece.length;
+    if (length <= chunkBytes) continue;
+    const all = Buffer.concat(gathered);
+    let from = 0;
+    // The end is held back: only when the pieces have ended is the last chunk known.
+    while (all.length - from > chunkBytes) {
+      yield { bytes: all.subarray(from, from + chunkBytes), last: false };
+      from += chunkBytes;
+    }
+    gathered = [all.subarray(from)];
+    length = all.length - from;
+  }
+  yield { bytes: Buffer.concat(gathered), last: true };
+}
