@@ -35,6 +35,7 @@ export class MetadataDocument {
   #byId: Map<string, MetadataObject> | null = null;
   #byClass: Map<string, MetadataObject[]> | null = null;
   #typed = new Map<MetadataObject, TypedObject>();
+  #views = new Map<string, readonly TypedObject[]>();
   #referring = new Map<string, Map<string, MetadataObject[]>>();
 
   constructor(version: XmlStruct, objects: readonly MetadataObject[], extra: XmlStruct | null = null) {
@@ -130,11 +131,14 @@ export class MetadataDocument {
     name: string,
     kind: new (document: MetadataDocument, object: MetadataObject) => T,
   ): readonly T[] {
+    const known = this.#views.get(name);
+    if (known !== undefined) return known as readonly T[];
     const views: T[] = [];
     for (const object of this.ofClass(name)) {
       const view = this.typed(object);
       if (view instanceof kind) views.push(view);
     }
+    this.#views.set(name, views);
     return views;
   }
 }

@@ -16,6 +16,7 @@ import { type HostileKey, repairKeys } from './repair.ts';
 import type { SplitOptions, VmDocument } from './split.ts';
 import { readOvaHeader, TarError, tarHeaderBytes } from './tar.ts';
 import {
+  copyText,
   isStruct,
   parseXmlValue,
   XmlScalar,
@@ -345,11 +346,6 @@ function skeletonOf(object: MetadataObject): MetadataObject {
   const smConfig = object.fields['sm_config'];
   if (object.class === 'VDI' && smConfig !== undefined) fields['sm_config'] = smConfig;
   return { class: object.class, id: object.id, fields, extra: null };
-}
-
-/** A text of its own: a part of a larger text would keep all of it in memory. */
-export function copyText(text: string): string {
-  return Buffer.from(text).toString();
 }
 
 function copyValue(value: XmlValue): XmlValue {

@@ -41,6 +41,11 @@ export function emptyStruct(): XmlStruct {
   return Object.create(null) as XmlStruct;
 }
 
+/** A text of its own: a part of a larger text keeps all of it in memory for as long as it lives. */
+export function copyText(text: string): string {
+  return Buffer.from(text).toString();
+}
+
 type Frame =
   | { kind: 'value'; text: string; value: XmlValue | undefined }
   | { kind: 'scalar'; tag: string; text: string }

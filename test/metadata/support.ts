@@ -2,7 +2,16 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import type {
+  HostFacts,
+  NetworkFacts,
+  PoolFacts,
+  SrFacts,
+  VdiFacts,
+  VmFacts,
+} from '../../src/domain/pool.ts';
 import { MetadataDocument, type MetadataObject } from '../../src/metadata/document.ts';
+import type { VmObject } from '../../src/metadata/objects.ts';
 import { nullRef } from '../../src/metadata/references.ts';
 import { XmlScalar, type XmlStruct, type XmlValue } from '../../src/metadata/xmlvalue.ts';
 
@@ -315,3 +324,165 @@ export const anyPool: fc.Arbitrary<MetadataDocument> = shape.map(poolDocument);
 export const twoExports: fc.Arbitrary<readonly [MetadataDocument, MetadataDocument]> = fc
   .tuple(shape, fc.nat(9000), fc.nat(9000))
   .map(([of, firstId, seed]) => [poolDocument(of), poolDocument({ ...of, firstId, seed })]);
+
+/** A recovery pool in which these documents can be imported without a word: their SRs attached, their networks there. */
+export function poolFor(documents: readonly MetadataDocument[]): PoolFacts {
+  const hosts = [0, 1].map(
+    (number): HostFacts => ({
+      uuid: uuidOf('dr-host', number),
+      nameLabel: `dr${number}`,
+      address: `10.0.0.${number}`,
+      enabled: true,
+      live: true,
+      memoryTotal: 2 ** 36,
+      memoryFree: 2 ** 35,
+      cpuCount: 8,
+      cpuFeatures: '',
+      cpuVendor: 'GenuineIntel',
+    }),
+  );
+  const srs = new Map<string, SrFacts>();
+  const vdis = new Map<string, VdiFacts>();
+  const networks = new Map<string, NetworkFacts>();
+  for (const document of documents) {
+    for (const sr of document.srs)
+      if (!srs.has(sr.uuid)) srs.set(sr.uuid, srFacts(sr.uuid, sr.nameLabel, sr.contentType, hosts));
+    for (const vdi of document.vdis) vdis.set(vdi.uuid, vdiFacts(vdi.uuid, vdi.sr?.uuid ?? '', vdi.location));
+    for (const network of document.networks)
+      networks.set(network.nameLabel, networkFacts(network.nameLabel, `xapi9${networks.size}`, hosts));
+  }
+  return {
+    uuid: uuidOf('pool', 1),
+    nameLabel: 'tokyo',
+    masterUuid: uuidOf('dr-host', 0),
+    observedAt: '2026-11-21T00:00:00.000Z',
+    serverTime: '2026-11-21T00:00:00.000Z',
+    productBrand: 'XCP-ng',
+    productVersion: '8.3.0',
+    xapiBuild: { major: 26, minor: 17, text: '26.17' },
+    haEnabled: false,
+    otherConfig: {},
+    hosts,
+    networks: [...networks.values()],
+    srs: [...srs.values()],
+    vdis: [...vdis.values()],
+    vms: [],
+    defaultTemplateNames: [],
+    appliances: [],
+    gpuGroups: [],
+    vtpmUuids: [],
+  };
+}
+
+export function srFacts(
+  uuid: string,
+  nameLabel: string,
+  contentType: string,
+  hosts: readonly HostFacts[],
+): SrFacts {
+  return {
+    uuid,
+    nameLabel,
+    nameDescription: '',
+    type: contentType === 'iso' ? 'iso' : 'nfs',
+    contentType,
+    shared: true,
+    physicalSize: 2 ** 40,
+    physicalUtilisation: 0,
+    smConfig: {},
+    otherConfig: {},
+    tags: [],
+    pbds: hosts.map((host) => ({
+      uuid: `${uuid}@${host.uuid}`,
+      hostUuid: host.uuid,
+      attached: true,
+      deviceConfig: {},
+    })),
+  };
+}
+
+export function vdiFacts(uuid: string, srUuid: string, location: string): VdiFacts {
+  return {
+    uuid,
+    srUuid,
+    location,
+    nameLabel: '',
+    nameDescription: '',
+    type: 'user',
+    virtualSize: 2 ** 23,
+    managed: true,
+    missing: false,
+    isASnapshot: false,
+    snapshotOf: null,
+    readOnly: false,
+    smConfig: {},
+    otherConfig: {},
+  };
+}
+
+export function networkFacts(nameLabel: string, bridge: string, hosts: readonly HostFacts[]): NetworkFacts {
+  return {
+    uuid: `network ${nameLabel} ${bridge}`,
+    nameLabel,
+    nameDescription: '',
+    bridge,
+    mtu: 1500,
+    managed: true,
+    otherConfig: {},
+    pifs: hosts.map((host) => ({ hostUuid: host.uuid, device: 'eth0', vlan: 20, attached: true })),
+  };
+}
+
+/** The VM as the recovery pool has it after a restore of its document. */
+export function restoredVm(vm: VmObject, changes: Partial<VmFacts> = {}): VmFacts {
+  return {
+    uuid: vm.uuid,
+    nameLabel: vm.nameLabel,
+    nameDescription: '',
+    powerState: 'Halted',
+    isTemplate: vm.isATemplate,
+    isSnapshot: vm.isASnapshot,
+    snapshotOf: vm.snapshotOf?.uuid ?? null,
+    residentOn: null,
+    affinity: null,
+    tags: [],
+    otherConfig: vm.otherConfig,
+    macSeed: vm.macSeed,
+    version: vm.version + 1,
+    memoryStaticMax: 2 ** 30,
+    memoryDynamicMin: 2 ** 30,
+    memoryDynamicMax: 2 ** 30,
+    memoryOverhead: 0,
+    vcpusAtStartup: 1,
+    order: 0,
+    startDelaySeconds: 0,
+    shutdownDelaySeconds: 0,
+    haRestartPriority: '',
+    haAlwaysRun: false,
+    applianceUuid: null,
+    blockedOperations: {},
+    domainType: 'hvm',
+    vbds: vm.vbds.map((vbd) => ({
+      uuid: vbd.uuid,
+      vdiUuid: vbd.vdi?.uuid ?? null,
+      userdevice: vbd.userdevice,
+      type: vbd.type,
+      mode: vbd.mode,
+      empty: vbd.empty,
+      bootable: false,
+      attached: false,
+    })),
+    vifs: vm.vifs.map((vif) => ({
+      uuid: vif.uuid,
+      networkUuid: '',
+      device: vif.device,
+      mac: vif.mac,
+      attached: false,
+    })),
+    vtpms: vm.vtpms.map((vtpm) => vtpm.uuid),
+    hasVgpu: false,
+    suspendVdiUuid: null,
+    guest: null,
+    ...changes,
+  };
+}
