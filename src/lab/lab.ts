@@ -1,10 +1,12 @@
 /** Starting a lab: `startLab({ world: 'recordings', storage })`. */
 import { installEvents } from './core/events.ts';
+import { installFacts } from './core/facts.ts';
 import { Lab, type LabOptions } from './core/lab.ts';
 import { installSessions } from './core/sessions.ts';
 import { installTasks } from './core/tasks.ts';
 import { installCost } from './cost/index.ts';
 import { installFaults } from './faults/index.ts';
+import { installDump } from './server/xmldbdump.ts';
 import { installStorage } from './storage/index.ts';
 import { installTransfer } from './transfer/index.ts';
 import { installVm } from './vm/index.ts';
@@ -21,6 +23,8 @@ export async function startLab(
   installSessions(lab.registry);
   installTasks(lab.registry);
   installEvents(lab.registry);
+  installFacts(lab);
+  installDump(lab);
   installStorage(lab);
   installVm(lab);
   installTransfer(lab);

@@ -39,6 +39,7 @@ export function addPool(lab: Lab, spec: PoolSpec): LabPool {
     credentials: lab.credentials,
   });
   lab.pools.set(spec.name, pool);
+  for (const listener of lab.onPool) listener(pool);
   pool.db.create('pool', {
     name_label: spec.label,
     master: nullRef,

@@ -10,6 +10,7 @@ import { Call, type MessageHandler } from './registry.ts';
 import { useSession } from './sessions.ts';
 import type { Value } from './values.ts';
 import { decode, type Wire, wireText } from './wire.ts';
+import { AnswerLost } from './wrap.ts';
 
 /** Calls that a member answers by itself, with a local session or none. */
 const localCalls = new Set(['session.slave_local_login_with_password', 'session.local_logout']);
@@ -39,7 +40,7 @@ export async function dispatch(host: LabHost, request: Request): Promise<Answer>
   const sessionRef = sessionWire === undefined ? '' : textOf(sessionWire);
   const local = host.localSessions.has(sessionRef);
   if (isMember && !local && !localCalls.has(method)) fail('HOST_IS_SLAVE', pool.master.address);
-  if (received < required || received > model.params.length)
+  if (received < required || (received > required && required === model.params.length))
     fail('MESSAGE_PARAMETER_COUNT_MISMATCH', method, String(required), String(received));
 
   const params = decodeParams(model, request.params);
@@ -48,9 +49,13 @@ export async function dispatch(host: LabHost, request: Request): Promise<Answer>
 
   const handler = pool.registry.handler(method) ?? genericHandler(cls, name) ?? missing(cls, model);
   const given = { pool, host, method, params, session, sessionRef, signal: request.signal };
-  if (!async) return handler(new Call({ ...given, task: null }));
+  if (!async) return pool.registry.perform(new Call({ ...given, task: null }), handler);
+  const issued = new Call({ ...given, task: null, isAsync: true });
+  const verdict = await pool.registry.handOver(issued);
+  if (verdict === 'drop') throw new AnswerLost(false);
   const task = pool.newTask(request.method, '', session, host);
-  void runInTask(new Call({ ...given, task, signal: new AbortController().signal }), task, handler);
+  void runInTask(issued.inTask(task), task, handler);
+  if (verdict === 'lose') throw new AnswerLost(true);
   return task.ref;
 }
 
@@ -58,7 +63,7 @@ async function runInTask(call: Call, task: Row, handler: MessageHandler): Promis
   const { pool } = call;
   try {
     await Promise.resolve();
-    const answer = await handler(call);
+    const answer = await pool.registry.perform(call, handler);
     pool.finishTask(task, { result: xmlText(answer) });
   } catch (error) {
     const failure = failureOf(error);
@@ -75,10 +80,10 @@ function textOf(wire: Wire): string {
 
 function decodeParams(model: MessageModel, wires: readonly Wire[]): Value[] {
   const given = model.takesSession ? wires.slice(1) : wires;
-  return given.map((wire, i) => {
-    const param = model.params[i];
-    return param === undefined ? '' : decode(wire, modelType(param.type));
-  });
+  // Behind optional parameters anything more is not looked at.
+  return given
+    .slice(0, model.params.length)
+    .map((wire, i) => decode(wire, modelType(model.params[i]?.type ?? 'any')));
 }
 
 /** A message of the data model that the lab does not play. */

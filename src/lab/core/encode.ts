@@ -1,5 +1,4 @@
 /** Answers as text: the XML of xapi.md 1.2 and 1.3 (map keys unescaped, as xapi leaves them) and the JSON of 1.4. */
-import { escapeXml } from '../../metadata/xmlvalue.ts';
 import { Row } from './database.ts';
 import { DateTime, type Value } from './values.ts';
 
@@ -39,6 +38,14 @@ export class Sink {
 interface Out {
   text(text: string): void;
   bytes(bytes: Buffer): void;
+}
+
+const special = /[&<>"]/;
+const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+
+/** What xapi's XML writer escapes; a carriage return is none of it, so XML folds CR LF (xapi.md 1.3). */
+function escapeXml(text: string): string {
+  return special.test(text) ? text.replace(/[&<>"]/g, (c) => escapes[c] ?? c) : text;
 }
 
 /** OCaml's `%.16g`. */

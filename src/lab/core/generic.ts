@@ -41,6 +41,7 @@ function make(model: ClassModel, name: string): MessageHandler | null {
     case 'get_by_name_label':
       return (call) => call.pool.db.byName(cls, call.text(0)).map((row) => row.ref);
     case 'create':
+      if (model.messages.get(name)?.params[0]?.type !== `${cls} record`) return null;
       return (call) => call.pool.db.create(cls, call.struct(0)).ref;
     case 'destroy':
       return (call) => {

@@ -1,10 +1,12 @@
 /** A running lab: pools, servers, faults of whole hosts and sites, and the log of what was asked. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type HostServer, hostServer, type Interceptor } from '../server/http.ts';
+import { type HostServer, hostServer, type Interceptor, type Observer } from '../server/http.ts';
 import { type LabClock, realClock } from './clock.ts';
+import type { Row } from './database.ts';
 import type { CallEntry, Credentials, LabHost, LabPool } from './pool.ts';
 import { Registry } from './registry.ts';
+import { nullRef } from './values.ts';
 
 export interface LabOptions {
   readonly clock?: LabClock;
@@ -25,6 +27,18 @@ export class Lab {
   readonly installed = new Set<string>();
   /** Asked before every request is served (src/lab/faults sets it). */
   intercept: Interceptor | null = null;
+  /** Told of every request and of its outcome (src/lab/faults sets it). */
+  observe: Observer = () => () => undefined;
+  /** Hosts that break off every connection before TLS (src/lab/faults). */
+  readonly refusing = new Set<LabHost>();
+  /** Told of every pool before it has a record: the place for `db.onChange`. */
+  readonly onPool: ((pool: LabPool) => void)[] = [];
+  /** Told when a host has lost its power, and when it answers again. */
+  readonly onPower: ((host: LabHost, up: boolean) => void)[] = [];
+  /** Told when a whole site has lost its power or has it again: what is no host of a pool, such as arrays. */
+  readonly onSite: ((site: string, up: boolean) => void | Promise<void>)[] = [];
+  /** Run by `stop`: servers and timers of the parts. */
+  readonly onStop: (() => void | Promise<void>)[] = [];
   #port: number;
   readonly #fixed: boolean;
   readonly #servers = new Map<LabHost, HostServer>();
@@ -87,6 +101,8 @@ export class Lab {
   async #open(host: LabHost): Promise<void> {
     const made = hostServer(host, {
       log: (entry) => this.#note(entry),
+      observe: (given) => this.observe(given),
+      accepts: (given) => !this.refusing.has(given),
       intercept: (given) => this.intercept?.(given) ?? Promise.resolve('go on'),
     });
     await new Promise<void>((resolve, reject) => {
@@ -124,18 +140,60 @@ export class Lab {
     this.#counts.clear();
   }
 
-  /** The host's power is cut: connections break, the socket refuses. */
+  /**
+   * The host's power is cut: connections break, the socket refuses, its guests stop running. The pool's database keeps
+   * them as Running on that host, as xapi does, until the host is back or somebody resets their power state.
+   */
   async killHost(host: LabHost): Promise<void> {
     const running = this.#servers.get(host);
     if (running === undefined) return;
     this.#servers.delete(host);
     host.up = false;
+    host.row.row('metrics', 'host_metrics')?.set({ live: false });
+    for (const listener of this.onPower) listener(host, false);
     await running.close();
   }
 
+  /** The host boots again: a master comes up without sessions and tasks, and no guest runs on it any more. */
   async reviveHost(host: LabHost): Promise<void> {
     if (this.#servers.has(host)) return;
+    if (host.pool.master === host) this.#forgetRuntime(host.pool);
+    host.localSessions.clear();
+    for (const vm of host.row.rows('resident_VMs', 'VM')) if (!vm.bool('is_control_domain')) stopped(vm);
+    host.row.row('metrics', 'host_metrics')?.set({ live: true, last_updated: host.pool.now() });
     await this.#open(host);
+    for (const listener of this.onPower) listener(host, true);
+  }
+
+  #forgetRuntime(pool: LabPool): void {
+    for (const cls of ['VM', 'VM_appliance', 'SR', 'VDI', 'VBD', 'VIF', 'host', 'pool'])
+      for (const row of pool.db.all(cls))
+        if (Object.keys(row.map('current_operations')).length > 0) row.set({ current_operations: {} });
+    pool.db.wipe('task');
+    pool.db.wipe('session');
+  }
+
+  /** xapi on one host starts anew: its connections break; on the master all sessions and tasks are lost (xapi.md 2.1). */
+  restartToolstack(host: LabHost): void {
+    this.#servers.get(host)?.dropConnections();
+    host.localSessions.clear();
+    if (host.pool.master === host) this.#forgetRuntime(host.pool);
+  }
+
+  /** Another host becomes master; sessions and tasks are lost, and the token series of events with them. */
+  changeMaster(pool: LabPool, host: LabHost): void {
+    if (pool.master === host) return;
+    pool.row.set({ master: host.row.ref });
+    this.#forgetRuntime(pool);
+  }
+
+  /** The same once the answer to the call that asked for it is out. */
+  restartToolstackSoon(host: LabHost): void {
+    setImmediate(() => this.restartToolstack(host));
+  }
+
+  changeMasterSoon(pool: LabPool, host: LabHost): void {
+    setImmediate(() => this.changeMaster(pool, host));
   }
 
   hostsOfSite(site: string): LabHost[] {
@@ -146,14 +204,17 @@ export class Lab {
 
   async killSite(site: string): Promise<void> {
     await Promise.all(this.hostsOfSite(site).map((host) => this.killHost(host)));
+    for (const listener of this.onSite) await listener(site, false);
   }
 
   async reviveSite(site: string): Promise<void> {
+    for (const listener of this.onSite) await listener(site, true);
     for (const host of this.hostsOfSite(site)) await this.reviveHost(host);
   }
 
   /** Ends everything; the storage stays. */
   async stop(): Promise<void> {
+    for (const listener of this.onStop.splice(0)) await listener();
     const running = [...this.#servers];
     this.#servers.clear();
     await Promise.all(
@@ -163,4 +224,13 @@ export class Lab {
       }),
     );
   }
+}
+
+/** A guest whose host lost its power. */
+function stopped(vm: Row): void {
+  for (const vbd of vm.rows('VBDs', 'VBD'))
+    if (vbd.bool('currently_attached')) vbd.set({ currently_attached: false });
+  for (const vif of vm.rows('VIFs', 'VIF'))
+    if (vif.bool('currently_attached')) vif.set({ currently_attached: false });
+  vm.set({ power_state: 'Halted', resident_on: nullRef, domid: -1n, current_operations: {} });
 }

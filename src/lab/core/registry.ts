@@ -4,6 +4,7 @@ import type { Row } from './database.ts';
 import type { Answer } from './encode.ts';
 import type { LabHost, LabPool } from './pool.ts';
 import { type DateTime, isStruct, type Struct, type Value } from './values.ts';
+import type { Wrap } from './wrap.ts';
 
 /** One call of a message, its parameters decoded by the data model (optional ones that were left out are absent). */
 export class Call {
@@ -19,6 +20,10 @@ export class Call {
   readonly sessionRef: string;
   /** The task of an Async call, else null. */
   readonly task: Row | null;
+  /** True for `Async.Class.method`, also before it has a task. */
+  readonly isAsync: boolean;
+  /** The call as it was handed over, before it had a task. */
+  readonly issued: Call;
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal;
   constructor(given: {
@@ -29,6 +34,8 @@ export class Call {
     session: Row | null;
     sessionRef: string;
     task: Row | null;
+    isAsync?: boolean;
+    issued?: Call;
     signal: AbortSignal;
   }) {
     this.pool = given.pool;
@@ -38,7 +45,13 @@ export class Call {
     this.session = given.session;
     this.sessionRef = given.sessionRef;
     this.task = given.task;
+    this.issued = given.issued ?? this;
+    this.isAsync = given.isAsync ?? given.task !== null;
     this.signal = given.signal;
+  }
+  /** The same call inside its task, where it no longer depends on the client. */
+  inTask(task: Row): Call {
+    return new Call({ ...this, task, isAsync: true, issued: this, signal: new AbortController().signal });
   }
   /** The reference under which this call stands in current_operations. */
   get operationRef(): string {
@@ -90,6 +103,8 @@ export interface HttpExchange {
   readonly pool: LabPool;
   readonly host: LabHost;
   readonly method: string;
+  /** Of the route, such as `/export_metadata`. */
+  readonly path: string;
   readonly query: URLSearchParams;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
@@ -122,9 +137,14 @@ export interface HttpRoute {
   readonly permit?: (query: URLSearchParams, pool: LabPool) => void;
 }
 
+/** A function of a host plug-in (`host.call_plugin`). */
+export type PluginHandler = (call: Call, args: Readonly<Record<string, string>>) => string | Promise<string>;
+
 export class Registry {
+  readonly #plugins = new Map<string, Map<string, PluginHandler>>();
   readonly #messages = new Map<string, MessageHandler>();
   readonly #routes = new Map<string, HttpRoute[]>();
+  readonly #wraps: Wrap[] = [];
 
   /** `on('VM.start', ...)`; a later registration takes the place of an earlier one. */
   on(method: string, handler: MessageHandler): void {
@@ -138,7 +158,54 @@ export class Registry {
     const same = (this.#routes.get(route.path) ?? []).filter((r) => r.method !== route.method);
     this.#routes.set(route.path, [...same, route]);
   }
+  /** The routes of a path. The router is a prefix tree: what stands behind a known path is ignored (xapi.md 1.1). */
   routes(path: string): readonly HttpRoute[] {
-    return this.#routes.get(path) ?? [];
+    const exact = this.#routes.get(path);
+    if (exact !== undefined) return exact;
+    const known = [...this.#routes.keys()].filter((known) => path.startsWith(`${known}/`));
+    return this.#routes.get(known.sort((a, b) => b.length - a.length)[0] ?? '') ?? [];
+  }
+
+  /** Stands round every call and every HTTP handler from now on; the first one added is the outermost. */
+  wrap(wrap: Wrap): void {
+    this.#wraps.push(wrap);
+  }
+
+  /** Runs the handler of a message inside all wraps. */
+  perform(call: Call, handler: MessageHandler): Promise<Answer> {
+    let run = async (): Promise<Answer> => handler(call);
+    for (const wrap of this.#wraps.toReversed()) {
+      const inner = run;
+      if (wrap.message !== undefined) run = async () => wrap.message?.(call, inner) ?? inner();
+    }
+    return run();
+  }
+
+  /** What becomes of the answer of an Async call. */
+  async handOver(call: Call): Promise<'go on' | 'lose' | 'drop'> {
+    let verdict: 'go on' | 'lose' | 'drop' = 'go on';
+    for (const wrap of this.#wraps) {
+      const said = await wrap.handOver?.(call);
+      if (said === 'drop' || (said === 'lose' && verdict === 'go on')) verdict = said;
+    }
+    return verdict;
+  }
+
+  /** Runs an HTTP handler inside all wraps. */
+  performHttp(exchange: HttpExchange, handler: HttpHandler): Promise<string> {
+    let run = handler;
+    for (const wrap of this.#wraps.toReversed()) {
+      const inner = run;
+      if (wrap.http !== undefined) run = async (given) => wrap.http?.(given, inner) ?? inner(given);
+    }
+    return run(exchange);
+  }
+  addPlugin(plugin: string, name: string, handler: PluginHandler): void {
+    const functions = this.#plugins.get(plugin) ?? new Map<string, PluginHandler>();
+    functions.set(name, handler);
+    this.#plugins.set(plugin, functions);
+  }
+  plugin(name: string): ReadonlyMap<string, PluginHandler> | undefined {
+    return this.#plugins.get(name);
   }
 }

@@ -135,7 +135,7 @@ export function decodeRecord(wire: Wire, cls: string): Struct {
     if (field.qualifier === 'RO') continue;
     const value = given.get(field.name);
     if (value !== undefined) record[field.name] = decode(value, modelType(field.type));
-    else if (field.default === null && !field.removed)
+    else if (field.default === null)
       internal(`Server_helpers.Dispatcher_FieldNotFound(${quoted(field.name)})`);
   }
   return record;

@@ -11,6 +11,7 @@ import { failureOf, XenFailure } from '../core/failure.ts';
 import type { CallEntry, LabHost } from '../core/pool.ts';
 import type { HttpExchange, HttpRoute } from '../core/registry.ts';
 import { authenticate, openSession, useSession } from '../core/sessions.ts';
+import { AnswerLost } from '../core/wrap.ts';
 import { failureJson, parseJsonCall, successJson } from './jsonrpc.ts';
 import { failureXml, parseCall, successXml, Unparsable } from './xmlrpc.ts';
 
@@ -27,14 +28,25 @@ export type Interceptor = (given: {
   readonly socket: Socket;
 }) => Promise<'go on' | 'cut' | 'cut after' | readonly string[]>;
 
+/** Told of every request; the function that it returns is told how the request ended. */
+export type Observer = (given: {
+  readonly host: LabHost;
+  readonly call: string;
+}) => (outcome: string) => void;
+
 export interface ServerHooks {
   log(entry: CallEntry): void;
+  /** `ok`, an error code, `lost` (done, not answered) or `dropped` (not done). */
+  observe: Observer;
+  /** False: the connection is broken off before the TLS handshake. */
+  accepts(host: LabHost): boolean;
   intercept: Interceptor | null;
 }
 
 export interface HostServer {
   readonly server: Server;
   readonly sockets: Set<Socket>;
+  dropConnections(): void;
   close(): Promise<void>;
 }
 
@@ -52,6 +64,10 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
   server.timeout = 0;
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
+    if (!hooks.accepts(host)) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -70,6 +86,9 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
   return {
     server,
     sockets,
+    dropConnections: () => {
+      for (const socket of sockets) socket.destroy();
+    },
     close: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();
@@ -257,6 +276,7 @@ async function perform(
   call: { readonly method: string; readonly params: Parameters<typeof dispatch>[1]['params'] },
 ): Promise<Answered | XenFailure | null> {
   hooks.log({ at: host.pool.clock.now(), host: host.name, method: call.method, bytesIn });
+  const ended = hooks.observe({ host, call: call.method });
   const { socket } = response;
   const verdict =
     hooks.intercept === null || socket === null
@@ -274,8 +294,14 @@ async function perform(
   try {
     result = { answer: await dispatch(host, { ...call, signal: gone(response) }) };
   } catch (error) {
+    if (error instanceof AnswerLost) {
+      ended(error.done ? 'lost' : 'dropped');
+      socket?.destroy();
+      return null;
+    }
     result = failureOf(error);
   }
+  ended(result instanceof XenFailure ? result.code : 'ok');
   if (verdict === 'cut after') {
     socket?.destroy();
     return null;
@@ -325,8 +351,10 @@ async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const { pool } = host;
+  response.useChunkedEncodingByDefault = false;
   const name = `${route.method} ${route.path}`;
   hooks.log({ at: pool.clock.now(), host: host.name, method: name, bytesIn: 0 });
+  const ended = hooks.observe({ host, call: name });
   const verdict =
     hooks.intercept === null
       ? 'go on'
@@ -341,14 +369,18 @@ async function handle(
     request,
     cookies['session_id'] ?? query.get('session_id') ?? undefined,
   );
-  if (known === null)
+  if (known === null) {
+    ended('401');
     return page(response, 401, 'Unauthorised', { 'WWW-Authenticate': `Basic realm="${route.realm}"` });
+  }
   const { session, temporary } = known;
   try {
     const taskRef = query.get('task_id') ?? cookies['task_id'];
     const given = taskRef === undefined ? undefined : pool.db.find('task', taskRef);
-    if (taskRef !== undefined && given === undefined)
+    if (taskRef !== undefined && given === undefined) {
+      ended('HANDLE_INVALID');
       return page(response, 500, `HANDLE_INVALID: [ task; ${taskRef} ]`);
+    }
     const permit = (): void => {
       if (typeof verdict !== 'string') throw new XenFailure(verdict[0] ?? 'INTERNAL_ERROR', verdict.slice(1));
       route.permit?.(query, pool);
@@ -357,7 +389,7 @@ async function handle(
     const parent = query.get('subtask_of');
     if (given === undefined && parent !== null && pool.db.find('task', parent) !== undefined)
       task.set({ subtask_of: parent });
-    await run(host, route, { query, cookies, session, task, permit }, request, response);
+    ended(await run(host, route, { query, cookies, session, task, permit }, request, response));
     if (verdict === 'cut after') request.socket.destroy();
   } finally {
     if (temporary) session.destroy();
@@ -376,13 +408,14 @@ async function run(
   },
   request: IncomingMessage,
   response: ServerResponse,
-): Promise<void> {
+): Promise<string> {
   const { pool } = host;
   const { task } = given;
   const exchange: HttpExchange = {
     pool,
     host,
     method: route.method,
+    path: route.path,
     query: given.query,
     headers: request.headers as Record<string, string>,
     cookies: given.cookies,
@@ -394,6 +427,8 @@ async function run(
       return response.headersSent;
     },
     start(status, headers = {}) {
+      // xapi never sends chunks: without a length the end of the connection is the end of the answer.
+      response.useChunkedEncodingByDefault = false;
       response.writeHead(status, {
         ...headers,
         'Task-id': task.ref,
@@ -416,16 +451,23 @@ async function run(
   try {
     given.permit();
     await pool.beforeCall?.(`${route.method} ${route.path}`, host);
-    const result = await route.handler(exchange);
+    const result = await pool.registry.performHttp(exchange, route.handler);
     pool.finishTask(task, { result });
     if (!response.headersSent) exchange.start(200, { 'Content-Length': '0' });
     if (!response.writableEnded) response.end();
+    return 'ok';
   } catch (error) {
+    if (error instanceof AnswerLost) {
+      if (error.done) pool.finishTask(task, { result: error.result ?? '' });
+      request.socket.destroy();
+      return error.done ? 'lost' : 'dropped';
+    }
     const failure = failureOf(error);
     if (failure.code === 'TASK_CANCELLED') pool.finishTask(task, 'cancelled');
     else pool.finishTask(task, { error: failure.description });
     if (!response.headersSent)
       page(response, 500, `${failure.code}: [ ${failure.params.join('; ')} ]`, { 'Task-id': task.ref });
-    else response.destroy();
+    else if (!response.writableEnded) response.destroy();
+    return failure.code;
   }
 }

@@ -1,0 +1,130 @@
+/** Messages about the pool, its hosts, networks, notes and plug-ins: what a client asks before it does anything. */
+
+import { nextBridge } from './build.ts';
+import type { Row } from './database.ts';
+import { fail } from './failure.ts';
+import type { Lab } from './lab.ts';
+import type { Call, Registry } from './registry.ts';
+import { DateTime } from './values.ts';
+
+export function installFacts(lab: Lab): void {
+  installHost(lab);
+  installPool(lab);
+  installMessage(lab.registry);
+  installNetwork(lab.registry);
+}
+
+/** What a host has left for guests: its memory without Xen's share and what its guests may take (xapi.md 6.3). */
+function freeMemory(host: Row): bigint {
+  let free = (host.row('metrics', 'host_metrics')?.int('memory_total') ?? 0n) - host.int('memory_overhead');
+  for (const vm of host.rows('resident_VMs', 'VM')) {
+    if (vm.bool('is_control_domain')) continue;
+    free -= vm.int('memory_dynamic_max') + vm.int('memory_overhead');
+  }
+  return free;
+}
+
+function installHost(lab: Lab): void {
+  const { registry } = lab;
+  registry.on('host.get_servertime', (call) => {
+    call.row('host');
+    return call.pool.now();
+  });
+  registry.on('host.get_server_localtime', (call) => {
+    call.row('host');
+    return new DateTime(call.pool.now().text.replace('Z', ''));
+  });
+  registry.on('host.get_server_certificate', (call) => {
+    const row = call.row('host');
+    return call.pool.hostOf(row.ref)?.certificate.cert ?? '';
+  });
+  registry.on('host.compute_free_memory', (call) => freeMemory(call.row('host')));
+  registry.on('host.compute_memory_overhead', (call) => call.row('host').int('memory_overhead'));
+  registry.on('host.list_methods', () => fail('NOT_IMPLEMENTED', 'list_method'));
+  registry.on('host.enable', (call) => {
+    call.row('host').set({ enabled: true });
+    return '';
+  });
+  registry.on('host.disable', (call) => {
+    call.row('host').set({ enabled: false });
+    return '';
+  });
+  registry.on('host.restart_agent', (call) => {
+    const host = call.pool.hostOf(call.row('host').ref);
+    if (host !== undefined) lab.restartToolstackSoon(host);
+    return '';
+  });
+  registry.on('host.call_plugin', (call) => {
+    call.row('host');
+    const plugin = registry.plugin(call.text(1));
+    if (plugin === undefined) fail('XENAPI_MISSING_PLUGIN', call.text(1));
+    const handler = plugin.get(call.text(2));
+    if (handler === undefined) fail('UNKNOWN_XENAPI_PLUGIN_FUNCTION', call.text(2));
+    return handler(call, call.map(3));
+  });
+  registry.addPlugin('echo', 'main', (_call, args) => {
+    const text = Object.entries(args).map(([key, value]) => `'${key}': '${value}'`);
+    return `args were: {${text.join(', ')}}`;
+  });
+}
+
+function installPool(lab: Lab): void {
+  const { registry } = lab;
+  registry.on('pool.designate_new_master', (call) => {
+    const host = call.pool.hostOf(call.row('host').ref);
+    if (host !== undefined) lab.changeMasterSoon(call.pool, host);
+    return '';
+  });
+  // Both are given to a surviving member with a local session (xapi.md 1.5).
+  registry.on('pool.emergency_transition_to_master', (call) => {
+    lab.changeMaster(call.pool, call.host);
+    return '';
+  });
+  registry.on('pool.recover_slaves', (call) =>
+    call.pool.hosts.filter((host) => host !== call.host && host.up).map((host) => host.row.ref),
+  );
+  registry.on('pool.has_extension', () => false);
+}
+
+const messageClasses: Readonly<Record<string, string>> = { Host: 'host', Pool: 'pool' };
+
+function installMessage(registry: Registry): void {
+  registry.on('message.create', (call) => {
+    const [name, cls, uuid, body] = [call.text(0), call.text(2), call.text(3), call.text(4)];
+    if (call.pool.db.findByUuid(messageClasses[cls] ?? cls, uuid) === undefined)
+      fail('UUID_INVALID', cls, uuid);
+    return call.pool.message(name, call.int(1), cls, uuid, body).ref;
+  });
+  const since = (call: Call, index: number, takes: (row: Row) => boolean): Record<string, Row> => {
+    const from = call.date(index).millis;
+    const rows = call.pool.db.all('message').filter((m) => takes(m) && m.date('timestamp').millis >= from);
+    return Object.fromEntries(rows.map((row) => [row.ref, row]));
+  };
+  registry.on('message.get', (call) =>
+    since(call, 2, (m) => m.get('cls') === call.text(0) && m.get('obj_uuid') === call.text(1)),
+  );
+  registry.on('message.get_since', (call) => since(call, 0, () => true));
+  registry.on('message.destroy_many', (call) => {
+    for (const ref of call.texts(0)) call.pool.db.row('message', ref).destroy();
+    return '';
+  });
+}
+
+function installNetwork(registry: Registry): void {
+  registry.on('network.create', (call) => {
+    const given = call.struct(0);
+    const bridge = given['bridge'];
+    const named = typeof bridge === 'string' && bridge !== '';
+    return call.pool.db.create('network', { ...given, bridge: named ? bridge : nextBridge(call.pool) }).ref;
+  });
+  registry.on('network.destroy', (call) => {
+    const network = call.row('network');
+    const attached = network.rows('VIFs', 'VIF').filter((vif) => vif.bool('currently_attached'));
+    if (attached.length > 0) fail('NETWORK_CONTAINS_VIF', ...attached.map((vif) => vif.ref));
+    const pifs = network.texts('PIFs');
+    if (pifs.length > 0) fail('NETWORK_CONTAINS_PIF', ...pifs);
+    for (const vif of network.rows('VIFs', 'VIF')) vif.destroy();
+    network.destroy();
+    return '';
+  });
+}
