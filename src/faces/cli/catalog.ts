@@ -1,0 +1,177 @@
+/** catalog list, show, verify, diff, extract, prune. */
+import type { App } from '../../app/app.ts';
+import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
+import { nearest } from '../../domain/nearest.ts';
+import { diffPoints } from '../../domain/point-diff.ts';
+import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
+import { catalogText, diffText, pointText, pruneText, verifyText } from '../../report/catalog.ts';
+import { writeOut } from './files.ts';
+import type { Session } from './session.ts';
+
+export async function catalogList(session: Session, group: string | undefined): Promise<ExitCode> {
+  const app = await session.app();
+  if (group !== undefined) knownGroup(app, group);
+  const listing = await app.catalog.list(group ?? null, session.signal);
+  session.show(() => catalogText(listing, session.paper), listing);
+  const whole = listing.damaged.length === 0 && listing.targets.every((target) => target.ok);
+  return whole ? exitCodes.done : exitCodes.warnings;
+}
+
+export async function catalogShow(session: Session, pointId: string): Promise<ExitCode> {
+  const point = await readPoint(session, pointId);
+  session.show(() => pointText(point, session.paper), withoutSecrets(point));
+  return exitCodes.done;
+}
+
+export async function catalogVerify(
+  session: Session,
+  group: string | undefined,
+  pointId: string | undefined,
+): Promise<ExitCode> {
+  const app = await session.app();
+  if (group !== undefined) knownGroup(app, group);
+  const context = session.context();
+  const result = await app.catalog.verify(
+    {
+      ...(group === undefined ? {} : { group }),
+      ...(pointId === undefined ? {} : { pointId }),
+      onProgress: (done, total) => context.onProgress?.(`Reading object ${done} of ${total}`),
+    },
+    session.signal,
+  );
+  session.show(() => verifyText(result, session.paper), result);
+  const whole = result.damage.length === 0 && result.targets.every((target) => target.ok);
+  return whole ? exitCodes.done : exitCodes.failed;
+}
+
+export async function catalogDiff(session: Session, from: string, to: string): Promise<ExitCode> {
+  const diff = diffPoints(await readPoint(session, from), await readPoint(session, to));
+  session.show(() => diffText(diff, session.paper), diff);
+  return exitCodes.done;
+}
+
+export async function catalogExtract(
+  session: Session,
+  pointId: string,
+  wanted: readonly string[],
+  flags: { readonly to: string; readonly database?: boolean },
+): Promise<ExitCode> {
+  const app = await session.app();
+  const point = await readPoint(session, pointId);
+  const vms = wanted.length === 0 ? point.vms : wanted.map((word) => vmNamed(point, word));
+  const files: string[] = [];
+  for (const vm of vms) {
+    const file = `${flags.to}/${fileName(vm.nameLabel)}-${vm.uuid}.xva`;
+    await writeOut(session, file, await app.catalog.get(vm.document, session.signal), { replace: false });
+    files.push(file);
+  }
+  if (flags.database === true) {
+    if (point.database === null) {
+      throw new OperatorError({
+        code: 'DR-EXTRACT-DATABASE',
+        what: `recovery point ${point.id} holds no database of the pool`,
+        next: 'leave out --database, or extract from another point; the user of the pool must be a pool-admin to save it',
+      });
+    }
+    const file = `${flags.to}/${fileName(point.poolName)}-database.xml`;
+    await writeOut(session, file, await app.catalog.get(point.database, session.signal), { replace: false });
+    files.push(file);
+  }
+  session.show(
+    () =>
+      `${files.join('\n')}\n\nEach is what \`xe vm-import metadata=true filename=FILE\` takes. They may hold secrets.\n`,
+    { point: point.id, files },
+  );
+  return exitCodes.done;
+}
+
+export async function catalogPrune(
+  session: Session,
+  group: string | undefined,
+  dryRun: boolean,
+): Promise<ExitCode> {
+  const app = await session.app();
+  const groups = group === undefined ? app.settings.groups : [knownGroup(app, group)];
+  for (const { name, retention } of groups) {
+    const result = await app.catalog.prune(name, retention, { dryRun }, session.signal);
+    session.show(() => pruneText(name, result, dryRun, session.paper), { group: name, dryRun, ...result });
+  }
+  return exitCodes.done;
+}
+
+/** A point by its id; `latest GROUP` is written `GROUP/latest`. */
+async function readPoint(session: Session, pointId: string): Promise<RecoveryPoint> {
+  const app = await session.app();
+  const group = pointId.endsWith('/latest') ? pointId.slice(0, -'/latest'.length) : null;
+  if (group === null) return app.catalog.read(pointId, session.signal);
+  knownGroup(app, group);
+  const listing = await app.catalog.list(group, session.signal);
+  const newest = listing.points.find((point) => point.good) ?? listing.points[0];
+  if (newest === undefined) {
+    throw new OperatorError(
+      {
+        code: 'DR-POINT-NONE',
+        what: `the catalog holds no recovery point of group ${group}`,
+        next: `make one: lifeboat export ${group}`,
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  return app.catalog.read(newest.id, session.signal);
+}
+
+function knownGroup(app: App, name: string): App['settings']['groups'][number] {
+  const found = app.settings.groups.find((group) => group.name === name);
+  if (found !== undefined) return found;
+  const names = app.settings.groups.map((group) => group.name);
+  const meant = nearest(name, names);
+  throw new OperatorError(
+    {
+      code: 'DR-GROUP-UNKNOWN',
+      what: `there is no group ${name}${meant === null ? '' : `; did you mean ${meant}?`}`,
+      known: names.length === 0 ? ['no group is configured'] : [`groups are ${names.join(', ')}`],
+      next: 'name one of them, or describe the group in sites.yaml',
+    },
+    { exitCode: exitCodes.usage },
+  );
+}
+
+function vmNamed(point: RecoveryPoint, word: string): PointVm {
+  const found = point.vms.filter((vm) => vm.uuid === word.toLowerCase() || vm.nameLabel === word);
+  const [only] = found;
+  if (only !== undefined && found.length === 1) return only;
+  const meant = nearest(
+    word,
+    point.vms.map((vm) => vm.nameLabel),
+  );
+  throw new OperatorError(
+    {
+      code: 'DR-VM-UNKNOWN',
+      what:
+        found.length > 1
+          ? `${found.length} VMs of recovery point ${point.id} are named ${word}`
+          : `recovery point ${point.id} holds no VM ${word}${meant === null ? '' : `; did you mean ${meant}?`}`,
+      known: found.length > 1 ? found.map((vm) => vm.uuid) : [],
+      next: `see its VMs with lifeboat catalog show ${point.id}${found.length > 1 ? ', and name the uuid' : ''}`,
+    },
+    { exitCode: exitCodes.usage },
+  );
+}
+
+/** A name label may hold anything; a file name may not. */
+function fileName(label: string): string {
+  return label.replaceAll(/[^A-Za-z0-9_.-]+/g, '_').replace(/^\.+/, '') || 'vm';
+}
+
+/** The catalog gives the secrets of SRs in clear text to those who hold its key; a listing does not repeat them. */
+function withoutSecrets(point: RecoveryPoint): RecoveryPoint {
+  return {
+    ...point,
+    srs: point.srs.map((sr) => ({
+      ...sr,
+      secretDeviceConfig: Object.fromEntries(
+        Object.keys(sr.secretDeviceConfig).map((key) => [key, '(secret)']),
+      ),
+    })),
+  };
+}

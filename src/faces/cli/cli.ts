@@ -1,0 +1,375 @@
+/**
+ * The command line: words → verbs of the application → reports and an exit code. `runCli` never throws and never ends
+ * the process by itself, except at a second interrupt.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import type { Programme } from '../../app/app.ts';
+import { type ExitCode, exitCodes } from '../../domain/errors.ts';
+import { paint } from '../../report/paper.ts';
+import {
+  catalogDiff,
+  catalogExtract,
+  catalogList,
+  catalogPrune,
+  catalogShow,
+  catalogVerify,
+} from './catalog.ts';
+import { tellError } from './errors.ts';
+import { examples, exitCodeHelp, shortHelp } from './help.ts';
+import { checkVerb, statusVerb, validateVerb } from './looking.ts';
+import {
+  exportVerb,
+  type FailoverFlags,
+  failoverRequest,
+  failoverVerb,
+  planVerb,
+  runAbandon,
+  runFollow,
+  runList,
+  runReport,
+  runResume,
+  runShow,
+} from './runs.ts';
+import { secretList, secretRemove, secretSet } from './secrets.ts';
+import { type GlobalOptions, paperOf, Session } from './session.ts';
+import type { Terminal } from './terminal.ts';
+
+/** `words` are the arguments after the name of the program. */
+export async function runCli(
+  words: readonly string[],
+  terminal: Terminal,
+  programme: Programme,
+): Promise<ExitCode> {
+  const lab = labWords(words);
+  if (lab !== null) {
+    return guarded(terminal, programme, { config: '', json: lab.json }, (session) =>
+      programme.lab(lab.words, { json: lab.json, signal: session.signal }),
+    );
+  }
+  let code: ExitCode = exitCodes.done;
+  const program = build(terminal, programme, async (options, verb) => {
+    code = await guarded(terminal, programme, options, verb);
+  });
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help that was asked for is a success; everything else is a slip of the fingers.
+    return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  }
+  return code;
+}
+
+type Verb = (session: Session) => Promise<ExitCode>;
+type Run = (options: GlobalOptions, verb: Verb) => Promise<void>;
+
+async function guarded(
+  terminal: Terminal,
+  programme: Programme,
+  options: GlobalOptions,
+  verb: Verb,
+): Promise<ExitCode> {
+  const session = new Session(terminal, programme, options);
+  let interrupts = 0;
+  const forget = terminal.onInterrupt(() => {
+    interrupts += 1;
+    if (interrupts > 1) terminal.exitNow(exitCodes.stopped);
+    session.clearProgress();
+    terminal.err.write('\nStopping. What is under way is brought to an end first; again to leave at once.\n');
+    session.interrupt();
+  });
+  try {
+    return await verb(session);
+  } catch (error) {
+    return tellError(error, session);
+  } finally {
+    await session.close();
+    forget();
+  }
+}
+
+/** The lab has verbs of its own: everything after `lab` goes there as typed, except --json. */
+function labWords(
+  words: readonly string[],
+): { readonly words: readonly string[]; readonly json: boolean } | null {
+  let at = 0;
+  while (at < words.length && words[at] !== 'lab') {
+    if (words[at] === '--config' || words[at] === '-c') at += 2;
+    else if (words[at]?.startsWith('-')) at += 1;
+    else return null;
+  }
+  if (words[at] !== 'lab') return null;
+  const rest = words.slice(at + 1);
+  return {
+    words: rest.filter((word) => word !== '--json'),
+    json: words.includes('--json'),
+  };
+}
+
+function build(terminal: Terminal, programme: Programme, run: Run): Command {
+  const program = new Command('lifeboat');
+  const onOut = paperOf(terminal.out, terminal.env);
+  const onErr = paperOf(terminal.err, terminal.env);
+  program
+    .description(shortHelp)
+    .version(programme.version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print help; `lifeboat VERB --help` explains a verb')
+    .helpCommand(false)
+    .addOption(
+      new Option('-c, --config <file>', 'the configuration').env('LIFEBOAT_CONFIG').default('sites.yaml'),
+    )
+    .option('--json', 'one JSON document per line instead of text', false)
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out.write(text),
+      writeErr: (text) => terminal.err.write(text),
+      outputError: (text, write) =>
+        write(
+          `${paint(onErr, 'bad', '✗')} ${text.replace(/^error: /, '').trimEnd()}\n  Next: lifeboat --help, or lifeboat VERB --help\n`,
+        ),
+      getOutHelpWidth: () => onOut.width,
+      getErrHelpWidth: () => onErr.width,
+      getOutHasColors: () => onOut.colour,
+      getErrHasColors: () => onErr.colour,
+    })
+    .configureHelp({ showGlobalOptions: true, styleTitle: (text) => paint(onOut, 'bold', text) })
+    .addHelpText('after', `\n${examples('lifeboat')}\n\n${exitCodeHelp}`);
+
+  const act =
+    (
+      verb: (
+        session: Session,
+        values: readonly unknown[],
+        flags: Record<string, unknown>,
+      ) => Promise<ExitCode>,
+    ) =>
+    async (...given: readonly unknown[]): Promise<void> => {
+      const command = given.at(-1) as Command;
+      const globals = command.optsWithGlobals() as { config: string; json: boolean };
+      const flags = command.opts() as Record<string, unknown>;
+      await run({ config: globals.config, json: globals.json }, (session) =>
+        verb(session, given.slice(0, -2), flags),
+      );
+    };
+  const one = (values: readonly unknown[], at = 0): string => String(values[at]);
+  const maybe = (values: readonly unknown[], at = 0): string | undefined =>
+    values[at] === undefined ? undefined : String(values[at]);
+  const many = (values: readonly unknown[], at = 0): readonly string[] =>
+    Array.isArray(values[at]) ? values[at].map(String) : [];
+
+  const looking = 'Look';
+  program
+    .command('validate')
+    .helpGroup(looking)
+    .description('check the configuration, offline; every mistake at once')
+    .addHelpText('after', `\n${examples('validate')}`)
+    .action(act((session) => validateVerb(session)));
+  program
+    .command('status')
+    .helpGroup(looking)
+    .argument('[group...]', 'only these groups')
+    .description('phase, RPO promised and actual, age of metadata, skew, readiness')
+    .addHelpText('after', `\n${examples('status')}`)
+    .action(act((session, values) => statusVerb(session, many(values))));
+  program
+    .command('check')
+    .helpGroup(looking)
+    .argument('[group...]', 'only these groups')
+    .description('whether each operation would work now; changes nothing')
+    .addHelpText('after', `\n${examples('check')}`)
+    .action(act((session, values) => checkVerb(session, many(values))));
+
+  const acting = 'Act';
+  program
+    .command('export')
+    .helpGroup(acting)
+    .argument('[group...]', 'only these groups')
+    .option('--preview', 'only show who is in, who is out and why, and which VMs nobody protects')
+    .option('--by <name>', 'who answers for the run, instead of the login')
+    .description('save a recovery point: the metadata of the VMs, with the state of the storage')
+    .addHelpText('after', `\n${examples('export')}`)
+    .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
+
+  const decisions = (command: Command): Command =>
+    command
+      .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
+      .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
+      .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted')
+      .option('--by <name>', 'who decides, instead of the login')
+      .option('--full', 'show every step by itself');
+  const plan = program
+    .command('plan')
+    .helpGroup(acting)
+    .description('work out and print a plan; changes nothing')
+    .addHelpText('after', `\n${examples('plan')}`);
+  plan
+    .command('export')
+    .argument('<group>')
+    .option('--full', 'show every step by itself')
+    .description('what an export would do')
+    .action(
+      act((session, values, flags) =>
+        planVerb(session, { operation: 'export', group: one(values) }, flags['full'] === true),
+      ),
+    );
+  decisions(
+    plan
+      .command('failover')
+      .argument('<group>')
+      .description('what a failover would do, and what would be lost'),
+  ).action(
+    act((session, values, flags) =>
+      planVerb(
+        session,
+        failoverRequest(session, one(values), flags as FailoverFlags),
+        flags['full'] === true,
+      ),
+    ),
+  );
+
+  decisions(
+    program
+      .command('failover')
+      .helpGroup(acting)
+      .argument('<group>')
+      .description('bring a group up at its recovery site: shows the plan, asks once, does it'),
+  )
+    .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
+    .addHelpText('after', `\n${examples('failover')}`)
+    .action(act((session, values, flags) => failoverVerb(session, one(values), flags as FailoverFlags)));
+
+  const runs = program
+    .command('run')
+    .helpGroup(acting)
+    .description('what ran, what runs, and how to go on; RUN is an id or `latest`')
+    .addHelpText('after', `\n${examples('run')}`);
+  runs
+    .command('list')
+    .argument('[group]')
+    .description('runs, newest first')
+    .action(act((session, values) => runList(session, maybe(values))));
+  runs
+    .command('show')
+    .argument('<run>')
+    .description('how a run stands or ended, per VM and step')
+    .action(act((session, values) => runShow(session, one(values))));
+  runs
+    .command('follow')
+    .argument('<run>')
+    .description('watch a run that another terminal carries out')
+    .action(act((session, values) => runFollow(session, one(values))));
+  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+  runs
+    .command('resume')
+    .argument('<run>')
+    .option('--retry <step>', 'a stuck step: do it again', collect, [])
+    .option('--skip <step>', 'a stuck step: it is settled by hand', collect, [])
+    .option('--reason <text>', 'what you saw; needed with --retry and --skip')
+    .option('--by <name>', 'who answers for it, instead of the login')
+    .description('go on with a run that crashed, was stopped, failed or is stuck')
+    .action(
+      act((session, values, flags) =>
+        runResume(session, one(values), flags as unknown as Parameters<typeof runResume>[2]),
+      ),
+    );
+  runs
+    .command('abandon')
+    .argument('<run>')
+    .requiredOption('--reason <text>', 'why; it lands in the journal')
+    .option('--by <name>', 'who decides, instead of the login')
+    .description('give a run up; nothing is undone')
+    .action(
+      act((session, values, flags) =>
+        runAbandon(session, one(values), flags as unknown as Parameters<typeof runAbandon>[2]),
+      ),
+    );
+  runs
+    .command('report')
+    .argument('<run>')
+    .argument('[file]', 'FILE.html, FILE.json or any other name for text; on the screen without it')
+    .description('the report of a run, for the files')
+    .action(act((session, values) => runReport(session, one(values), maybe(values, 1))));
+
+  const keeping = 'Keep';
+  const catalog = program
+    .command('catalog')
+    .helpGroup(keeping)
+    .description('recovery points; POINT is an id or `GROUP/latest`')
+    .addHelpText('after', `\n${examples('catalog')}`);
+  catalog
+    .command('list')
+    .argument('[group]')
+    .description('recovery points, newest first, over all targets')
+    .action(act((session, values) => catalogList(session, maybe(values))));
+  catalog
+    .command('show')
+    .argument('<point>')
+    .description('what a recovery point holds')
+    .action(act((session, values) => catalogShow(session, one(values))));
+  catalog
+    .command('verify')
+    .argument('[group]')
+    .option('--point <id>', 'only this recovery point')
+    .description('read every byte back; names each damage')
+    .action(
+      act((session, values, flags) =>
+        catalogVerify(
+          session,
+          maybe(values),
+          flags['point'] === undefined ? undefined : String(flags['point']),
+        ),
+      ),
+    );
+  catalog
+    .command('diff')
+    .argument('<from>')
+    .argument('<to>')
+    .description('what changed between two recovery points')
+    .action(act((session, values) => catalogDiff(session, one(values), one(values, 1))));
+  catalog
+    .command('extract')
+    .argument('<point>')
+    .argument('[vm...]', 'VMs by name or uuid; all without it')
+    .requiredOption('--to <directory>', 'where the files go; existing ones are never overwritten')
+    .option('--database', 'the database of the pool as well; it holds secrets')
+    .description('metadata documents as files that `xe vm-import metadata=true` takes')
+    .action(
+      act((session, values, flags) =>
+        catalogExtract(session, one(values), many(values, 1), flags as { to: string; database?: boolean }),
+      ),
+    );
+  catalog
+    .command('prune')
+    .argument('[group]')
+    .option('--dry-run', 'only say what would go')
+    .description('let go of points that retention no longer keeps; never the last good one')
+    .action(act((session, values, flags) => catalogPrune(session, maybe(values), flags['dryRun'] === true)));
+
+  const secret = program
+    .command('secret')
+    .helpGroup(keeping)
+    .description('the encrypted store of passwords')
+    .addHelpText('after', `\n${examples('secret')}`);
+  secret
+    .command('set')
+    .argument('<name>')
+    .description('store a secret: typed unseen, or piped in; never an argument')
+    .action(act((session, values) => secretSet(session, one(values))));
+  secret
+    .command('list')
+    .description('names, never values')
+    .action(act((session) => secretList(session)));
+  secret
+    .command('rm')
+    .argument('<name>')
+    .description('remove a secret')
+    .action(act((session, values) => secretRemove(session, one(values))));
+
+  program
+    .command('lab')
+    .helpGroup('Learn')
+    .argument('[words...]')
+    .description('the simulated two-site world: lab up, lab down, …; `lifeboat lab --help`');
+  return program;
+}

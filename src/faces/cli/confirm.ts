@@ -1,0 +1,43 @@
+/** A destructive verb shows what it will change and asks for the name of the site; `--yes NAME` says it for scripts. */
+import type { PlannedRun } from '../../app/app.ts';
+import { exitCodes, OperatorError } from '../../domain/errors.ts';
+import { clean } from '../../report/paper.ts';
+import type { Session } from './session.ts';
+
+/** Resolves when the person meant it; throws `OperatorError` otherwise, and nothing was changed. */
+export async function confirm(session: Session, planned: PlannedRun, yes: string | undefined): Promise<void> {
+  const { confirm: wanted } = planned;
+  if (wanted === null) return;
+  const refuse = (
+    what: string,
+    next: string,
+    code: 'DR-CONFIRM-WRONG' | 'DR-CONFIRM-NEEDED',
+  ): OperatorError =>
+    new OperatorError({ code, what, known: ['nothing was changed'], next }, { exitCode: exitCodes.usage });
+  if (yes !== undefined) {
+    if (yes === wanted.site) return;
+    throw refuse(
+      `--yes says ${clean(yes)}, and this ${planned.plan.operation} changes site ${wanted.site}`,
+      `look at the plan again; if it is right, say --yes ${wanted.site}`,
+      'DR-CONFIRM-WRONG',
+    );
+  }
+  if (!session.terminal.interactive || session.json) {
+    throw refuse(
+      `this ${planned.plan.operation} changes site ${wanted.site}, and nobody is here to confirm it`,
+      `look at the plan first (lifeboat plan ${planned.plan.operation} ${planned.plan.group}), then add --yes ${wanted.site}`,
+      'DR-CONFIRM-NEEDED',
+    );
+  }
+  const typed = await session.terminal.ask(
+    `\nThis changes site ${wanted.site} (${clean(wanted.title)}), pool ${clean(wanted.pool)}.\nType the name of the site to go on: `,
+  );
+  if (typed?.trim() === wanted.site) return;
+  throw refuse(
+    typed === null
+      ? 'it was not confirmed'
+      : `${clean(typed.trim()) || 'nothing'} was typed, and the site is ${wanted.site}`,
+    'start again when you are sure',
+    'DR-CONFIRM-WRONG',
+  );
+}

@@ -1,0 +1,75 @@
+/** Help that teaches: what to type, in the order in which one needs it. */
+
+export const shortHelp =
+  'Disaster recovery for XenServer and XCP-ng: saves the metadata of VMs, checks that a failover would work, and carries it out.';
+
+const byTopic: Readonly<Record<string, readonly (readonly [command: string, says: string])[]>> = {
+  lifeboat: [
+    ['lifeboat lab up', 'start the two-site lab that sites.yaml describes'],
+    ['lifeboat status', 'how every group stands'],
+    ['lifeboat export shop', 'save a recovery point of group shop'],
+    ['lifeboat plan failover shop', 'what a failover would do, and what would be lost'],
+    ['lifeboat failover shop', 'do it, after one typed confirmation'],
+  ],
+  validate: [
+    ['lifeboat validate', 'sites.yaml of this directory, and the recovery plans it names'],
+    ['lifeboat --config /etc/lifeboat/sites.yaml validate', 'another one'],
+  ],
+  status: [
+    ['lifeboat status', 'every group'],
+    ['lifeboat status shop --json | jq .groups[0].lossSeconds', 'one figure, for a monitor'],
+  ],
+  check: [
+    ['lifeboat check', 'every operation of every group'],
+    ['lifeboat check shop || mail -s "shop is not ready" oncall', 'exit code 10 when something blocks'],
+  ],
+  export: [
+    ['lifeboat export', 'every group, one after the other'],
+    ['lifeboat export shop --preview', 'who would be saved, by which rule, and whom nobody protects'],
+  ],
+  plan: [
+    ['lifeboat plan failover shop', 'as a runbook'],
+    ['lifeboat plan failover shop --full', 'every step by itself, with its limits'],
+    ['lifeboat plan failover shop --json > plan.json', 'for the files, or for a comparison'],
+  ],
+  failover: [
+    ['lifeboat failover shop', 'shows the plan, asks for the name of the recovery site, does it'],
+    ['lifeboat failover shop --yes tokyo', 'the same from a script'],
+    [
+      'lifeboat failover shop --declare-lost "fire in osaka, power is cut"',
+      'although something still answers there: it is stopped and blocked first',
+    ],
+    ['lifeboat run resume latest', 'go on after a crash or Ctrl-C: nothing is done twice'],
+  ],
+  run: [
+    ['lifeboat run list', 'what ran'],
+    ['lifeboat run follow latest', 'watch it from another terminal'],
+    ['lifeboat run resume latest', 'go on'],
+    [
+      'lifeboat run resume latest --retry STEP --reason "cable is back"',
+      'answer the question of a stuck run',
+    ],
+    ['lifeboat run report latest failover.html', 'one page for the files'],
+  ],
+  catalog: [
+    ['lifeboat catalog list shop', 'recovery points of group shop'],
+    ['lifeboat catalog verify', 'read everything back'],
+    ['lifeboat catalog diff shop/20260131T0200-1a2b shop/latest', 'what changed since'],
+    ['lifeboat catalog extract shop/latest web-01 --to /tmp', 'for an import by hand'],
+    ['lifeboat catalog prune shop --dry-run', 'what retention would let go'],
+  ],
+  secret: [
+    ['lifeboat secret set osaka', 'type it unseen'],
+    ['pass show osaka | lifeboat secret set osaka', 'pipe it in'],
+    ['lifeboat secret list', 'names only'],
+  ],
+};
+
+export function examples(topic: keyof typeof byTopic): string {
+  const list = byTopic[topic] ?? [];
+  return ['Examples:', ...list.flatMap(([command, says]) => [`  ${command}`, `      ${says}`])].join('\n');
+}
+
+export const exitCodeHelp = `Exit codes:
+  0 done   1 failed   2 usage or configuration   3 done with warnings   10 blocked by checks
+  11 another run holds the group   12 stuck: a person must answer   130 stopped`;

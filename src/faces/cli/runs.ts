@@ -1,0 +1,266 @@
+/** Verbs that start, follow and explain runs: export, plan, failover, run. */
+import type { App, Decision, PlannedRun, PlanRequest } from '../../app/app.ts';
+import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
+import type { Run } from '../../domain/run.ts';
+import { runHtml } from '../../report/html.ts';
+import { jsonLine, runJson } from '../../report/json.ts';
+import { count, paint, plainPaper } from '../../report/paper.ts';
+import { planText } from '../../report/plan.ts';
+import { runText } from '../../report/run.ts';
+import { previewText, runListText } from '../../report/status.ts';
+import { confirm } from './confirm.ts';
+import { writeOut } from './files.ts';
+import { type Session, worst } from './session.ts';
+import { Watch } from './watch.ts';
+
+export interface FailoverFlags {
+  readonly point?: string;
+  readonly declareLost?: string;
+  readonly acceptLoss?: string;
+  readonly by?: string;
+  readonly full?: boolean;
+  readonly yes?: string;
+}
+
+export async function exportVerb(
+  session: Session,
+  groups: readonly string[],
+  flags: { readonly preview?: boolean; readonly by?: string },
+): Promise<ExitCode> {
+  const app = await session.app();
+  const wanted = groups.length > 0 ? groups : app.settings.groups.map((group) => group.name);
+  if (wanted.length === 0) {
+    throw new OperatorError(
+      {
+        code: 'DR-GROUP-NONE',
+        what: 'no group is configured',
+        next: 'describe one under groups in sites.yaml',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  const codes: ExitCode[] = [];
+  for (const [index, group] of wanted.entries()) {
+    if (index > 0) session.say('\n');
+    if (flags.preview === true) codes.push(await preview(session, app, group));
+    else {
+      const planned = await app.plan({ operation: 'export', group }, session.context());
+      codes.push(
+        isBlocked(planned) ? tellBlocked(session, planned) : await carryOut(session, app, planned, flags.by),
+      );
+    }
+    if (session.signal.aborted) break;
+  }
+  return worst(codes);
+}
+
+async function preview(session: Session, app: App, group: string): Promise<ExitCode> {
+  const result = await app.preview({ group }, session.context());
+  session.show(() => previewText(result, session.paper), result);
+  const clear = result.unprotected.length + result.shared.length + result.idleRules.length === 0;
+  return clear ? exitCodes.done : exitCodes.warnings;
+}
+
+export async function planVerb(session: Session, request: PlanRequest, full: boolean): Promise<ExitCode> {
+  const app = await session.app();
+  const planned = await app.plan(request, session.context());
+  showPlan(session, planned, full);
+  if (isBlocked(planned)) return exitCodes.blocked;
+  return planned.findings.length > 0 ? exitCodes.warnings : exitCodes.done;
+}
+
+export function failoverRequest(session: Session, group: string, flags: FailoverFlags): PlanRequest {
+  const by = flags.by ?? session.terminal.user;
+  const decision = (name: Decision['decision'], reason: string | undefined): Decision[] => {
+    if (reason === undefined) return [];
+    if (reason.trim() === '') {
+      throw new OperatorError(
+        {
+          code: 'DR-DECISION-REASON',
+          what: `--${name} has no reason`,
+          next: `say why in a sentence: --${name} "…"; it lands in the journal with your name`,
+        },
+        { exitCode: exitCodes.usage },
+      );
+    }
+    return [{ decision: name, by, reason: reason.trim() }];
+  };
+  return {
+    operation: 'failover',
+    group,
+    pointId: flags.point ?? null,
+    decisions: [...decision('declare-lost', flags.declareLost), ...decision('accept-loss', flags.acceptLoss)],
+  };
+}
+
+export async function failoverVerb(session: Session, group: string, flags: FailoverFlags): Promise<ExitCode> {
+  const app = await session.app();
+  const planned = await app.plan(failoverRequest(session, group, flags), session.context());
+  if (isBlocked(planned)) return tellBlocked(session, planned);
+  showPlan(session, planned, flags.full === true);
+  if (planned.plan.steps.length === 0) {
+    session.say('\nThere is nothing to do: the world already is as this plan wants it.\n');
+    return exitCodes.done;
+  }
+  await confirm(session, planned, flags.yes);
+  session.say('\n');
+  return carryOut(session, app, planned, flags.by);
+}
+
+function isBlocked(planned: PlannedRun): boolean {
+  return (
+    planned.plan.waitingOn.length > 0 || planned.findings.some((finding) => finding.severity === 'problem')
+  );
+}
+
+function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
+  showPlan(session, planned, false);
+  const problems = planned.findings.filter((finding) => finding.severity === 'problem').length;
+  const why = problems > 0 ? `by ${count(problems, 'problem')}` : 'until it has what it waits for';
+  session.say(
+    `\n${paint(session.paper, 'bad', `The ${planned.plan.operation} of group ${planned.plan.group} is blocked ${why}.`)} Nothing was changed.\n`,
+  );
+  return exitCodes.blocked;
+}
+
+function showPlan(session: Session, planned: PlannedRun, full: boolean): void {
+  const { plan, digest, findings, confirm: needs } = planned;
+  session.show(() => planText(planned, session.paper, { full }), { plan, digest, findings, confirm: needs });
+}
+
+async function carryOut(
+  session: Session,
+  app: App,
+  planned: PlannedRun,
+  by: string | undefined,
+): Promise<ExitCode> {
+  return watched(session, null, (watch) =>
+    app.run(planned, { by: by ?? session.terminal.user, onEvent: watch.onEvent, signal: session.signal }),
+  );
+}
+
+async function watched(
+  session: Session,
+  base: Run | null,
+  act: (watch: Watch) => Promise<Run>,
+): Promise<ExitCode> {
+  const watch = new Watch(session, base);
+  watch.start();
+  let run: Run;
+  try {
+    run = await act(watch);
+  } finally {
+    watch.end();
+  }
+  const now = session.terminal.now();
+  if (session.json) session.terminal.out.write(jsonLine({ run: runJson(run, now) }));
+  else session.terminal.out.write(`\n${runText(run, now, session.paper)}`);
+  return run.exitCode ?? (session.signal.aborted ? exitCodes.stopped : exitCodes.done);
+}
+
+export async function runList(session: Session, group: string | undefined): Promise<ExitCode> {
+  const runs = await (await session.app()).runs.list({ group: group ?? null });
+  session.show(() => runListText(runs, session.paper), { runs });
+  return exitCodes.done;
+}
+
+export async function runShow(session: Session, runId: string): Promise<ExitCode> {
+  const app = await session.app();
+  const run = await app.runs.read(runId);
+  const now = session.terminal.now();
+  session.show(() => `${runText(run, now, session.paper)}\nJournal: ${app.runs.journalPath(run.id)}\n`, {
+    run: runJson(run, now),
+    journal: app.runs.journalPath(run.id),
+  });
+  return run.exitCode ?? exitCodes.done;
+}
+
+export async function runFollow(session: Session, runId: string): Promise<ExitCode> {
+  const app = await session.app();
+  return watched(session, null, (watch) =>
+    app.runs.follow(runId, { onEvent: watch.onEvent, signal: session.signal }),
+  );
+}
+
+export async function runResume(
+  session: Session,
+  runId: string,
+  flags: {
+    readonly by?: string;
+    readonly retry: readonly string[];
+    readonly skip: readonly string[];
+    readonly reason?: string;
+  },
+): Promise<ExitCode> {
+  const app = await session.app();
+  const base = await app.runs.read(runId);
+  const answered = [...flags.retry, ...flags.skip];
+  const reason = flags.reason?.trim() ?? '';
+  if (answered.length > 0 && reason === '') {
+    throw new OperatorError(
+      {
+        code: 'DR-DECISION-REASON',
+        what: 'an answer about a step needs its reason',
+        next: 'say in a sentence what you saw: --reason "…"; it lands in the journal with your name',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  for (const step of answered) {
+    if (base.steps.has(step)) continue;
+    throw new OperatorError(
+      {
+        code: 'DR-RUN-STEP',
+        what: `run ${base.id} has no step ${step}`,
+        next: `see its steps with lifeboat run show ${base.id}`,
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  const answers = [
+    ...flags.retry.map((step) => ({ step, answer: 'retry' as const, reason })),
+    ...flags.skip.map((step) => ({ step, answer: 'skip' as const, reason })),
+  ];
+  return watched(session, base, (watch) =>
+    app.runs.resume(base.id, {
+      by: flags.by ?? session.terminal.user,
+      answers,
+      onEvent: watch.onEvent,
+      signal: session.signal,
+    }),
+  );
+}
+
+export async function runAbandon(
+  session: Session,
+  runId: string,
+  flags: { readonly by?: string; readonly reason: string },
+): Promise<ExitCode> {
+  const app = await session.app();
+  const run = await app.runs.abandon(runId, { by: flags.by ?? session.terminal.user, reason: flags.reason });
+  const now = session.terminal.now();
+  session.show(() => runText(run, now, session.paper), { run: runJson(run, now) });
+  return exitCodes.done;
+}
+
+/** By the name of the file: .html for a page, .json for programs, anything else for text. */
+export async function runReport(
+  session: Session,
+  runId: string,
+  file: string | undefined,
+): Promise<ExitCode> {
+  const run = await (await session.app()).runs.read(runId);
+  const now = session.terminal.now();
+  if (file === undefined) {
+    session.show(() => runText(run, now, session.paper), { run: runJson(run, now) });
+    return exitCodes.done;
+  }
+  const content = file.endsWith('.html')
+    ? runHtml(run, now)
+    : file.endsWith('.json')
+      ? `${JSON.stringify(runJson(run, now), null, 2)}\n`
+      : runText(run, now, plainPaper);
+  await writeOut(session, file, content, { replace: true });
+  session.show(() => `Report of run ${run.id} written to ${file}\n`, { run: run.id, file });
+  return exitCodes.done;
+}
