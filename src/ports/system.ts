@@ -47,6 +47,8 @@ export interface GroupStates {
    * names run, process, since when. A lock of a dead process is taken over.
    */
   lock(group: string, run: string): Promise<GroupLock>;
+  /** Whether a living process carries out this run. True as well when it cannot be seen from here (another machine). */
+  isCarriedOut(run: string): Promise<boolean>;
 }
 
 export interface GroupLock {

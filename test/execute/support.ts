@@ -168,6 +168,9 @@ export class MemoryStates implements GroupStates {
     this.states.set(group, next);
     return true;
   }
+  async isCarriedOut(): Promise<boolean> {
+    return false;
+  }
   async lock(): Promise<GroupLock> {
     return {
       assertHeld: async () => {

@@ -114,6 +114,11 @@ export class SqliteStates implements GroupStates {
     };
   }
 
+  async isCarriedOut(run: string): Promise<boolean> {
+    const rows = this.#guard(() => this.#db.prepare('SELECT * FROM group_lock WHERE run = ?').all(run));
+    return rows.some((row) => livenessOf(markOf(row)) !== 'dead');
+  }
+
   /** Removes the lock of a holder on another machine that a person knows to be dead. False when there was none. */
   async breakLock(group: string): Promise<boolean> {
     return this.#transaction(() => {

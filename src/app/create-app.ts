@@ -1,0 +1,64 @@
+/** The application: the verbs, over the ports that src/main.ts opens. */
+
+import { OperatorError } from '../domain/errors.ts';
+import { previewScope } from '../domain/scope.ts';
+import { observe } from '../observe/observe.ts';
+import type { App } from './app.ts';
+import { groupNamed } from './groups.ts';
+import { planRun, poolOf } from './plan-run.ts';
+import type { AppPorts } from './ports.ts';
+import { abandonRun, resumeRun, runPlan } from './run-plan.ts';
+import { followRun, readRun } from './runs.ts';
+import { briefs, check, status } from './status.ts';
+
+export function createApp(ports: AppPorts): App {
+  return {
+    settings: ports.settings,
+    status: (request, context) => status(ports, request, context),
+    check: (request, context) => check(ports, request, context),
+    preview: (request, context) => preview(ports, request.group, context?.signal),
+    plan: (request, context) => planRun(ports, request, context),
+    run: (planned, options) => runPlan(ports, planned, options),
+    runs: {
+      list: async ({ group }) => (await briefs(ports)).filter((run) => group === null || run.group === group),
+      read: (runId) => readRun(ports, runId),
+      follow: (runId, options) => followRun(ports, runId, options),
+      resume: (runId, options) => resumeRun(ports, runId, options),
+      abandon: (runId, options) => abandonRun(ports, runId, options),
+      journalPath: (runId) => ports.journals.pathOf(runId),
+    },
+    catalog: {
+      list: async (group, signal) => (await ports.catalog()).list(group, signal),
+      read: async (pointId, signal) => (await ports.catalog()).read(pointId, signal),
+      get: async (object, signal) => (await ports.catalog()).get(object, signal),
+      verify: async (options, signal) => (await ports.catalog()).verify(options, signal),
+      prune: async (group, rules, options, signal) =>
+        (await ports.catalog()).prune(group, rules, options, signal),
+    },
+    secrets: ports.secretStore,
+    close: () => ports.close(),
+  };
+}
+
+async function preview(ports: AppPorts, name: string, signal?: AbortSignal) {
+  const group = groupNamed(ports.settings, name);
+  const observation = await observe(
+    ports,
+    { sites: [group.production], pairs: [], groups: [], pointsPerGroup: 0, pointId: null },
+    signal,
+  );
+  const pool = poolOf(observation, group.production);
+  if (pool === null) {
+    const view = observation.sites[group.production];
+    throw new OperatorError(
+      view?.reachable === false
+        ? view.problem
+        : {
+            code: 'DR-SOURCE-UNSEEN',
+            what: `Site ${group.production} was not looked at`,
+            next: 'Run the command again.',
+          },
+    );
+  }
+  return previewScope(pool, ports.settings.groups, name);
+}

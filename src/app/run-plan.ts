@@ -1,0 +1,112 @@
+/** Execute exactly the plan that was shown; resume, answer and abandon what was begun. */
+import { blocks } from '../check/failover.ts';
+import { exitCodes, OperatorError } from '../domain/errors.ts';
+import type { Finding } from '../domain/finding.ts';
+import type { Run } from '../domain/run.ts';
+import { abandon, type ExecutorPorts, execute, resume } from '../execute/executor.ts';
+import { handlersOver } from '../execute/interpreter.ts';
+import type { Answer, PlannedRun, RunOptions } from './app.ts';
+import type { AppPorts } from './ports.ts';
+import { rehearse } from './rehearse.ts';
+import { runIdOf } from './runs.ts';
+
+export async function runPlan(ports: AppPorts, planned: PlannedRun, options: RunOptions): Promise<Run> {
+  assertRunnable(planned);
+  if (planned.plan.configDigest !== ports.settings.digest) {
+    throw new OperatorError(
+      {
+        code: 'DR-PLAN-CONFIG',
+        what: `The plan was made with other settings than those of ${ports.settings.file} now`,
+        next: `Make the plan again: lifeboat plan ${planned.plan.operation} ${planned.plan.group}`,
+      },
+      { exitCode: exitCodes.blocked },
+    );
+  }
+  const { run } = await execute(await executorPorts(ports), {
+    plan: planned.plan,
+    planDigest: planned.digest,
+    decisions: planned.decisions,
+    ...commonOptions(ports, options),
+  });
+  return run;
+}
+
+export async function resumeRun(
+  ports: AppPorts,
+  name: string,
+  options: RunOptions & { readonly answers: readonly Answer[] },
+): Promise<Run> {
+  const runId = await runIdOf(ports, name);
+  const { run } = await resume(await executorPorts(ports), {
+    runId,
+    answers: options.answers,
+    ...commonOptions(ports, options),
+  });
+  return run;
+}
+
+export async function abandonRun(
+  ports: AppPorts,
+  name: string,
+  options: { readonly by: string; readonly reason: string },
+): Promise<Run> {
+  const runId = await runIdOf(ports, name);
+  const { run } = await abandon(await executorPorts(ports), { runId, version: ports.version, ...options });
+  return run;
+}
+
+/** Problems block; a plan that waits for something has no steps and is never run. */
+function assertRunnable(planned: PlannedRun): void {
+  const { plan, findings } = planned;
+  const against = findings.filter((finding) => finding.severity === 'problem');
+  if (blocks(findings)) throw new OperatorError(against.map(asProblem), { exitCode: exitCodes.blocked });
+  if (plan.waitingOn.length > 0 || plan.steps.length === 0) {
+    throw new OperatorError(
+      {
+        code: 'DR-PLAN-WAITS',
+        what: `The ${plan.operation} of group ${plan.group} cannot be run`,
+        known: plan.waitingOn.map((what) => `it needs ${what}`),
+        next: 'Mend that, and run the command again.',
+      },
+      { exitCode: exitCodes.blocked },
+    );
+  }
+}
+
+function asProblem(finding: Finding) {
+  return {
+    code: finding.code,
+    what: finding.what,
+    known: [...finding.evidence, ...(finding.vms.length > 0 ? [`VMs: ${finding.vms.join(', ')}`] : [])],
+    next: finding.next,
+  };
+}
+
+async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
+  const handlers = handlersOver({
+    clock: ports.clock,
+    groups: ports.settings.groups,
+    states: () => ports.states(),
+    hypervisor: (site) => ports.hypervisor(site),
+    array: (name) => ports.array(name),
+    catalog: () => ports.catalog(),
+    probeTcp: (address, port, signal) => ports.probeTcp(address, port, signal),
+    rehearse: (group, point, pool, signal) => rehearse(ports, group, point, pool, signal),
+  });
+  return {
+    journals: ports.journals,
+    states: await ports.states(),
+    clock: ports.clock,
+    entropy: ports.entropy,
+    ...handlers,
+  };
+}
+
+function commonOptions(ports: AppPorts, options: RunOptions) {
+  return {
+    by: options.by,
+    version: ports.version,
+    onEvent: options.onEvent,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  };
+}

@@ -1,0 +1,236 @@
+/** How the groups stand: phase, RPO promised and actual, skew, readiness, runs. */
+import { checkExport } from '../check/export.ts';
+import type { Finding } from '../domain/finding.ts';
+import type { GroupState } from '../domain/group.ts';
+import type { Observation, PairObservation } from '../domain/observation.ts';
+import type { Plan } from '../domain/plan.ts';
+import { foldRun, type Run } from '../domain/run.ts';
+import type { GroupSettings } from '../domain/settings.ts';
+import type {
+  CheckReport,
+  GroupStatus,
+  Readiness,
+  ReplicaStatus,
+  RunBrief,
+  SiteStatus,
+  StatusReport,
+} from '../domain/status.ts';
+import { secondsBetween } from '../domain/time.ts';
+import { observe } from '../observe/observe.ts';
+import { newestComplete } from '../plan/choose-point.ts';
+import { planExport } from '../plan/export.ts';
+import { pairsOf, planFailover } from '../plan/failover.ts';
+import type { Context } from './app.ts';
+import { groupsNamed, observeRequest } from './groups.ts';
+import { failoverFindings, poolOf, scopeOf } from './plan-run.ts';
+import type { AppPorts } from './ports.ts';
+
+export async function status(
+  ports: AppPorts,
+  request: { readonly groups: readonly string[] },
+  context: Context = {},
+): Promise<StatusReport> {
+  const groups = groupsNamed(ports.settings, request.groups);
+  context.onProgress?.('Looking at the sites, their arrays and the catalog');
+  const observation = await observe(ports, observeRequest(groups, null), context.signal);
+  const states = await ports.states();
+  const runs = await briefs(ports);
+  const statuses: GroupStatus[] = [];
+  for (const group of groups) {
+    const state = await states.get(group.name);
+    const findings = await failoverFindings(ports, {
+      group,
+      observation,
+      state,
+      pointId: null,
+      decisions: [],
+      standing: true,
+      context,
+    });
+    statuses.push(
+      groupStatus(
+        group,
+        observation,
+        state,
+        findings,
+        runs.filter((run) => run.group === group.name),
+      ),
+    );
+  }
+  return {
+    takenAt: observation.takenAt,
+    sites: ports.settings.sites
+      .filter((site) => observation.sites[site.name] !== undefined)
+      .map((site) => siteStatus(site.name, site.title, observation)),
+    groups: statuses,
+    gaps: observation.gaps,
+  };
+}
+
+/** The checks of every operation, as the world is now, with what each would take. */
+export async function check(
+  ports: AppPorts,
+  request: { readonly groups: readonly string[] },
+  context: Context = {},
+): Promise<CheckReport> {
+  const groups = groupsNamed(ports.settings, request.groups);
+  context.onProgress?.('Looking at the sites, their arrays and the catalog');
+  const observation = await observe(ports, observeRequest(groups, null), context.signal);
+  const states = await ports.states();
+  const checked: CheckReport['groups'][number][] = [];
+  for (const group of groups) {
+    const state = await states.get(group.name);
+    const request = { group, observation, state, pointId: null, decisions: [], standing: true, context };
+    const common = {
+      planId: 'check',
+      group,
+      configDigest: ports.settings.digest,
+      generation: 0,
+      observation,
+    };
+    const vms = scopeOf(group, poolOf(observation, group.production));
+    const saving = planExport({ ...common, pointId: 'check', vms });
+    const takingOver = planFailover({ ...common, pointId: null, declaredLost: false });
+    const forecast = (plan: Plan): number | null =>
+      plan.steps.length === 0 ? null : plan.expects.forecastSeconds;
+    checked.push({
+      group: group.name,
+      operations: [
+        {
+          operation: 'export',
+          findings: checkExport({ group, observation, vms }),
+          forecastSeconds: forecast(saving),
+        },
+        {
+          operation: 'failover',
+          findings: await failoverFindings(ports, request),
+          forecastSeconds: forecast(takingOver),
+        },
+      ],
+    });
+  }
+  return { takenAt: observation.takenAt, groups: checked, gaps: observation.gaps };
+}
+
+/** Every run that has a readable journal, newest first. */
+export async function briefs(ports: AppPorts): Promise<RunBrief[]> {
+  const found: RunBrief[] = [];
+  for (const id of await ports.journals.list()) found.push(briefOf(foldRun(await ports.journals.read(id))));
+  return found;
+}
+
+export function briefOf(run: Run): RunBrief {
+  return {
+    id: run.id,
+    operation: run.plan.operation,
+    group: run.plan.group,
+    by: run.by,
+    startedAt: run.startedAt,
+    endedAt: run.endedAt,
+    outcome: run.outcome,
+    summary: run.summary,
+  };
+}
+
+function siteStatus(site: string, title: string, observation: Observation): SiteStatus {
+  const view = observation.sites[site];
+  if (view === undefined || !view.reachable) {
+    return {
+      site,
+      title,
+      reachable: false,
+      pool: null,
+      hosts: null,
+      hostsLive: null,
+      detail: view === undefined ? null : view.problem.what,
+    };
+  }
+  return {
+    site,
+    title,
+    reachable: true,
+    pool: view.pool.nameLabel,
+    hosts: view.pool.hosts.length,
+    hostsLive: view.pool.hosts.filter((host) => host.live).length,
+    detail: null,
+  };
+}
+
+function groupStatus(
+  group: GroupSettings,
+  observation: Observation,
+  state: GroupState | null,
+  findings: readonly Finding[],
+  runs: readonly RunBrief[],
+): GroupStatus {
+  const production = poolOf(observation, group.production);
+  const [point] = observation.catalog.points.filter((p) => p.group === group.name);
+  const pairs = pairsOf(group, observation);
+  const replicas = pairs.map((pair) => replicaStatus(pair, observation));
+  const ages = replicas.map((replica) => replica.ageSeconds);
+  const newest = pairs.map((pair) => newestComplete(pair)?.takenAt);
+  const oldest = newest.includes(undefined) ? undefined : [...newest].sort()[0];
+  return {
+    group: group.name,
+    production: group.production,
+    recovery: group.recovery,
+    phase: state?.phase ?? (point === undefined ? 'unprotected' : 'protected'),
+    activeSite: state?.activeSite || group.production,
+    generation: state?.generation ?? 0,
+    frozen: state?.frozen ?? null,
+    rpoSeconds: group.rpoSeconds,
+    rtoSeconds: group.rtoSeconds,
+    point:
+      point === undefined
+        ? null
+        : {
+            id: point.id,
+            takenAt: point.takenAt,
+            ageSeconds: secondsBetween(point.takenAt, observation.takenAt),
+            vmCount: point.vms.length,
+          },
+    replicas,
+    lossSeconds: ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0)),
+    skewSeconds: point === undefined || oldest === undefined ? null : secondsBetween(oldest, point.takenAt),
+    vmCount: production === null ? null : scopeOf(group, production).length,
+    readiness: readinessOf(findings, observation, group),
+    findings,
+    currentRun: runs.find((run) => run.endedAt === null || run.outcome === 'stuck') ?? null,
+    lastRun: runs.find((run) => run.endedAt !== null) ?? null,
+    lastDrill: runs.find((run) => run.operation === 'drill' && run.endedAt !== null) ?? null,
+  };
+}
+
+function replicaStatus(pair: PairObservation, observation: Observation): ReplicaStatus {
+  const point = newestComplete(pair);
+  const view = pair.target;
+  return {
+    sr: pair.sr,
+    point,
+    ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt),
+    state:
+      view === null
+        ? 'array not reached'
+        : view.role === 'promoted'
+          ? 'promoted'
+          : view.role !== 'target'
+            ? view.role
+            : view.link === 'up'
+              ? 'replicating'
+              : `link ${view.link}`,
+  };
+}
+
+/** A problem that only says that production is gone does not make a failover impossible: it is what it is for. */
+const aboutProductionOnly = new Set(['DR-SOURCE-UNREACHABLE']);
+
+function readinessOf(
+  findings: readonly Finding[],
+  observation: Observation,
+  group: GroupSettings,
+): Readiness {
+  const against = findings.filter((finding) => !aboutProductionOnly.has(finding.code));
+  if (observation.sites[group.recovery]?.reachable !== true) return 'unknown';
+  if (against.some((finding) => finding.severity === 'problem')) return 'not-ready';
+  return findings.length > 0 ? 'ready-with-warnings' : 'ready';
+}
