@@ -248,9 +248,11 @@ export class PoolConnection {
   }
 
   #noHost(failures: readonly PortError[], coordinators: readonly string[]): PortError {
-    const grave =
-      failures.find((error) => error.kind === 'trust') ?? failures.find((error) => error.kind === 'protocol');
-    if (grave !== undefined) return grave;
+    // A host that will answer soon is worth waiting for; a wrong certificate is told before anything else.
+    for (const kind of ['trust', 'busy', 'protocol'] as const) {
+      const first = failures.find((error) => error.kind === kind);
+      if (first !== undefined) return first;
+    }
     const [only] = failures;
     if (only !== undefined && failures.length === 1 && only.peerCode !== 'HOST_IS_SLAVE') return only;
     const known = failures.map((error) => {

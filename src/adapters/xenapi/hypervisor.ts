@@ -275,11 +275,11 @@ class XapiHypervisor implements Hypervisor {
     options: { readonly restore: boolean; readonly dryRun: boolean },
     signal?: AbortSignal,
   ): Promise<readonly Uuid[]> {
-    const created = await this.#transfers.importDocument(
-      archive,
-      { ...(options.restore ? { restore: 'true' } : {}), ...(options.dryRun ? { dry_run: 'true' } : {}) },
-      signal,
-    );
+    const query = {
+      ...(options.restore ? { restore: 'true' } : {}),
+      ...(options.dryRun ? { dry_run: 'true' } : {}),
+    };
+    const created = await this.#objects.named(this.#transfers.importDocument(archive, query, signal));
     const refs = Array.isArray(created) ? created.map(String) : [];
     // A dry run answers with templates that it matched, not with VMs that it made (xapi.md 4.13).
     if (options.dryRun) return [];

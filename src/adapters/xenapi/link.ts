@@ -214,10 +214,11 @@ export class HostLink {
         socket.destroy();
         reject(error);
       };
-      socket.on('error', (error: NodeJS.ErrnoException) => fail(this.#connectError(error)));
-      socket.on('close', () =>
-        fail(this.#unreachable('the connection was closed during the TLS handshake', undefined)),
-      );
+      const broken = (error: NodeJS.ErrnoException): void => fail(this.#connectError(error));
+      const closed = (): void =>
+        fail(this.#unreachable('the connection was closed during the TLS handshake', undefined));
+      socket.on('error', broken);
+      socket.on('close', closed);
       socket.once('secureConnect', () => {
         const seen = fingerprintOf(socket);
         if (endpoint.fingerprint !== null ? seen !== endpoint.fingerprint : endpoint.ca === null) {
@@ -225,8 +226,10 @@ export class HostLink {
           return;
         }
         clearTimeout(timer);
-        socket.removeAllListeners('error');
-        socket.removeAllListeners('close');
+        socket.off('close', closed);
+        socket.off('error', broken);
+        // Until the request listens, an error must not end the program; the request sees the close.
+        socket.on('error', () => undefined);
         socket.setNoDelay(true);
         resolve(socket);
       });

@@ -9,6 +9,16 @@ import type { XapiParam } from './wire.ts';
 
 export type ClassName = 'VM' | 'SR' | 'host' | 'VDI' | 'secret' | 'VM_appliance';
 
+/** Names of parameters in the failure table whose references have a name to show. */
+const namedClasses: Readonly<Record<string, string>> = {
+  vm: 'VM',
+  sr: 'SR',
+  vdi: 'VDI',
+  host: 'host',
+  network: 'network',
+  appliance: 'VM_appliance',
+};
+
 export class Objects {
   readonly pool: PoolConnection;
   readonly tasks: Tasks;
@@ -21,7 +31,9 @@ export class Objects {
 
   /** A call, repeated while the pool says that it is busy. */
   call(method: string, params: readonly XapiParam[], signal?: AbortSignal): Promise<XapiValue> {
-    return withRetry(() => this.pool.call(method, params, { signal }), this.pool.options.clock, signal);
+    return this.named(
+      withRetry(() => this.pool.call(method, params, { signal }), this.pool.options.clock, signal),
+    );
   }
 
   async record(method: string, ref: string, signal?: AbortSignal): Promise<XapiRecord> {
@@ -30,7 +42,54 @@ export class Objects {
 
   /** A long call as a task. */
   run(method: string, params: readonly XapiParam[], options: WaitOptions): Promise<XapiValue> {
-    return withRetry(() => this.tasks.run(method, params, options), this.pool.options.clock, options.signal);
+    return this.named(
+      withRetry(() => this.tasks.run(method, params, options), this.pool.options.clock, options.signal),
+    );
+  }
+
+  /** Says in an error of `work` which objects its references mean. */
+  async named<T>(work: Promise<T>, except: readonly string[] = []): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw error instanceof PortError && error.peerCode !== undefined
+        ? await this.#withNames(error, except)
+        : error;
+    }
+  }
+
+  async #withNames(error: PortError, except: readonly string[]): Promise<PortError> {
+    const known: string[] = [];
+    let found = false;
+    for (const text of error.problem.known ?? []) {
+      const match = /^([a-z]+): (OpaqueRef:[-0-9a-f]{36})$/.exec(text);
+      const parameter = match?.[1] ?? '';
+      const className = except.includes(parameter) ? undefined : namedClasses[parameter];
+      const name = className === undefined ? null : await this.#nameOf(className, match?.[2] ?? '');
+      found ||= name !== null;
+      known.push(name === null ? text : `${match?.[1]}: ${name}`);
+    }
+    if (!found) return error;
+    return new PortError(
+      error.kind,
+      { ...error.problem, known },
+      {
+        peerParams: error.peerParams,
+        cause: error,
+        ...(error.peerCode === undefined ? {} : { peerCode: error.peerCode }),
+      },
+    );
+  }
+
+  async #nameOf(className: string, ref: string): Promise<string | null> {
+    try {
+      const read = (field: string): Promise<XapiValue> =>
+        this.pool.call(`${className}.get_${field}`, [ref], { unlimited: true, timeoutSeconds: 30 });
+      return `${await read('name_label')} (${await read('uuid')})`;
+    } catch (error) {
+      this.pool.options.log?.debug({ className, error: String(error) }, 'no name for a reference');
+      return null;
+    }
   }
 
   async ref(className: ClassName, uuid: Uuid, signal?: AbortSignal): Promise<string> {

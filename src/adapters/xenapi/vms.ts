@@ -1,6 +1,7 @@
 /** VMs at a failover: power, fences, marks, appliances (xapi.md 8). */
 import { PortError } from '../../domain/errors.ts';
 import type { Uuid } from '../../domain/pool.ts';
+import { formatBytes } from '../../domain/time.ts';
 import type { VmState } from '../../ports/hypervisor.ts';
 import { guestOf } from './facts.ts';
 import { portError } from './failures.ts';
@@ -46,7 +47,11 @@ export class Vms {
           const host = record as XapiRecord;
           const answer = { host: String(host['uuid']), hostName: String(host['name_label']) };
           try {
-            await this.#objects.pool.call('VM.assert_can_boot_here', [ref, hostRef], { signal });
+            await this.#objects.named(
+              this.#objects.pool.call('VM.assert_can_boot_here', [ref, hostRef], { signal }),
+              // Which VM and which host is asked about, the caller knows.
+              ['vm', 'host'],
+            );
             return { ...answer, reason: '' };
           } catch (error) {
             if (!(error instanceof PortError) || error.peerCode === undefined) throw error;
@@ -54,7 +59,10 @@ export class Vms {
             if (error.peerCode === 'HANDLE_INVALID' && error.peerParams.includes(ref)) throw error;
             const details = (error.problem.known ?? [])
               .slice(1)
-              .filter((text) => !text.includes('OpaqueRef:'));
+              .filter((text) => !text.includes('OpaqueRef:'))
+              .map((text) =>
+                text.replace(/^(bytes [a-z]+: )(\d+)$/, (_, name, n) => `${name}${formatBytes(Number(n))}`),
+              );
             return { ...answer, reason: [error.problem.what, ...details].join('; ') };
           }
         },
@@ -181,15 +189,18 @@ export class Vms {
       }
       return states;
     }
-    await this.#objects.each(
-      vms,
-      (uuid) =>
-        this.#objects.on('VM', uuid, signal, async (ref) => {
+    const look = async (uuid: Uuid): Promise<void> => {
+      try {
+        await this.#objects.on('VM', uuid, signal, async (ref) => {
           const vm = await this.#objects.record('VM.get_record', ref, signal);
           await note(uuid, vm, await this.#guestMetrics(vm['guest_metrics'], signal));
-        }),
-      signal,
-    );
+        });
+      } catch (error) {
+        // A VM that the pool does not have is absent from the answer, as in the bulk read.
+        if (!isPeer(error, 'UUID_INVALID')) throw error;
+      }
+    };
+    await this.#objects.each(vms, look, signal);
     return states;
   }
 
