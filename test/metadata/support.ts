@@ -234,6 +234,7 @@ export function poolDocument(of: Shape): MetadataDocument {
       metrics: nothing,
       guest_metrics: nothing,
       version: '0',
+      domain_type: 'hvm',
       order: String(index),
       ha_restart_priority: spec.ha,
       ha_always_run: spec.ha === 'restart',
