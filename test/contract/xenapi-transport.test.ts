@@ -96,6 +96,7 @@ t.test('a slow answer ends at the deadline: a read is unreachable, a write unkno
   t.equal(read.kind, 'unreachable');
   t.equal(read.problem.code, 'DR-POOL-TIMEOUT');
   t.equal(server.asked.filter((m) => m === 'VM.get_all').length, 1, 'not asked again');
+  t.match(await pool.contact(), [{ answered: true }], 'another call is answered, on a new connection');
   const write = await failure(pool.xapi.call('VM.add_tags', ['OpaqueRef:vm', 'x'], { timeoutSeconds: 0.05 }));
   t.equal(write.kind, 'outcome-unknown');
 });

@@ -13,7 +13,7 @@ import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
 import { type ObservedClass, observedClasses, optionalClasses, poolFacts, type Records } from './facts.ts';
 import { portError } from './failures.ts';
-import type { Endpoint, HostLink } from './link.ts';
+import { type Endpoint, type HostLink, LinkError } from './link.ts';
 import { isPeer, Objects } from './objects.ts';
 import { greet } from './rpc.ts';
 import { Storage } from './storage.ts';
@@ -126,6 +126,7 @@ class XapiHypervisor implements Hypervisor {
         context: this.#pool.context('contact'),
         timeoutSeconds: contactTimeoutSeconds,
         signal,
+        fresh: true,
       });
       const transport = greeting.protocol === 'jsonrpc' ? 'JSON-RPC' : 'XML-RPC';
       switch (greeting.peerCode) {
@@ -142,8 +143,10 @@ class XapiHypervisor implements Hypervisor {
     } catch (error) {
       if (!(error instanceof PortError)) return view(false, String(error));
       const detail = [error.problem.what, ...(error.problem.known ?? [])].join('; ');
-      // Somebody is there: that counts as life, whoever it is.
-      return view(error.kind === 'trust' || error.kind === 'protocol', detail);
+      // Somebody is there, even if xapi says nothing or another certificate is shown: that counts as life.
+      const alive =
+        error.kind === 'trust' || error.kind === 'protocol' || (error instanceof LinkError && error.sent);
+      return view(alive, detail);
     }
   }
 

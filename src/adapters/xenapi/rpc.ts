@@ -23,6 +23,8 @@ export interface RpcOptions {
   readonly context: FailureContext;
   readonly timeoutSeconds: number;
   readonly signal?: AbortSignal | undefined;
+  /** A connection of its own: an idle one of before proves nothing about now. */
+  readonly fresh?: boolean;
 }
 
 let lastId = 0;
@@ -43,7 +45,7 @@ export async function rpc(
     path: protocol === 'jsonrpc' ? '/jsonrpc' : '/',
     headers: [['Content-Type', protocol === 'jsonrpc' ? 'application/json' : 'text/xml']],
     body,
-    keepAlive: true,
+    keepAlive: options.fresh !== true,
     timeoutSeconds: options.timeoutSeconds,
     signal: options.signal,
   });
