@@ -1,6 +1,8 @@
 /** A running lab: pools, servers, faults of whole hosts and sites, and the log of what was asked. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { LabCosts } from '../cost/costs.ts';
+import { LabFaults } from '../faults/labfaults.ts';
 import { type HostServer, hostServer, type Interceptor, type Observer } from '../server/http.ts';
 import { type LabClock, realClock } from './clock.ts';
 import type { Row } from './database.ts';
@@ -15,12 +17,16 @@ export interface LabOptions {
   /** Directory of the storage; must exist or be creatable. */
   readonly storage: string;
   readonly credentials?: Credentials;
+  /** Everything takes as long as on a real xapi (src/lab/cost). */
+  readonly costs?: boolean;
 }
 
 export class Lab {
   readonly registry = new Registry();
   readonly pools = new Map<string, LabPool>();
   readonly clock: LabClock;
+  /** True when no other clock was given. */
+  readonly runsInRealTime: boolean;
   readonly storage: string;
   readonly credentials: Credentials;
   /** Names of the parts that have been added. */
@@ -31,6 +37,8 @@ export class Lab {
   observe: Observer = () => () => undefined;
   /** Hosts that break off every connection before TLS (src/lab/faults). */
   readonly refusing = new Set<LabHost>();
+  readonly faults = new LabFaults(this);
+  readonly costs = new LabCosts(this);
   /** Told of every pool before it has a record: the place for `db.onChange`. */
   readonly onPool: ((pool: LabPool) => void)[] = [];
   /** Told when a host has lost its power, and when it answers again. */
@@ -47,10 +55,12 @@ export class Lab {
 
   constructor(options: LabOptions) {
     this.clock = options.clock ?? realClock();
+    this.runsInRealTime = options.clock === undefined;
     this.storage = options.storage;
     this.credentials = options.credentials ?? { username: 'root', password: 'lifeboat-lab' };
     this.#port = options.port ?? 0;
     this.#fixed = this.#port !== 0;
+    if (options.costs === true) this.costs.enable();
     mkdirSync(this.storage, { recursive: true, mode: 0o700 });
   }
 
@@ -102,7 +112,12 @@ export class Lab {
     const made = hostServer(host, {
       log: (entry) => this.#note(entry),
       observe: (given) => this.observe(given),
-      accepts: (given) => !this.refusing.has(given),
+      accepts: (given, key) => {
+        if (this.refusing.has(given)) return false;
+        this.costs.connected(key);
+        return true;
+      },
+      first: (key) => this.costs.handshake(key),
       intercept: (given) => this.intercept?.(given) ?? Promise.resolve('go on'),
     });
     await new Promise<void>((resolve, reject) => {

@@ -3,4 +3,5 @@ import type { Lab } from '../core/lab.ts';
 
 export function installCost(lab: Lab): void {
   lab.installed.add('cost');
+  lab.registry.wrap(lab.costs.wrap());
 }

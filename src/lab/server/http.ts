@@ -2,9 +2,9 @@
  * The HTTP side of a host: TLS socket, header limit, RPC posts, and the frame around handlers, i.e. credentials, task
  * hand-over, status codes (xapi.md 1.1, 1.6, 3.1).
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
-import type { Socket } from 'node:net';
+import { createServer as createPlain, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecure } from 'node:https';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Row } from '../core/database.ts';
 import { dispatch } from '../core/dispatch.ts';
 import { failureOf, XenFailure } from '../core/failure.ts';
@@ -39,7 +39,9 @@ export interface ServerHooks {
   /** `ok`, an error code, `lost` (done, not answered) or `dropped` (not done). */
   observe: Observer;
   /** False: the connection is broken off before the TLS handshake. */
-  accepts(host: LabHost): boolean;
+  accepts(host: LabHost, connection: string): boolean;
+  /** Waited for before the first request of a connection. */
+  first(connection: string): Promise<void>;
   intercept: Interceptor | null;
 }
 
@@ -50,37 +52,55 @@ export interface HostServer {
   close(): Promise<void>;
 }
 
-/** Makes the server of one host; the caller lets it listen. */
+/**
+ * Makes the server of one host; the caller lets it listen. One port takes TLS and plain HTTP (port 80 of a host that is
+ * not https only): the first byte of a TLS connection is 22.
+ */
 export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
-  const server = createServer({
-    key: host.certificate.key,
-    cert: host.certificate.cert,
-    minVersion: 'TLSv1.2',
+  const options = {
     maxHeaderSize: 64 * 1024,
     keepAliveTimeout: 0,
     requestTimeout: 0,
     headersTimeout: 60_000,
+  };
+  const secure = createSecure({
+    ...options,
+    key: host.certificate.key,
+    cert: host.certificate.cert,
+    minVersion: 'TLSv1.2',
   });
-  server.timeout = 0;
+  const plain = createPlain(options);
+  for (const http of [secure, plain]) {
+    http.timeout = 0;
+    http.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
+    http.on('clientError', (_error, socket) => {
+      if (!socket.writable) return;
+      socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+    });
+    http.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      void serve(host, hooks, request, response).catch((error: unknown) => {
+        if (response.headersSent) response.destroy();
+        else page(response, 500, failureOf(error).description.join(' '));
+      });
+    });
+  }
   const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    if (!hooks.accepts(host)) {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (!hooks.accepts(host, nameOf(host, socket))) {
       socket.destroy();
       return;
     }
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-  });
-  server.on('tlsClientError', (_error, socket) => socket.destroy());
-  server.on('clientError', (_error, socket) => {
-    if (!socket.writable) return;
-    socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-  });
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    void serve(host, hooks, request, response).catch((error: unknown) => {
-      if (response.headersSent) response.destroy();
-      else page(response, 500, failureOf(error).description.join(' '));
+    socket.once('readable', () => {
+      const first: unknown = socket.read();
+      if (!(first instanceof Buffer)) {
+        socket.destroy();
+        return;
+      }
+      socket.unshift(first);
+      (first[0] === 22 ? secure : plain).emit('connection', socket);
     });
   });
   return {
@@ -95,6 +115,11 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
         server.close(() => resolve());
       }),
   };
+}
+
+/** A connection, below and above TLS. */
+function nameOf(host: LabHost, socket: Socket): string {
+  return `${host.name} ${socket.remotePort}`;
 }
 
 /** Bytes of the header block as the client sent it. */
@@ -277,6 +302,7 @@ async function perform(
 ): Promise<Answered | XenFailure | null> {
   hooks.log({ at: host.pool.clock.now(), host: host.name, method: call.method, bytesIn });
   const ended = hooks.observe({ host, call: call.method });
+  if (response.socket !== null) await hooks.first(nameOf(host, response.socket));
   const { socket } = response;
   const verdict =
     hooks.intercept === null || socket === null
@@ -355,6 +381,7 @@ async function handle(
   const name = `${route.method} ${route.path}`;
   hooks.log({ at: pool.clock.now(), host: host.name, method: name, bytesIn: 0 });
   const ended = hooks.observe({ host, call: name });
+  await hooks.first(nameOf(host, request.socket));
   const verdict =
     hooks.intercept === null
       ? 'go on'

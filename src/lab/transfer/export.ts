@@ -7,6 +7,7 @@ import type { LabPool } from '../core/pool.ts';
 import type { HttpExchange } from '../core/registry.ts';
 import { exportedClasses, exportedObject } from './records.ts';
 import { type DeviceType, Selection } from './selection.ts';
+import { noteSize } from './stats.ts';
 import { versionOf } from './version.ts';
 
 /** An export waits so long for an operation on a VM to end (xapi.md 3.2, verified: 500 after 120 s). */
@@ -45,6 +46,7 @@ export async function exportMetadata(exchange: HttpExchange): Promise<string> {
       locked.push(vm);
     }
     archive = metadataArchive(pool, wanted);
+    noteSize(task, { vms: wanted.vms.length, vdis: 0 });
   } finally {
     for (const vm of locked) if (vm.alive) vm.drop('current_operations', task.ref);
   }

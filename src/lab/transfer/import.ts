@@ -12,6 +12,7 @@ import { importHost, importNetwork, importSr, importVbd, importVdi, importVif } 
 import { importGpuGroup, importPvsProxy, importVgpu, importVgpuType, importVtpm } from './importextras.ts';
 import { assertSeedsFree, importMetrics, importVm, linkSnapshots } from './importvm.ts';
 import { type ImportOptions, ImportSession } from './session.ts';
+import { noteSize } from './stats.ts';
 import { assertCompatible } from './version.ts';
 
 type Handler = (session: ImportSession, object: FileObject) => void | Promise<void>;
@@ -76,6 +77,8 @@ export async function importDocument(
   options: ImportOptions,
 ): Promise<string[]> {
   const { pool, host, task } = exchange;
+  const count = (cls: string): number => document.objects.filter((o) => o.cls === cls).length;
+  noteSize(task, { vms: count('VM'), vdis: count('VDI') });
   assertCompatible(pool, document.version);
   if (options.restore) assertSeedsFree(pool, document);
   return work(new ImportSession({ pool, host, task, options, document }), document);
