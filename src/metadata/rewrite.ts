@@ -5,7 +5,7 @@
  */
 import type { TextMap, Uuid, XapiBuild } from '../domain/pool.ts';
 import { isForeign } from './canonical.ts';
-import { Closures } from './closure.ts';
+import { Closures, sourceOf } from './closure.ts';
 import { MetadataDocument, type MetadataObject } from './document.ts';
 import { copyStruct, nullRef, referencesOf, renameReferences } from './references.ts';
 import { isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
@@ -96,7 +96,7 @@ function isGone(gone: ReadonlySet<string>, value: XmlValue | undefined): boolean
 
 /** Drops what no VM of the document needs any more: disks of dropped drives, SRs without disks, networks, hosts. */
 export function dropUnused(document: MetadataDocument): MetadataDocument {
-  const used = new Set(new Closures(document).of(document.ofClass('VM')));
+  const used = new Set(new Closures(sourceOf(document)).of(document.ofClass('VM')));
   return dropObjects(document, (object) => !used.has(object));
 }
 

@@ -3,7 +3,7 @@
  * memory as text. Objects are cut out of the byte stream, kept in little space, and put together VM by VM at the end.
  */
 import { canonicalDocument } from './canonical.ts';
-import { Closures, needs, owners } from './closure.ts';
+import { Closures, ListCutter, sharedClasses } from './closure.ts';
 import {
   decodeXml,
   documentError,
@@ -181,8 +181,8 @@ function isValueTag(bytes: Buffer, at: number): boolean {
  * in the same field once as well. Most fields of most objects are alike, so 23 MB of a pool come down to a few.
  */
 class ObjectStore {
-  readonly #skeletons: MetadataObject[] = [];
-  readonly #compact = new Map<string, CompactObject>();
+  readonly #objects: CompactObject[] = [];
+  readonly #byId = new Map<string, CompactObject>();
   readonly #columns = new Map<string, ClassColumns>();
   readonly #repaired = new Map<string, readonly HostileKey[]>();
   readonly #shared = new Map<string, MetadataObject>();
@@ -195,56 +195,70 @@ class ObjectStore {
       this.#columns.set(columns.name, columns);
     }
     const compact = columns.compact(object);
-    this.#compact.set(compact.id, compact);
+    this.#objects.push(compact);
+    if (!this.#byId.has(compact.id)) this.#byId.set(compact.id, compact);
     if (repaired.length > 0) this.#repaired.set(compact.id, repaired);
-    this.#skeletons.push(skeletonOf(unfold(compact)));
   }
 
   *documents(frame: MetadataDocument, options: SplitOptions): Generator<StreamedVmDocument> {
-    const skeleton = new MetadataDocument(frame.version, this.#skeletons, frame.extra);
-    const closures = new Closures(skeleton);
-    const whole = new Closures(new MetadataDocument(frame.version, []));
-    for (const vm of skeleton.vms) {
-      if (vm.isASnapshot || (vm.isControlDomain && options.controlDomains !== true)) continue;
-      const roots = options.snapshots === true ? [vm.object, ...closures.snapshotsOf(vm.id)] : [vm.object];
-      const ids = closures.of(roots).map((object) => object.id);
-      const objects: MetadataObject[] = [];
-      const repaired: HostileKey[] = [];
-      for (const id of ids) {
-        objects.push(whole.narrow(this.#load(id), ids));
-        repaired.push(...(this.#repaired.get(id) ?? []));
-      }
+    const closures = new Closures<CompactObject>({
+      objects: this.#objects,
+      byId: (id) => this.#byId.get(id) ?? null,
+      field: fieldOf,
+      fields: (object) => unfold(object).fields,
+    });
+    const lists = new ListCutter();
+    for (const vm of this.#objects) {
+      if (vm.class !== 'VM' || fieldOf(vm, 'is_a_snapshot') === true) continue;
+      if (fieldOf(vm, 'is_control_domain') === true && options.controlDomains !== true) continue;
+      const roots = options.snapshots === true ? [vm, ...closures.snapshotsOf(vm.id)] : [vm];
+      const compact = closures.of(roots);
+      const ids = compact.map((object) => object.id);
+      const objects = compact.map((object) => lists.cut(this.#load(object), ids));
+      const repaired = ids.flatMap((id) => this.#repaired.get(id) ?? []);
       const document = canonicalDocument(new MetadataDocument(frame.version, objects, frame.extra));
-      yield { uuid: vm.uuid, nameLabel: vm.nameLabel, document, repaired };
+      yield { uuid: textOf(vm, 'uuid'), nameLabel: textOf(vm, 'name_label'), document, repaired };
     }
   }
 
-  #load(id: string): MetadataObject {
-    const known = this.#shared.get(id);
-    if (known !== undefined) return known;
-    const compact = this.#compact.get(id);
-    if (compact === undefined) throw new Error(`object ${id} was counted and not kept`);
-    const object = unfold(compact);
-    // Few, used by many VMs, with long lists that are worth indexing once.
-    if (sharedClasses.has(object.class)) this.#shared.set(id, object);
+  #load(compact: CompactObject): MetadataObject {
+    if (!sharedClasses.has(compact.class)) return unfold(compact);
+    let object = this.#shared.get(compact.id);
+    if (object === undefined) {
+      object = unfold(compact);
+      this.#shared.set(compact.id, object);
+    }
     return object;
   }
 }
 
-const sharedClasses = new Set(['SR', 'network', 'host', 'GPU_group', 'VGPU_type', 'PVS_site']);
+interface Shape {
+  readonly names: readonly string[];
+  readonly positions: ReadonlyMap<string, number>;
+}
 
 interface CompactObject {
   readonly class: string;
   readonly id: string;
-  readonly names: readonly string[];
+  readonly shape: Shape;
   readonly values: readonly XmlValue[];
   readonly extra: XmlStruct | null;
 }
 
+function fieldOf(object: CompactObject, name: string): XmlValue | undefined {
+  const position = object.shape.positions.get(name);
+  return position === undefined ? undefined : object.values[position];
+}
+
+function textOf(object: CompactObject, name: string): string {
+  const value = fieldOf(object, name);
+  return typeof value === 'string' ? value : '';
+}
+
 function unfold(compact: CompactObject): MetadataObject {
-  const { names, values } = compact;
+  const { shape, values } = compact;
   const fields = Object.create(null) as XmlStruct;
-  for (let index = 0; index < names.length; index += 1) fields[names[index] ?? ''] = values[index] ?? '';
+  for (const [index, name] of shape.names.entries()) fields[name] = values[index] ?? '';
   return { class: compact.class, id: compact.id, fields, extra: compact.extra };
 }
 
@@ -255,7 +269,7 @@ const emptyMap = Object.create(null) as XmlStruct;
 
 class ClassColumns {
   readonly name: string;
-  #names: readonly string[] = [];
+  #shape: Shape = { names: [], positions: new Map() };
   readonly #texts = new Map<string, Map<string, string>>();
 
   constructor(name: string) {
@@ -264,11 +278,16 @@ class ClassColumns {
 
   compact(object: MetadataObject): CompactObject {
     const names = Object.keys(object.fields);
-    if (names.length !== this.#names.length || names.some((name, index) => name !== this.#names[index]))
-      this.#names = names;
-    const values = this.#names.map((name) => this.#value(name, object.fields[name] ?? ''));
-    const extra = object.extra === null ? null : (copyValue(object.extra) as XmlStruct);
-    return { class: this.name, id: copyText(object.id), names: this.#names, values, extra };
+    const before = this.#shape.names;
+    if (names.length !== before.length || names.some((name, index) => name !== before[index]))
+      this.#shape = { names, positions: new Map(names.map((name, index) => [name, index])) };
+    return {
+      class: this.name,
+      id: copyText(object.id),
+      shape: this.#shape,
+      values: names.map((name) => this.#value(name, object.fields[name] ?? '')),
+      extra: object.extra === null ? null : (copyValue(object.extra) as XmlStruct),
+    };
   }
 
   #value(field: string, value: XmlValue): XmlValue {
@@ -329,23 +348,6 @@ function objectIn(value: XmlValue): MetadataObject {
       exportSingly,
     );
   return object;
-}
-
-const alwaysKept = ['uuid', 'name_label', 'is_a_snapshot', 'snapshot_of', 'is_control_domain'];
-
-/** What closures need of an object; the whole of it for a class that we do not know. */
-function skeletonOf(object: MetadataObject): MetadataObject {
-  const owner = owners[object.class];
-  const need = needs[object.class];
-  if (owner === undefined && need === undefined) return object;
-  const fields = Object.create(null) as XmlStruct;
-  for (const field of [...alwaysKept, ...(owner ?? []), ...(need ?? [])]) {
-    const value = object.fields[field];
-    if (value !== undefined) fields[field] = value;
-  }
-  const smConfig = object.fields['sm_config'];
-  if (object.class === 'VDI' && smConfig !== undefined) fields['sm_config'] = smConfig;
-  return { class: object.class, id: object.id, fields, extra: null };
 }
 
 function copyValue(value: XmlValue): XmlValue {

@@ -5,8 +5,9 @@
  */
 import { OperatorError } from '../domain/errors.ts';
 import { canonicalDocument, isForeign } from './canonical.ts';
-import { Closures } from './closure.ts';
+import { Closures, ListCutter, sourceOf } from './closure.ts';
 import { MetadataDocument, type MetadataObject } from './document.ts';
+import type { VmObject } from './objects.ts';
 import { copyStruct, nullRef, refShape, renameReferences } from './references.ts';
 import { emptyStruct, isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
@@ -25,18 +26,10 @@ export interface VmDocument {
 
 /** One canonical document per VM and custom template, in the order of the input. */
 export function split(document: MetadataDocument, options: SplitOptions = {}): VmDocument[] {
-  const closures = new Closures(document);
-  const made: VmDocument[] = [];
-  for (const vm of document.vms) {
-    if (vm.isASnapshot || (vm.isControlDomain && options.controlDomains !== true)) continue;
-    const roots = options.snapshots === true ? [vm.object, ...closures.snapshotsOf(vm.id)] : [vm.object];
-    made.push({
-      uuid: vm.uuid,
-      nameLabel: vm.nameLabel,
-      document: canonicalDocument(closures.documentOf(roots)),
-    });
-  }
-  return made;
+  const cut = vmCutter(document, options);
+  return document.vms
+    .filter((vm) => !vm.isASnapshot && (!vm.isControlDomain || options.controlDomains === true))
+    .map((vm) => ({ uuid: vm.uuid, nameLabel: vm.nameLabel, document: cut(vm) }));
 }
 
 /** The document of one VM out of a larger one; null when that VM is not in it. */
@@ -46,10 +39,18 @@ export function extractVm(
   options: SplitOptions = {},
 ): MetadataDocument | null {
   const vm = document.vms.find((candidate) => candidate.uuid === uuid);
-  if (vm === undefined) return null;
-  const closures = new Closures(document);
-  const roots = options.snapshots === true ? [vm.object, ...closures.snapshotsOf(vm.id)] : [vm.object];
-  return canonicalDocument(closures.documentOf(roots));
+  return vm === undefined ? null : vmCutter(document, options)(vm);
+}
+
+function vmCutter(document: MetadataDocument, options: SplitOptions): (vm: VmObject) => MetadataDocument {
+  const closures = new Closures(sourceOf(document));
+  const lists = new ListCutter();
+  return (vm) => {
+    const roots = options.snapshots === true ? [vm.object, ...closures.snapshotsOf(vm.id)] : [vm.object];
+    const objects = closures.of(roots);
+    const ids = objects.map((object) => object.id);
+    return canonicalDocument(document.with(objects.map((object) => lists.cut(object, ids))));
+  };
 }
 
 /**
