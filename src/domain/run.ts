@@ -19,6 +19,8 @@ export type RunEvent =
       readonly version: string;
       /** Phase of the group before the run: where it returns to when the run ends without having touched anything. */
       readonly phaseBefore?: Phase;
+      /** What a person decided before the run: in the same line as the plan, so that no crash can part them. */
+      readonly decisions?: readonly { readonly by: string; readonly decision: string; readonly reason: string }[];
     }
   | {
       readonly event: 'Decision';
@@ -123,7 +125,7 @@ export function beginRun(first: RunEvent): Run {
     exitCode: null,
     summary: null,
     steps: new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waiting])),
-    decisions: [],
+    decisions: (first.decisions ?? []).map((decision) => ({ at: first.at, ...decision })),
   };
 }
 

@@ -96,12 +96,14 @@ export async function execute(ports: ExecutorPorts, options: ExecuteOptions): Pr
         by: options.by,
         version: options.version,
         phaseBefore: state.phase,
+        ...(options.decisions === undefined || options.decisions.length === 0
+          ? {}
+          : { decisions: options.decisions.map(({ by, decision, reason }) => ({ by, decision, reason })) }),
       };
       await journal.append(started);
       const first = beginRun(started);
       options.onEvent?.(started, first);
       const session = new Session(ports, options, lock, journal, first, state.phase);
-      for (const decision of options.decisions ?? []) await session.decide(decision);
       return await session.carryOut(state);
     } finally {
       await journal.close();

@@ -1,0 +1,471 @@
+import t from 'tap';
+import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
+import { PortError } from '../../src/domain/errors.ts';
+import type { Plan } from '../../src/domain/plan.ts';
+import { deviceConfigAt } from '../../src/execute/actions/device-config.ts';
+import { isInSubnet } from '../../src/execute/actions/guests.ts';
+import { declareLost } from '../../src/execute/decisions.ts';
+import { execute, planDigest, resume } from '../../src/execute/executor.ts';
+import { handlersOver } from '../../src/execute/interpreter.ts';
+import { parseArchive } from '../../src/metadata/document.ts';
+import { type FakeState, FakeWorld, fakeDisk, fakeVm, named, replicaPoint, twoSites } from './fakes.ts';
+import { exportOf, failoverOf, step } from './plans.ts';
+import { countingEntropy, MemoryJournals, MemoryStates, planOf } from './support.ts';
+
+const lost = [{ by: 'Ada', decision: declareLost, reason: 'the building burns' }];
+
+function house(names: readonly string[], change: (state: FakeState) => void = () => undefined) {
+  const state = twoSites(names);
+  change(state);
+  const clock = new VirtualClock({ auto: true });
+  const states = new MemoryStates();
+  const journals = new MemoryJournals();
+  const world = new FakeWorld(state, clock, states);
+  const ports = { journals, states, clock, entropy: countingEntropy(), ...handlersOver(world) };
+  const run = (plan: Plan, decisions = lost) =>
+    execute(ports, { plan, planDigest: planDigest(plan), by: 'Ada', version: '1', decisions });
+  return { world, state, clock, states, journals, ports, run };
+}
+
+/** Protects the VMs, then Tokyo falls silent. */
+async function protectedHouse(names: readonly string[], change?: (state: FakeState) => void) {
+  const made = house(names, change);
+  await made.run(exportOf(names), []);
+  const tokyo = made.state.sites['tokyo'];
+  if (tokyo !== undefined) tokyo.up = false;
+  made.state.deeds.length = 0;
+  return made;
+}
+
+t.test('an export saves documents, the pool with its secrets, and the state of the replica', async (t) => {
+  const { run, state, journals } = house(['db', 'web']);
+  const result = await run(exportOf(['db', 'web']));
+  t.equal(result.outcome, 'done');
+  const [point] = Object.values(state.points);
+  t.match(point, {
+    group: 'payroll',
+    site: 'tokyo',
+    vms: [
+      { nameLabel: 'db', vdiUuids: ['disk-db'], srUuids: ['sr1'], networkNames: ['Office'] },
+      { nameLabel: 'web' },
+    ],
+    failures: [],
+    srs: [{ uuid: 'sr1', secretDeviceConfig: { password: 'text of secret-1' } }],
+    replication: [{ srUuid: 'sr1', newestPoint: { ref: 'snap-7' }, gap: null }],
+  });
+  t.notMatch(JSON.stringify([...journals.runs.values()]), /text of secret-1/, 'no secret in the journal');
+  const document = Buffer.from(state.objects[point?.vms[0]?.document.sha256 ?? ''] ?? '', 'base64');
+  t.equal(parseArchive(document).vms[0]?.uuid, 'db');
+});
+
+t.test('one large request yields the very documents that single ones do', async (t) => {
+  const singles = house(['db', 'web', 'app']);
+  const all = house(['db', 'web', 'app']);
+  await singles.run(exportOf(['db', 'web', 'app'], 'singles'));
+  await all.run(exportOf(['db', 'web', 'app'], 'all'));
+  const documents = (state: FakeState) => Object.values(state.points)[0]?.vms.map((vm) => vm.document.sha256);
+  t.same(documents(all.state), documents(singles.state));
+  t.notOk(all.world.pool('tokyo').calls.some((call) => call.startsWith('export ')));
+});
+
+t.test('one VM that cannot be exported is named and costs the others nothing', async (t) => {
+  const { run, state, world } = house(['bad', 'db']);
+  world.pool('tokyo').before = (call, subject) => {
+    if (call === 'export-all' || (call === 'export' && subject === 'bad'))
+      throw new PortError('refused', { code: 'DR-FAKE', what: 'the export failed inside', next: 'x' });
+  };
+  const result = await run(exportOf(['bad', 'db'], 'all'));
+  t.equal(result.outcome, 'done-with-warnings');
+  t.match(Object.values(state.points)[0], {
+    vms: [{ nameLabel: 'db' }],
+    failures: [{ nameLabel: 'bad', reason: 'the export failed inside' }],
+  });
+  t.match(result.run.steps.get('documents')?.warnings, [/all VMs at once failed/, /VM bad has no document/]);
+});
+
+t.test('a failing target is loud and loses nothing; when all fail the step fails', async (t) => {
+  const one = house(['db']);
+  one.world.store.failing = ['far'];
+  const result = await one.run(exportOf(['db']));
+  t.match(result.run.steps.get('seal'), {
+    status: 'succeeded',
+    warnings: ['target far did not take the point: far is full'],
+  });
+  t.match(result.run.steps.get('seal')?.output, { targets: ['near'] });
+
+  const none = house(['db']);
+  none.world.store.failing = ['near', 'far'];
+  t.equal((await none.run(exportOf(['db']))).outcome, 'failed');
+
+  const damaged = house(['db']);
+  damaged.world.store.damagedIn = ['near', 'far'];
+  const unread = await damaged.run(exportOf(['db']));
+  t.match(unread.run.steps.get('read-back')?.problem, {
+    code: 'DR-POINT-DAMAGED',
+    known: [/near.*hash differs/, /far/],
+  });
+});
+
+t.test(
+  'a failover promotes, attaches, imports and starts, and restores what an import forgets',
+  async (t) => {
+    const { run, state, states, world } = await protectedHouse(['db', 'web'], (state) => {
+      const pool = state.sites['tokyo']?.pool;
+      if (pool !== undefined)
+        pool.vms = pool.vms.map((vm) => ({ ...vm, haAlwaysRun: true, haRestartPriority: 'restart' }));
+    });
+    const result = await run(failoverOf(['db', 'web']));
+    t.equal(result.outcome, 'done', result.summary);
+    const [config] = state.deeds.filter((deed) => deed.includes('pbd oa '));
+    t.match(config, '"server":"filer-b"');
+    t.match(config, '"serverpath":"/vol1r"');
+    t.match(config, '"options":"hard"');
+    t.match(config, '"password":"text of secret-1"');
+    t.ok(state.deeds.indexOf('osaka: plug oa') < state.deeds.indexOf('osaka: plug obb'), 'the master first');
+    t.notOk(state.deeds.includes('osaka: scan sr1'), 'the plug of an NFS SR has scanned');
+    t.same(world.filer.confirms, ['vol1r@snap-7']);
+    const pool = state.sites['osaka']?.pool;
+    t.match(
+      pool?.vms.map((vm) => [
+        vm.nameLabel,
+        vm.powerState,
+        vm.haRestartPriority,
+        vm.vifs[0]?.networkUuid,
+        vm.vbds[0]?.vdiUuid,
+      ]),
+      [
+        ['db', 'Running', 'restart', 'net-osaka', 'disk-db'],
+        ['web', 'Running', 'restart', 'net-osaka', 'disk-web'],
+      ],
+    );
+    t.match(pool?.appliances, [{ nameLabel: 'App', vmUuids: ['db', 'web'] }]);
+    t.equal(pool?.vdis.find((vdi) => vdi.uuid === 'disk-db')?.nameLabel, 'db root');
+    t.match(result.run.steps.get('import')?.output, {
+      parked: [{ uuid: 'db', haRestartPriority: 'restart', haAlwaysRun: true }, {}],
+    });
+    t.match(await states.get('payroll'), {
+      phase: 'failed-over',
+      activeSite: 'osaka',
+      tombstone: { site: 'tokyo' },
+    });
+
+    t.test('on the finished world the same plan does nothing', async (t) => {
+      state.deeds.length = 0;
+      const again = await run(failoverOf(['db', 'web'], { generation: 1 }));
+      t.equal(again.outcome, 'done', again.summary);
+      t.same(state.deeds, []);
+    });
+  },
+);
+
+t.test('one VM that the pool refuses never holds up the others', async (t) => {
+  const names = ['a', 'b', 'bad', 'c', 'd'];
+  const { run, state, world } = await protectedHouse(names);
+  world.pool('osaka').refuseImport.add('bad');
+  const result = await run(failoverOf(names));
+  t.equal(result.outcome, 'done-with-warnings');
+  t.match(result.run.steps.get('import')?.warnings, [/VM bad was not imported: the pool refuses bad/]);
+  t.match(result.run.steps.get('start-bad'), {
+    status: 'failed',
+    problem: { code: 'DR-VM-NOT-THERE', known: [/refuses bad/] },
+  });
+  t.same(state.sites['osaka']?.pool.vms.map((vm) => `${vm.nameLabel} ${vm.powerState}`).sort(), [
+    'a Running',
+    'b Running',
+    'c Running',
+    'd Running',
+  ]);
+});
+
+t.test('a disk that the replica lacks or has in another size costs its VM alone', async (t) => {
+  const { run } = await protectedHouse(['db', 'small', 'web'], (state) => {
+    const replica = state.sites['osaka']?.exports['filer-b:/vol1r'];
+    if (replica !== undefined) replica.disks = [fakeDisk('db'), fakeDisk('small', { virtualSize: 512 })];
+  });
+  const result = await run(failoverOf(['db', 'small', 'web']));
+  t.match(result.run.steps.get('compare')?.warnings, [
+    /disk small root of small has 512 B .* recovery point says 1 KiB/,
+    /disk web root of web is not on the replica/,
+  ]);
+  t.equal(result.run.steps.get('start-db')?.status, 'succeeded');
+  t.match(result.run.steps.get('start-web')?.problem?.known, [/disk web root is not on the replica/]);
+
+  const nothing = await protectedHouse(['db'], (state) => {
+    const replica = state.sites['osaka']?.exports['filer-b:/vol1r'];
+    if (replica !== undefined) replica.disks = [];
+  });
+  const stopped = await nothing.run(failoverOf(['db']));
+  t.equal(stopped.outcome, 'failed');
+  t.match(stopped.run.steps.get('compare')?.problem, { code: 'DR-DISKS-MISSING' });
+});
+
+t.test('invariant 1: no start while the twin runs, nor while nobody knows', async (t) => {
+  const unknown = await protectedHouse(['db']);
+  const refused = await unknown.run(failoverOf(['db']), []);
+  t.match(refused.run.steps.get('start-db')?.problem, { code: 'DR-TWIN-UNKNOWN' });
+  t.notOk(unknown.state.deeds.includes('osaka: start db'));
+
+  const running = await protectedHouse(['db']);
+  const tokyo = running.state.sites['tokyo'];
+  if (tokyo !== undefined) tokyo.up = true;
+  const twin = await running.run(failoverOf(['db']));
+  t.match(
+    twin.run.steps.get('start-db')?.problem,
+    { code: 'DR-TWIN-RUNNING' },
+    'a declaration does not help against the eyes',
+  );
+  t.notOk(running.state.deeds.includes('osaka: start db'));
+
+  const halted = await protectedHouse(['db']);
+  const site = halted.state.sites['tokyo'];
+  if (site !== undefined) {
+    site.up = true;
+    site.pool.vms = site.pool.vms.map((vm) => ({ ...vm, powerState: 'Halted' }));
+  }
+  t.equal((await halted.run(failoverOf(['db']), [])).run.steps.get('start-db')?.status, 'succeeded');
+});
+
+t.test('invariant 2: nothing is promoted before its point is recorded', async (t) => {
+  const { run, state } = await protectedHouse(['db']);
+  const plan = failoverOf(['db']);
+  const hasty = {
+    ...plan,
+    steps: plan.steps
+      .filter(({ id }) => id !== 'record')
+      .map((s) => ({ ...s, after: s.after.filter((id) => id !== 'record') })),
+  };
+  const result = await run(hasty);
+  t.match(result.run.steps.get('promote')?.problem, { code: 'DR-REPLICA-UNRECORDED' });
+  t.notOk(state.deeds.includes('promote vol1r'));
+
+  const gone = await protectedHouse(['db'], (state) => {
+    state.volumes = { vol1r: { role: 'target', points: [{ ...replicaPoint, complete: false }] } };
+  });
+  t.match((await gone.run(failoverOf(['db']))).run.steps.get('record')?.problem, {
+    code: 'DR-REPLICA-POINT',
+    what: /no longer complete/,
+  });
+});
+
+t.test('invariant 12: a network that the plan does not map is never guessed', async (t) => {
+  const { run, state } = await protectedHouse(['db', 'web'], (state) => {
+    const pool = state.sites['tokyo']?.pool;
+    if (pool === undefined) return;
+    pool.networks = [
+      ...pool.networks,
+      { ...pool.networks[0], uuid: 'net-lab', nameLabel: 'Lab' } as (typeof pool.networks)[number],
+    ];
+    pool.vms = pool.vms.map((vm) => (vm.uuid === 'web' ? fakeVm('web', 'net-lab') : vm));
+  });
+  const result = await run(failoverOf(['db', 'web']));
+  t.match(result.run.steps.get('import')?.warnings, [
+    /VM web was not imported: the plan maps no network for Lab/,
+  ]);
+  t.same(
+    state.sites['osaka']?.pool.vms.map((vm) => vm.nameLabel),
+    ['db'],
+  );
+});
+
+t.test(
+  'an SR that a host does not see, or that is another one, is told before anything is introduced',
+  async (t) => {
+    const blind = await protectedHouse(['db'], (state) => {
+      const osaka = state.sites['osaka'];
+      if (osaka !== undefined) osaka.exports = {};
+    });
+    const result = await blind.run(failoverOf(['db']));
+    t.match(result.run.steps.get('attach')?.problem, {
+      code: 'DR-SR-NOT-SEEN',
+      known: ['host oa finds no SR there', 'host obb finds no SR there'],
+    });
+    t.notOk(blind.state.deeds.includes('osaka: introduce sr1'));
+
+    const other = await protectedHouse(['db'], (state) => {
+      const osaka = state.sites['osaka'];
+      const sr = state.sites['tokyo']?.pool.srs[0];
+      if (osaka === undefined || sr === undefined) return;
+      osaka.pool.srs = [
+        {
+          ...sr,
+          pbds: [
+            {
+              uuid: 'p',
+              hostUuid: 'oa',
+              attached: true,
+              deviceConfig: { server: 'filer-a', serverpath: '/vol1' },
+            },
+          ],
+        },
+      ];
+    });
+    const known = await other.run(failoverOf(['db']));
+    t.match(known.run.steps.get('attach')?.problem, { code: 'DR-SR-OTHER', known: [/filer-a.*filer-b/] });
+  },
+);
+
+t.test('a VM that no host takes is explained host by host', async (t) => {
+  const { run, world } = await protectedHouse(['db']);
+  world.pool('osaka').before = (call) => {
+    if (call === 'start')
+      throw new PortError(
+        'refused',
+        { code: 'DR-FAKE', what: 'no hosts', next: 'x' },
+        { peerCode: 'NO_HOSTS_AVAILABLE' },
+      );
+  };
+  const result = await run(failoverOf(['db']));
+  t.match(result.run.steps.get('start-db')?.problem, {
+    code: 'DR-VM-NO-HOST',
+    known: ['oa: not enough memory', 'obb: disabled'],
+  });
+});
+
+t.test('an import whose answer is lost after the effect is not sent twice', async (t) => {
+  const { run, state, world } = await protectedHouse(['db', 'web']);
+  const osaka = world.pool('osaka');
+  const sent = osaka.importMetadata.bind(osaka);
+  osaka.importMetadata = async (archive) => {
+    await sent(archive);
+    throw new PortError('outcome-unknown', { code: 'DR-FAKE', what: 'the task vanished', next: 'x' });
+  };
+  const result = await run(failoverOf(['db', 'web']));
+  t.equal(result.run.steps.get('import')?.status, 'succeeded');
+  t.equal(state.deeds.filter((deed) => deed.includes('import')).length, 1);
+});
+
+t.test('fencing blocks first, then stops, and a guest that does not stop is switched off', async (t) => {
+  const { run, state, world, clock } = house(['db', 'web']);
+  world.pool('tokyo').cleanShutdownVm = async (vm: string, signal?: AbortSignal) => {
+    if (vm === 'web') await clock.sleep(10_000, signal);
+    else await world.pool('tokyo').hardShutdownVm(vm);
+  };
+  const vms = ['db', 'web'].map(named);
+  const plan = planOf([
+    step({
+      id: 'fence',
+      after: [],
+      action: { do: 'fence-vms', site: 'tokyo', vms, reason: 'failed over to osaka' },
+      holdsWhen: { is: 'vms-fenced', site: 'tokyo', vms },
+    }),
+  ]);
+  const result = await run(plan);
+  t.equal(result.run.steps.get('fence')?.status, 'succeeded');
+  t.match(result.run.steps.get('fence')?.warnings, [/VM web did not shut down by itself.*switched off/]);
+  const first = state.deeds.findIndex((deed) => deed.includes('switch-off'));
+  t.ok(state.deeds.findLastIndex((deed) => deed.includes('block')) < first);
+  t.match(state.sites['tokyo']?.pool.vms[0]?.blockedOperations, {
+    start_on: 'failed over to osaka',
+    migrate_send: /osaka/,
+  });
+});
+
+t.test(
+  'readiness: agent, address in its subnet, port; all VMs of a site in one call per round',
+  async (t) => {
+    const names = ['a', 'b', 'c'];
+    const { run, state, world, clock } = house(names);
+    const gates = [
+      { gate: 'guest-agent' },
+      { gate: 'address', subnet: '10.1.0.0/16' },
+      { gate: 'tcp', port: 5432 },
+    ] as const;
+    const plan = planOf(
+      names.map((name) =>
+        step({
+          id: `ready-${name}`,
+          after: [],
+          action: { do: 'await-ready', site: 'tokyo', vm: named(name), gates },
+          holdsWhen: { is: 'vm-ready', site: 'tokyo', vm: named(name), gates },
+          uses: ['ready:tokyo'],
+          timeoutSeconds: 120,
+          onFailure: 'continue',
+        }),
+      ),
+    );
+    const tokyo = state.sites['tokyo'];
+    const report = (networks: Record<string, string>) => {
+      if (tokyo === undefined) return;
+      tokyo.pool.vms = tokyo.pool.vms.map((vm) =>
+        vm.uuid === 'c' ? vm : { ...vm, guest: { networks, driversDetected: true, live: true } },
+      );
+    };
+    void clock.sleep(20).then(() => report({ '0/ip': '169.254.1.1', '0/ipv6/0': 'fe80::1' }));
+    void clock.sleep(40).then(() => report({ '0/ipv4/0': '10.1.2.3' }));
+    void clock.sleep(60).then(() => world.openPorts.add('10.1.2.3:5432'));
+    const result = await run(plan);
+    t.match(result.run.steps.get('ready-a'), { status: 'succeeded', output: { addresses: ['10.1.2.3'] } });
+    t.match(result.run.steps.get('ready-c'), {
+      status: 'failed',
+      problem: { code: 'DR-STEP-TIMEOUT', known: ['VM c is running, but its guest agent has not reported'] },
+    });
+    const rounds = world.pool('tokyo').calls.filter((call) => call.startsWith('states ')).length;
+    t.ok(rounds < 70, `${rounds} calls for three VMs in two minutes`);
+    t.equal(result.outcome, 'done-with-warnings');
+  },
+);
+
+t.test('a stopped import is resumed where it was, by a new process', async (t) => {
+  const { state, ports, journals } = await protectedHouse(['db', 'web']);
+  const plan = failoverOf(['db', 'web']);
+  const options = {
+    plan,
+    planDigest: planDigest(plan),
+    by: 'Ada',
+    version: '1',
+    decisions: lost,
+    runId: 'r2',
+  };
+  const dead = new Error('the machine lost power');
+  journals.beforeAppend = (event) => {
+    if (event.event === 'StepSucceeded' && event.step === 'import') throw dead;
+  };
+  await t.rejects(execute(ports, options), dead);
+  journals.beforeAppend = () => undefined;
+  const result = await resume(ports, { runId: 'r2', by: 'Bob', version: '1' });
+  t.equal(result.outcome, 'done', result.summary);
+  t.equal(state.deeds.filter((deed) => deed.includes('import')).length, 1);
+});
+
+t.test('the address of a volume in the words of each SR type', async (t) => {
+  const iscsi = {
+    kind: 'iscsi',
+    portals: ['10.9.0.5:3260', '10.9.1.5:3260'],
+    iqn: 'iqn.x',
+    scsiId: '3600',
+  } as const;
+  t.same(
+    deviceConfigAt(
+      'lvmoiscsi',
+      { target: 'old', targetIQN: 'old', SCSIid: 'old', chapuser: 'u', multihomed: 'true' },
+      iscsi,
+    ),
+    {
+      chapuser: 'u',
+      multihomed: 'true',
+      target: '10.9.0.5,10.9.1.5',
+      targetIQN: 'iqn.x',
+      SCSIid: '3600',
+      port: '3260',
+    },
+  );
+  t.same(deviceConfigAt('lvmohba', { SCSIid: 'old' }, { kind: 'fc', scsiId: '3601' }), { SCSIid: '3601' });
+  t.same(
+    deviceConfigAt(
+      'smb',
+      { server: '\\\\a\\b', username: 'u' },
+      { kind: 'file', server: 'filer', path: '/share/x' },
+    ),
+    {
+      username: 'u',
+      server: '\\\\filer\\share\\x',
+    },
+  );
+  t.throws(() => deviceConfigAt('nfs', {}, { kind: 'nfs', server: 'filer' }), {
+    code: 'DR-EXPOSE-INCOMPLETE',
+  });
+  t.throws(() => deviceConfigAt('linstor', {}, { kind: 'file' }), { code: 'DR-SR-TYPE' });
+  t.ok(isInSubnet('fd00::5', 'fd00::/64'));
+  t.notOk(isInSubnet('10.2.0.1', '10.1.0.0/16'));
+  t.notOk(isInSubnet('10.2.0.1', 'fd00::/64'));
+});

@@ -1,0 +1,755 @@
+/**
+ * A world small enough to be written down as one JSON value: two sites, an array, a catalog. Each change is handed to
+ * `onChange`, so that a test can keep the world in a file and kill the program between any two lines.
+ */
+import { createHash } from 'node:crypto';
+import { PortError } from '../../src/domain/errors.ts';
+import type { NamedVm, PairAction } from '../../src/domain/plan.ts';
+import type { PoolFacts, SrFacts, VdiFacts, VmFacts } from '../../src/domain/pool.ts';
+import type { ObjectRef, RecoveryPoint } from '../../src/domain/recovery-point.ts';
+import type { PairView, ReplicaPoint } from '../../src/domain/replication.ts';
+import type { World } from '../../src/execute/interpreter.ts';
+import {
+  MetadataDocument,
+  type MetadataObject,
+  packDocument,
+  parseArchive,
+} from '../../src/metadata/document.ts';
+import type { XmlStruct } from '../../src/metadata/xmlvalue.ts';
+import type { Catalog } from '../../src/ports/catalog.ts';
+import type { Hypervisor } from '../../src/ports/hypervisor.ts';
+import type { Replication } from '../../src/ports/replication.ts';
+import type { Clock, GroupStates } from '../../src/ports/system.ts';
+
+const at = '2026-01-01T00:00:00.000Z';
+const nullRef = 'OpaqueRef:NULL';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+export interface FakeSite {
+  up: boolean;
+  pool: Mutable<PoolFacts>;
+  /** What a probe finds, by `server:serverpath`. */
+  exports: Record<string, { sr: string; disks: readonly VdiFacts[] }>;
+}
+export interface FakeState {
+  sites: Record<string, FakeSite>;
+  volumes: Record<string, { role: 'target' | 'promoted'; points: ReplicaPoint[] }>;
+  objects: Record<string, string>;
+  points: Record<string, RecoveryPoint>;
+  /** Every write that reached the world, in order. */
+  deeds: string[];
+}
+
+export const pair: PairAction = {
+  sr: 'sr1',
+  source: { array: 'filer-a', volume: 'vol1' },
+  target: { array: 'filer-b', volume: 'vol1r' },
+};
+export const replicaPoint: ReplicaPoint = {
+  ref: 'snap-7',
+  takenAt: at,
+  clock: 'source',
+  complete: true,
+  consistency: 'crash',
+};
+
+export function fakeSr(hosts: readonly string[], server: string): SrFacts {
+  return {
+    uuid: 'sr1',
+    nameLabel: 'Data 1',
+    nameDescription: 'first',
+    type: 'nfs',
+    contentType: 'user',
+    shared: true,
+    physicalSize: 1,
+    physicalUtilisation: 1,
+    smConfig: {},
+    otherConfig: {},
+    tags: [],
+    pbds: hosts.map((hostUuid) => ({
+      uuid: `pbd-${hostUuid}`,
+      hostUuid,
+      attached: true,
+      deviceConfig: { server, serverpath: '/vol1', options: 'hard', password_secret: 'secret-1' },
+    })),
+  };
+}
+
+export function fakeDisk(name: string, values: Partial<VdiFacts> = {}): VdiFacts {
+  return {
+    uuid: `disk-${name}`,
+    srUuid: 'sr1',
+    location: `disk-${name}`,
+    nameLabel: `${name} root`,
+    nameDescription: '',
+    type: 'user',
+    virtualSize: 1024,
+    managed: true,
+    missing: false,
+    isASnapshot: false,
+    snapshotOf: null,
+    readOnly: false,
+    smConfig: {},
+    otherConfig: {},
+    ...values,
+  };
+}
+
+export function fakeVm(name: string, networkUuid: string, values: Partial<VmFacts> = {}): VmFacts {
+  return {
+    uuid: name,
+    nameLabel: name,
+    nameDescription: '',
+    powerState: 'Running',
+    isTemplate: false,
+    isSnapshot: false,
+    snapshotOf: null,
+    residentOn: null,
+    affinity: null,
+    tags: [],
+    otherConfig: {},
+    macSeed: null,
+    version: 0,
+    memoryStaticMax: 1,
+    memoryDynamicMin: 1,
+    memoryDynamicMax: 1,
+    memoryOverhead: 1,
+    vcpusAtStartup: 1,
+    order: 0,
+    startDelaySeconds: 0,
+    shutdownDelaySeconds: 0,
+    haRestartPriority: '',
+    haAlwaysRun: false,
+    applianceUuid: null,
+    blockedOperations: {},
+    domainType: 'hvm',
+    vbds: [
+      {
+        uuid: `vbd-${name}`,
+        vdiUuid: `disk-${name}`,
+        userdevice: '0',
+        type: 'Disk',
+        mode: 'RW',
+        empty: false,
+        bootable: true,
+        attached: true,
+      },
+    ],
+    vifs: [{ uuid: `vif-${name}`, networkUuid, device: '0', mac: '00:16:3e:00:00:01', attached: true }],
+    vtpms: [],
+    hasVgpu: false,
+    suspendVdiUuid: null,
+    guest: null,
+    ...values,
+  };
+}
+
+function fakePool(site: string, hosts: readonly string[], network: string): PoolFacts {
+  return {
+    uuid: `pool-${site}`,
+    nameLabel: site,
+    masterUuid: hosts[0] ?? '',
+    observedAt: at,
+    serverTime: at,
+    productBrand: 'XCP-ng',
+    productVersion: '8.3.0',
+    xapiBuild: { major: 25, minor: 6, text: '25.6.0' },
+    haEnabled: false,
+    otherConfig: {},
+    hosts: hosts.map((uuid) => ({
+      uuid,
+      nameLabel: uuid,
+      address: `10.0.0.${uuid.length}`,
+      enabled: true,
+      live: true,
+      memoryTotal: 1,
+      memoryFree: 1,
+      cpuCount: 1,
+      cpuFeatures: '',
+      cpuVendor: '',
+    })),
+    networks: [
+      {
+        uuid: `net-${site}`,
+        nameLabel: network,
+        nameDescription: '',
+        bridge: 'xenbr0',
+        mtu: 1500,
+        managed: true,
+        otherConfig: {},
+        pifs: [],
+      },
+    ],
+    srs: [],
+    vdis: [],
+    vms: [],
+    defaultTemplateNames: [],
+    appliances: [],
+    gpuGroups: [],
+    vtpmUuids: [],
+  };
+}
+
+/** Tokyo runs the VMs on `sr1`; Osaka has its replica, not attached. */
+export function twoSites(names: readonly string[]): FakeState {
+  const disks = names.map((name) => fakeDisk(name));
+  const tokyo = fakePool('tokyo', ['ta', 'tbb'], 'Office');
+  const vms = names.map((name) => fakeVm(name, 'net-tokyo'));
+  return {
+    sites: {
+      tokyo: {
+        up: true,
+        exports: {},
+        pool: { ...tokyo, srs: [fakeSr(['ta', 'tbb'], 'filer-a')], vdis: disks, vms },
+      },
+      osaka: {
+        up: true,
+        pool: fakePool('osaka', ['oa', 'obb'], 'Office DR'),
+        exports: {
+          'filer-b:/vol1r': {
+            sr: 'sr1',
+            disks: disks.map((disk) => ({ ...disk, nameLabel: '', nameDescription: '' })),
+          },
+        },
+      },
+    },
+    volumes: { vol1r: { role: 'target', points: [replicaPoint] } },
+    objects: {},
+    points: {},
+    deeds: [],
+  };
+}
+
+function refused(peerCode: string, what: string, peerParams: readonly string[] = []): PortError {
+  return new PortError('refused', { code: 'DR-FAKE', what, next: 'Look' }, { peerCode, peerParams });
+}
+
+/** A document as a pool would export it, snapshots left out. */
+export function fakeDocument(vm: VmFacts, pool: PoolFacts): MetadataDocument {
+  const object = (cls: string, id: string, fields: XmlStruct): MetadataObject => ({
+    class: cls,
+    id,
+    fields,
+    extra: null,
+  });
+  const disks = vm.vbds.flatMap((vbd) => pool.vdis.find((vdi) => vdi.uuid === vbd.vdiUuid) ?? []);
+  const networks = vm.vifs.flatMap(
+    (vif) => pool.networks.find((network) => network.uuid === vif.networkUuid) ?? [],
+  );
+  const srs = [...new Set(disks.map((disk) => disk.srUuid))];
+  return new MetadataDocument(
+    {
+      hostname: 'h',
+      date: '20260101',
+      product_version: '8.3.0',
+      product_brand: 'XCP-ng',
+      build_number: '1',
+      xapi_major: '25',
+      xapi_minor: '6',
+      export_vsn: '2',
+    },
+    [
+      object('VM', 'Ref:1', {
+        uuid: vm.uuid,
+        name_label: vm.nameLabel,
+        power_state: vm.powerState,
+        is_a_snapshot: false,
+        is_control_domain: false,
+        is_a_template: false,
+        affinity: nullRef,
+        resident_on: nullRef,
+        snapshot_of: nullRef,
+        ha_always_run: vm.haAlwaysRun,
+        ha_restart_priority: vm.haRestartPriority,
+        other_config: {},
+        VBDs: vm.vbds.map((vbd) => `Ref:b${vbd.userdevice}`),
+        VIFs: vm.vifs.map((vif) => `Ref:i${vif.device}`),
+      }),
+      ...srs.map((uuid) =>
+        object('SR', `Ref:s${uuid}`, { uuid, name_label: uuid, content_type: 'user', type: 'nfs' }),
+      ),
+      ...disks.map((disk) =>
+        object('VDI', `Ref:${disk.uuid}`, {
+          uuid: disk.uuid,
+          location: disk.location,
+          SR: `Ref:s${disk.srUuid}`,
+          virtual_size: String(disk.virtualSize),
+          sm_config: {},
+          other_config: {},
+        }),
+      ),
+      ...networks.map((network) =>
+        object('network', `Ref:n${network.uuid}`, {
+          uuid: network.uuid,
+          name_label: network.nameLabel,
+          bridge: network.bridge,
+        }),
+      ),
+      ...vm.vbds.map((vbd) =>
+        object('VBD', `Ref:b${vbd.userdevice}`, {
+          uuid: vbd.uuid,
+          VM: 'Ref:1',
+          VDI: vbd.vdiUuid === null ? nullRef : `Ref:${vbd.vdiUuid}`,
+          userdevice: vbd.userdevice,
+          type: vbd.type,
+          mode: vbd.mode,
+          empty: vbd.empty,
+          currently_attached: vbd.attached,
+        }),
+      ),
+      ...vm.vifs.map((vif) =>
+        object('VIF', `Ref:i${vif.device}`, {
+          uuid: vif.uuid,
+          VM: 'Ref:1',
+          network: `Ref:n${vif.networkUuid}`,
+          device: vif.device,
+          MAC: vif.mac,
+          currently_attached: vif.attached,
+        }),
+      ),
+    ],
+  );
+}
+
+export class FakePool implements Hypervisor {
+  readonly site: string;
+  readonly world: FakeWorld;
+  /** Names of VMs that an import refuses. */
+  readonly refuseImport = new Set<string>();
+  /** Called at the beginning of every call; throws to fail it. */
+  before: (call: string, subject: string) => void = () => undefined;
+  calls: string[] = [];
+
+  constructor(world: FakeWorld, site: string) {
+    this.world = world;
+    this.site = site;
+  }
+  get #state(): FakeSite {
+    const state = this.world.state.sites[this.site];
+    if (state === undefined) throw new Error(`no site ${this.site}`);
+    return state;
+  }
+  #call(call: string, subject = ''): FakeSite {
+    this.calls.push(`${call} ${subject}`.trim());
+    if (!this.#state.up)
+      throw new PortError('unreachable', {
+        code: 'DR-FAKE',
+        what: `site ${this.site} does not answer`,
+        next: 'Wait',
+      });
+    this.before(call, subject);
+    return this.#state;
+  }
+  #vm(uuid: string): Mutable<VmFacts> {
+    const vm = this.#state.pool.vms.find((candidate) => candidate.uuid === uuid);
+    if (vm === undefined) throw refused('UUID_INVALID', `no VM ${uuid}`);
+    return vm as Mutable<VmFacts>;
+  }
+  #sr(uuid: string): Mutable<SrFacts> {
+    const sr = this.#state.pool.srs.find((candidate) => candidate.uuid === uuid);
+    if (sr === undefined) throw refused('UUID_INVALID', `no SR ${uuid}`);
+    return sr as Mutable<SrFacts>;
+  }
+  #did(deed: string): void {
+    this.world.did(`${this.site}: ${deed}`);
+  }
+
+  async contact() {
+    return [];
+  }
+  async observe(): Promise<PoolFacts> {
+    return structuredClone(this.#call('observe').pool);
+  }
+  async serverTime() {
+    return at;
+  }
+  async exportMetadata(vm: string): Promise<Uint8Array> {
+    const { pool } = this.#call('export', vm);
+    return packDocument(fakeDocument(this.#vm(vm), pool));
+  }
+  async exportAllMetadata(): Promise<AsyncIterable<Uint8Array>> {
+    const { pool } = this.#call('export-all');
+    const { merge } = await import('../../src/metadata/split.ts');
+    const archive = packDocument(merge(pool.vms.map((vm) => fakeDocument(vm, pool))));
+    return (async function* () {
+      for (let from = 0; from < archive.length; from += 1000) yield archive.subarray(from, from + 1000);
+    })();
+  }
+  async dumpDatabase(): Promise<AsyncIterable<Uint8Array>> {
+    this.#call('dump');
+    return (async function* () {
+      yield new TextEncoder().encode('<database/>');
+    })();
+  }
+  async readSecret(uuid: string): Promise<string> {
+    this.#call('secret', uuid);
+    return `text of ${uuid}`;
+  }
+  async exportRawVdi(): Promise<AsyncIterable<Uint8Array>> {
+    throw new Error('no step of a plan reads raw disks');
+  }
+  async importRawVdi(): Promise<void> {
+    throw new Error('no step of a plan writes raw disks');
+  }
+  async probe(
+    host: string,
+    _type: string,
+    deviceConfig: Readonly<Record<string, string>>,
+  ): Promise<string[]> {
+    const { exports } = this.#call('probe', host);
+    const found = exports[`${deviceConfig['server']}:${deviceConfig['serverpath']}`];
+    return found === undefined ? [] : [found.sr];
+  }
+  async introduceSr(
+    sr: Pick<
+      SrFacts,
+      'uuid' | 'nameLabel' | 'nameDescription' | 'type' | 'contentType' | 'shared' | 'smConfig'
+    >,
+  ): Promise<void> {
+    const { pool } = this.#call('introduce', sr.uuid);
+    if (pool.srs.some((known) => known.uuid === sr.uuid)) throw refused('SR_UUID_EXISTS', 'SR exists');
+    pool.srs = [...pool.srs, { ...fakeSr([], ''), ...sr, pbds: [] }];
+    this.#did(`introduce ${sr.uuid}`);
+  }
+  async createPbd(sr: string, host: string, deviceConfig: Readonly<Record<string, string>>): Promise<void> {
+    this.#call('create-pbd', host);
+    const record = this.#sr(sr);
+    const others = record.pbds.filter((pbd) => pbd.hostUuid !== host);
+    record.pbds = [...others, { uuid: `pbd-${host}`, hostUuid: host, attached: false, deviceConfig }];
+    this.#did(`pbd ${host} ${JSON.stringify(deviceConfig)}`);
+  }
+  async plugPbd(sr: string, host: string): Promise<void> {
+    const { pool, exports } = this.#call('plug', host);
+    const record = this.#sr(sr);
+    const config = record.pbds.find((pbd) => pbd.hostUuid === host)?.deviceConfig ?? {};
+    const found = exports[`${config['server']}:${config['serverpath']}`];
+    if (found === undefined) throw refused('SR_BACKEND_FAILURE_73', 'mount error');
+    record.pbds = record.pbds.map((pbd) => (pbd.hostUuid === host ? { ...pbd, attached: true } : pbd));
+    const known = new Set(pool.vdis.map((vdi) => vdi.uuid));
+    pool.vdis = [...pool.vdis, ...found.disks.filter((disk) => !known.has(disk.uuid))];
+    this.#did(`plug ${host}`);
+  }
+  async unplugPbd(): Promise<void> {
+    throw new Error('no step of these plans unplugs');
+  }
+  async scanSr(sr: string): Promise<void> {
+    this.#call('scan', sr);
+    this.#did(`scan ${sr}`);
+  }
+  async setSrName(sr: string, nameLabel: string, nameDescription: string): Promise<void> {
+    this.#call('name-sr', sr);
+    Object.assign(this.#sr(sr), { nameLabel, nameDescription });
+    this.#did(`name-sr ${nameLabel}`);
+  }
+  async setVdiName(uuid: string, nameLabel: string, nameDescription: string): Promise<void> {
+    const { pool } = this.#call('name-vdi', uuid);
+    pool.vdis = pool.vdis.map((vdi) => (vdi.uuid === uuid ? { ...vdi, nameLabel, nameDescription } : vdi));
+    this.#did(`name-vdi ${nameLabel}`);
+  }
+  async importMetadata(archive: Uint8Array): Promise<readonly string[]> {
+    const document = parseArchive(archive);
+    const names = document.vms.map((vm) => vm.nameLabel).join('+');
+    const { pool } = this.#call('import', names);
+    for (const vm of document.vms) {
+      if (this.refuseImport.has(vm.nameLabel))
+        throw refused('VDI_LOCATION_MISSING', `the pool refuses ${vm.nameLabel}`);
+      if (pool.vms.some((known) => known.uuid === vm.uuid))
+        throw refused('VM_TO_IMPORT_IS_NOT_NEWER_VERSION', 'exists');
+    }
+    const made = document.vms.map((vm): VmFacts => {
+      const network = (name: string): string =>
+        pool.networks.find((known) => known.nameLabel === name)?.uuid ?? 'created';
+      return fakeVm(vm.uuid, '', {
+        nameLabel: vm.nameLabel,
+        powerState: 'Halted',
+        haAlwaysRun: vm.haAlwaysRun,
+        haRestartPriority: vm.haRestartPriority,
+        vbds: vm.vbds.map((vbd) => ({
+          uuid: vbd.uuid,
+          vdiUuid: pool.vdis.find((vdi) => vdi.location === vbd.vdi?.location)?.uuid ?? null,
+          userdevice: vbd.userdevice,
+          type: vbd.type,
+          mode: vbd.mode,
+          empty: vbd.empty,
+          bootable: true,
+          attached: vbd.currentlyAttached,
+        })),
+        vifs: vm.vifs.map((vif) => ({
+          uuid: vif.uuid,
+          networkUuid: network(vif.network?.nameLabel ?? ''),
+          device: vif.device,
+          mac: vif.mac,
+          attached: false,
+        })),
+      });
+    });
+    pool.vms = [...pool.vms, ...made];
+    this.#did(`import ${names}`);
+    return made.map((vm) => vm.uuid);
+  }
+  async resetPowerState(): Promise<void> {
+    throw new Error('documents are rewritten instead');
+  }
+  async startVm(uuid: string): Promise<void> {
+    this.#call('start', uuid);
+    const vm = this.#vm(uuid);
+    if (vm.blockedOperations['start'] !== undefined) throw refused('OPERATION_BLOCKED', 'start is blocked');
+    if (vm.powerState !== 'Halted') throw refused('VM_BAD_POWER_STATE', `${uuid} is ${vm.powerState}`);
+    vm.powerState = 'Running';
+    vm.residentOn = this.#state.pool.masterUuid;
+    this.#did(`start ${uuid}`);
+  }
+  async cleanShutdownVm(uuid: string, _signal?: AbortSignal): Promise<void> {
+    this.#call('clean-shutdown', uuid);
+    this.#vm(uuid).powerState = 'Halted';
+    this.#did(`shutdown ${uuid}`);
+  }
+  async hardShutdownVm(uuid: string): Promise<void> {
+    this.#call('hard-shutdown', uuid);
+    this.#vm(uuid).powerState = 'Halted';
+    this.#did(`switch-off ${uuid}`);
+  }
+  async whyNotHere(uuid: string) {
+    this.#call('why-not', uuid);
+    return [
+      { host: 'oa', hostName: 'oa', reason: 'not enough memory' },
+      { host: 'obb', hostName: 'obb', reason: 'disabled' },
+    ];
+  }
+  async blockOperations(uuid: string, operations: readonly string[], reason: string): Promise<void> {
+    this.#call('block', uuid);
+    const vm = this.#vm(uuid);
+    vm.blockedOperations = {
+      ...vm.blockedOperations,
+      ...Object.fromEntries(operations.map((name) => [name, reason])),
+    };
+    this.#did(`block ${uuid}`);
+  }
+  async unblockOperations(): Promise<void> {
+    throw new Error('no step of these plans unblocks');
+  }
+  async setHaRestartPriority(uuid: string, priority: string): Promise<void> {
+    this.#call('ha', uuid);
+    this.#vm(uuid).haRestartPriority = priority;
+    this.#did(`ha ${uuid} ${priority}`);
+  }
+  async addVmTag(): Promise<void> {
+    throw new Error('no step of these plans tags');
+  }
+  async setVmOtherConfig(): Promise<void> {
+    throw new Error('no step of these plans marks');
+  }
+  async rebuildAppliance(
+    nameLabel: string,
+    nameDescription: string,
+    vms: readonly string[],
+  ): Promise<string> {
+    const { pool } = this.#call('appliance', nameLabel);
+    const others = pool.appliances.filter((known) => known.nameLabel !== nameLabel);
+    pool.appliances = [...others, { uuid: 'app1', nameLabel, nameDescription, vmUuids: vms }];
+    this.#did(`appliance ${nameLabel}`);
+    return 'app1';
+  }
+  async vmStates(vms: readonly string[]) {
+    const { pool } = this.#call('states', vms.join('+'));
+    return new Map(
+      pool.vms
+        .filter((vm) => vms.includes(vm.uuid))
+        .map(
+          (vm) =>
+            [vm.uuid, { powerState: vm.powerState, residentOn: vm.residentOn, guest: vm.guest }] as const,
+        ),
+    );
+  }
+  async close(): Promise<void> {
+    this.calls = [];
+  }
+}
+
+export class FakeArray implements Replication {
+  readonly array: string;
+  readonly #world: FakeWorld;
+  confirms: string[] = [];
+
+  constructor(world: FakeWorld, array: string) {
+    this.#world = world;
+    this.array = array;
+  }
+  #volume(volume: string) {
+    const found = this.#world.state.volumes[volume];
+    if (found === undefined) throw refused('NO_VOLUME', `no volume ${volume} on ${this.array}`);
+    return found;
+  }
+  async identify() {
+    return { vendor: 'fake', model: 'f', serial: '1', clock: at };
+  }
+  async observe(volume: string): Promise<PairView> {
+    const found = this.#volume(volume);
+    return {
+      pair: { array: this.array, volume },
+      observedAt: at,
+      role: found.role,
+      link: 'up',
+      health: { level: 'ok', reasons: [] },
+      newestComplete: found.points[0] ?? null,
+      writable: found.role === 'promoted',
+      reportedLagSeconds: null,
+      raw: null,
+    };
+  }
+  async points(volume: string): Promise<readonly ReplicaPoint[]> {
+    return this.#volume(volume).points;
+  }
+  async syncNow(): Promise<ReplicaPoint> {
+    throw new Error('no step of these plans syncs');
+  }
+  async promote(volume: string, options: { readonly confirm: string }): Promise<void> {
+    this.confirms.push(options.confirm);
+    this.#volume(volume).role = 'promoted';
+    this.#world.did(`promote ${volume}`);
+  }
+  async expose(volume: string) {
+    return { kind: 'nfs' as const, server: this.array, path: `/${volume}` };
+  }
+  async fence(): Promise<void> {
+    throw new Error('no step of these plans fences an array');
+  }
+  async close(): Promise<void> {
+    this.confirms = [];
+  }
+}
+
+export class FakeCatalog implements Catalog {
+  readonly #world: FakeWorld;
+  /** Targets that refuse a point. */
+  failing: string[] = [];
+  damagedIn: string[] = [];
+  readonly targets = ['near', 'far'];
+
+  constructor(world: FakeWorld) {
+    this.#world = world;
+  }
+  async put(bytes: Uint8Array): Promise<ObjectRef> {
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    this.#world.state.objects[sha256] ??= Buffer.from(bytes).toString('base64');
+    return { sha256, bytes: bytes.length };
+  }
+  async putStream(stream: AsyncIterable<Uint8Array>): Promise<ObjectRef> {
+    const parts: Uint8Array[] = [];
+    for await (const part of stream) parts.push(part);
+    return this.put(Buffer.concat(parts));
+  }
+  async get(object: ObjectRef): Promise<Uint8Array> {
+    const found = this.#world.state.objects[object.sha256];
+    if (found === undefined) throw refused('NO_OBJECT', `object ${object.sha256} is gone`);
+    return Buffer.from(found, 'base64');
+  }
+  #outcomes(failing: readonly string[]) {
+    return this.targets.map((target) => ({
+      target,
+      ok: !failing.includes(target),
+      problem: failing.includes(target)
+        ? { code: 'DR-FAKE' as const, what: `${target} is full`, next: 'Free space' }
+        : null,
+    }));
+  }
+  async seal(point: RecoveryPoint) {
+    if (this.failing.length < this.targets.length) {
+      this.#world.state.points[point.id] = point;
+      this.#world.did(`seal ${point.id}`);
+    }
+    return this.#outcomes(this.failing);
+  }
+  async list() {
+    return {
+      points: Object.values(this.#world.state.points).map((point) => ({
+        id: point.id,
+        group: point.group,
+        takenAt: point.takenAt,
+        vmCount: point.vms.length,
+        failureCount: point.failures.length,
+        good: true,
+        targets: this.targets,
+        bytes: 1,
+      })),
+      damaged: [],
+      targets: this.#outcomes([]),
+    };
+  }
+  async read(pointId: string): Promise<RecoveryPoint> {
+    const point = this.#world.state.points[pointId];
+    if (point === undefined) throw refused('NO_POINT', `no point ${pointId}`);
+    return structuredClone(point);
+  }
+  async verify(options: { readonly pointId?: string }) {
+    const known = options.pointId !== undefined && this.#world.state.points[options.pointId] !== undefined;
+    return {
+      pointsChecked: known ? 1 : 0,
+      objectsChecked: 1,
+      bytesRead: 1,
+      damage: this.damagedIn.map((target) => ({
+        target,
+        file: 'objects/aa',
+        point: null,
+        what: 'its hash differs',
+      })),
+      targets: this.#outcomes([]),
+    };
+  }
+  async prune() {
+    return { removed: [], kept: [], bytesFreed: 0 };
+  }
+  async close(): Promise<void> {
+    this.failing = [];
+  }
+}
+
+export class FakeWorld implements World {
+  readonly state: FakeState;
+  readonly clock: Clock;
+  readonly groups = [];
+  readonly pools: Record<string, FakePool>;
+  readonly filer: FakeArray;
+  readonly store: FakeCatalog;
+  readonly #states: GroupStates;
+  onChange: (state: FakeState) => void = () => undefined;
+  openPorts = new Set<string>();
+
+  constructor(state: FakeState, clock: Clock, states: GroupStates) {
+    this.state = state;
+    this.clock = clock;
+    this.#states = states;
+    this.pools = Object.fromEntries(Object.keys(state.sites).map((site) => [site, new FakePool(this, site)]));
+    this.filer = new FakeArray(this, 'filer-b');
+    this.store = new FakeCatalog(this);
+  }
+  did(deed: string): void {
+    this.state.deeds.push(deed);
+    this.onChange(this.state);
+  }
+  pool(site: string): FakePool {
+    const pool = this.pools[site];
+    if (pool === undefined) throw new Error(`no site ${site}`);
+    return pool;
+  }
+  async states(): Promise<GroupStates> {
+    return this.#states;
+  }
+  async hypervisor(site: string): Promise<Hypervisor> {
+    return this.pool(site);
+  }
+  async array(): Promise<Replication> {
+    return this.filer;
+  }
+  async catalog(): Promise<Catalog> {
+    return this.store;
+  }
+  async probeTcp(address: string, port: number): Promise<boolean> {
+    return this.openPorts.has(`${address}:${port}`);
+  }
+  async rehearse() {
+    return [];
+  }
+}
+
+export const named = (name: string): NamedVm => ({ uuid: name, nameLabel: name });
