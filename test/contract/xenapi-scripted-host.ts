@@ -233,11 +233,12 @@ export const hastyClock: Clock = {
 /** The client against scripted hosts, pinned to their certificates unless told otherwise. */
 export function clientOf(
   hosts: readonly { readonly url: string; readonly fingerprint: string | null }[],
-  more: { pool?: Partial<HypervisorOptions['pool']>; password?: string } = {},
+  more: { pool?: Partial<HypervisorOptions['pool']>; password?: string; log?: HypervisorOptions['log'] } = {},
 ): ReturnType<typeof openHypervisor> {
   return openHypervisor({
     site: 'tokyo',
     clock: hastyClock,
+    ...(more.log === undefined ? {} : { log: more.log }),
     password: async () => more.password ?? 'correct',
     pool: {
       hosts,

@@ -562,11 +562,18 @@ t.test('secrets never show, whatever the server says', async (t) => {
     status: 'failure',
     error_info: ['SR_BACKEND_FAILURE_68', '', `login with ${secret} failed`, ''],
   });
+  const lines: string[] = [];
+  const log = { debug: (fields: object, message: string) => lines.push(JSON.stringify([fields, message])) };
   const error = await failure(
-    client(t, [pinned(server)]).probe('h', 'lvmoiscsi', { target: 'x', chappassword: secret }, {}),
+    client(t, [pinned(server)], { log }).probe('h', 'lvmoiscsi', { target: 'x', chappassword: secret }, {}),
   );
   t.equal(error.problem.code, 'DR-SR-ISCSI');
   t.notMatch(JSON.stringify([error.message, error.problem, error.peerParams]), secret);
+  t.ok(
+    lines.some((line) => line.includes('Async.SR.probe')),
+    'the debug log tells what was called',
+  );
+  t.notMatch(lines.join('\n'), new RegExp(`${secret}|correct|OpaqueRef:session`), 'and never with what');
 });
 
 t.test('a probe on a wrong rung offers the choices of the right one', async (t) => {
@@ -636,4 +643,82 @@ t.test('a probe on a wrong rung offers the choices of the right one', async (t) 
     [],
     'linstor answers with nothing',
   );
+});
+
+t.test('hosts of before 6.2 know no originator', async (t) => {
+  const server = await host(t);
+  const login = server.behaviours.get('session.login_with_password');
+  const asked: number[] = [];
+  server.on('session.login_with_password', (params, exchange) => {
+    asked.push(params.length);
+    if (params.length > 3) throw new Refused('MESSAGE_PARAMETER_COUNT_MISMATCH', 'x', '3', '4');
+    return login?.(params, exchange);
+  });
+  t.ok(await client(t, [pinned(server)]).serverTime());
+  t.strictSame(asked, [4, 3]);
+});
+
+t.test('a booting host is waited for', async (t) => {
+  const server = await host(t);
+  const login = server.behaviours.get('session.login_with_password');
+  let refusals = 3;
+  server.on('session.login_with_password', (params, exchange) => {
+    if (refusals-- > 0) throw new Refused('HOST_STILL_BOOTING');
+    return login?.(params, exchange);
+  });
+  server.on('VM.add_tags', () => '');
+  await client(t, [pinned(server)]).addVmTag('11111111-0000-4000-8000-000000000001', 'x');
+  t.equal(server.logins, 1);
+});
+
+t.test('a cancelled import asks the pool to stop, and says that it may have happened', async (t) => {
+  const server = await host(t);
+  const stop = new AbortController();
+  server.on('PUT /import_metadata', (_, { response }) => {
+    response.writeHead(200).flushHeaders();
+    return handled;
+  });
+  server.on('event.from', () => {
+    stop.abort();
+    return handled;
+  });
+  const error = await failure(
+    client(t, [pinned(server)]).importMetadata(
+      new Uint8Array(10),
+      { restore: true, dryRun: false },
+      stop.signal,
+    ),
+  );
+  t.equal(error.kind, 'cancelled');
+  t.match(error.problem.next, /Look at the pool/);
+  t.strictSame(server.asked.slice(-2), ['task.cancel', 'task.destroy']);
+});
+
+t.test('at most four requests at once, however many are wanted; one signal ends them all', async (t) => {
+  const warnings: string[] = [];
+  const note = (warning: Error): void => {
+    warnings.push(warning.message);
+  };
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const server = await host(t);
+  let now = 0;
+  let most = 0;
+  server.on('VM.get_all', async () => {
+    now += 1;
+    most = Math.max(most, now);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    now -= 1;
+    return [];
+  });
+  const stop = new AbortController();
+  const pool = client(t, [pinned(server)]);
+  const ask = (): Promise<unknown> => pool.xapi.call('VM.get_all', [], { signal: stop.signal });
+  await Promise.all(Array.from({ length: 30 }, ask));
+  t.equal(most, 4);
+  server.on('VM.get_all', () => handled);
+  const cut = Array.from({ length: 30 }, () => failure(ask()));
+  stop.abort();
+  t.ok((await Promise.all(cut)).every((error) => error.kind === 'cancelled'));
+  t.strictSame(warnings, []);
 });

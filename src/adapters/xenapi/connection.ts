@@ -5,7 +5,7 @@
 import { PortError } from '../../domain/errors.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type FailureContext, outcomeUnknown, portError } from './failures.ts';
-import { type Endpoint, HostLink, LinkError, type LinkOptions } from './link.ts';
+import { type Endpoint, HostLink, LinkError, type LinkOptions, manyListeners } from './link.ts';
 import { greet, rpc } from './rpc.ts';
 import { methodTypes, type XapiValue } from './values.ts';
 import { isReadMethod, type Protocol, type XapiParam } from './wire.ts';
@@ -394,6 +394,7 @@ export async function unlessAborted<T>(
     work.catch(() => undefined);
     throw cancelledError(site, 'The operation was cancelled');
   }
+  manyListeners(signal);
   let abort: () => void = () => undefined;
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(cancelledError(site, 'The operation was cancelled'));
@@ -446,6 +447,7 @@ class Slots {
         reject(cancelledError(this.#site, 'The operation was cancelled'));
       };
       this.#waiting.push(enter);
+      manyListeners(signal);
       signal?.addEventListener('abort', leave, { once: true });
     });
   }

@@ -15,6 +15,7 @@ import { type ObservedClass, observedClasses, optionalClasses, poolFacts, type R
 import { portError } from './failures.ts';
 import { type Endpoint, type HostLink, LinkError } from './link.ts';
 import { isPeer, Objects } from './objects.ts';
+import { withRetry } from './retry.ts';
 import { greet } from './rpc.ts';
 import { Storage } from './storage.ts';
 import { Tasks } from './tasks.ts';
@@ -223,7 +224,11 @@ class XapiHypervisor implements Hypervisor {
     const size = await this.#objects.on('VDI', vdi, signal, (ref) =>
       this.#objects.call('VDI.get_virtual_size', [ref], signal),
     );
-    return this.#transfers.streamDisk(vdi, size as number | bigint, signal);
+    return withRetry(
+      () => this.#transfers.streamDisk(vdi, size as number | bigint, signal),
+      this.#clock,
+      signal,
+    );
   }
 
   importRawVdi(

@@ -3,6 +3,7 @@
  * header block stays below 1024 bytes (xapi.md 1.6), and every exchange has a deadline and can be cancelled.
  */
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
@@ -75,6 +76,11 @@ export interface LinkOptions {
   readonly userAgent: string;
 }
 
+/** One signal may cancel a hundred waiting requests, which Node would report as a leak. */
+export function manyListeners(signal: AbortSignal | undefined): void {
+  if (signal !== undefined) setMaxListeners(0, signal);
+}
+
 export class HostLink {
   readonly endpoint: Endpoint;
   readonly #options: LinkOptions;
@@ -142,6 +148,7 @@ export class HostLink {
       };
       const timer = setTimeout(() => stop(this.#timeout(options, sent)), options.timeoutSeconds * 1000);
       const abort = (): void => stop(this.#cancelled(sent));
+      manyListeners(options.signal);
       options.signal?.addEventListener('abort', abort, { once: true });
       const explain = (error: unknown): LinkError => reason ?? this.#explain(error, sent);
       request.on('socket', () => {
