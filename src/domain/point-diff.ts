@@ -1,5 +1,6 @@
 /** What changed between two recovery points of a group: VMs, SRs and networks by uuid, documents by their digest. */
 import type { PointVm, RecoveryPoint } from './recovery-point.ts';
+import { formatBytes } from './time.ts';
 
 export interface PointDiff {
   readonly from: string;
@@ -26,7 +27,7 @@ const compared = [
   ['powerState', 'power state'],
   ['order', 'start order'],
   ['startDelaySeconds', 'start delay in seconds'],
-  ['memoryStaticMax', 'memory in bytes'],
+  ['memoryStaticMax', 'memory'],
   ['vcpusAtStartup', 'vCPUs'],
   ['haRestartPriority', 'HA priority'],
   ['tags', 'tags'],
@@ -45,7 +46,7 @@ export function diffPoints(from: RecoveryPoint, to: RecoveryPoint): PointDiff {
     const old = before.get(vm.uuid);
     if (old === undefined) continue;
     const fields = compared.flatMap(([key, field]) => {
-      const [was, is] = [textOf(old[key]), textOf(vm[key])];
+      const [was, is] = [textOf(key, old[key]), textOf(key, vm[key])];
       return was === is ? [] : [{ field, from: was, to: is }];
     });
     if (fields.length > 0 || old.document.sha256 !== vm.document.sha256)
@@ -75,7 +76,8 @@ const sorted = (list: readonly Named[]): Named[] => list.map(named).sort(byName)
 const byName = (a: Named, b: Named): number =>
   a.nameLabel < b.nameLabel ? -1 : a.nameLabel > b.nameLabel ? 1 : a.uuid < b.uuid ? -1 : 1;
 
-function textOf(value: PointVm[keyof PointVm]): string {
+function textOf(key: keyof PointVm, value: PointVm[keyof PointVm]): string {
+  if (key === 'memoryStaticMax') return formatBytes(Number(value));
   if (Array.isArray(value)) return [...value].sort().join(', ');
   return value === null ? 'none' : String(value);
 }

@@ -51,7 +51,10 @@ function fold(lines: readonly string[], most: number, paper: Paper, what: string
   if (lines.length <= most) return [...lines];
   if (most <= 0) return [];
   const hidden = lines.length - most + 1;
-  return [...lines.slice(0, most - 1), paint(paper, 'dim', `    and ${hidden} more ${what}`)];
+  return [
+    ...lines.slice(0, most - 1),
+    paint(paper, 'dim', cut(`    and ${hidden} more ${what}`, paper.width)),
+  ];
 }
 
 function headLines(run: Run, now: Instant, paper: Paper): string[] {
@@ -87,9 +90,16 @@ function runningLines(run: Run, now: Instant, paper: Paper): string[] {
     if (state?.status !== 'running' || state.startedAt === null) return [];
     const elapsed = secondsBetween(state.startedAt, now);
     const again = state.attempts > 1 ? `, attempt ${state.attempts}` : '';
-    const time = ` ${formatStopwatch(elapsed)} of about ${formatStopwatch(step.forecastSeconds)}${again}`;
-    const text = cut(`  ▸ ${describeAction(step.action)}`, Math.max(8, paper.width - time.length));
-    return [`${text}${paint(paper, elapsed > 2 * step.forecastSeconds + 5 ? 'warn' : 'dim', time)}`];
+    // A forecast below a second says nothing that the clock beside it does not.
+    const forecast = step.forecastSeconds < 1 ? '' : ` of about ${formatStopwatch(step.forecastSeconds)}`;
+    const time = ` ${formatStopwatch(elapsed)}${forecast}${again}`;
+    const room = paper.width - time.length;
+    const what = `  ▸ ${describeAction(step.action)}`;
+    // Too narrow for both: what runs is worth more than for how long.
+    if (room < 24) return [cut(what, paper.width)];
+    return [
+      `${cut(what, room)}${paint(paper, elapsed > 2 * step.forecastSeconds + 5 ? 'warn' : 'dim', time)}`,
+    ];
   });
 }
 

@@ -149,6 +149,9 @@ export function asSentence(text: string): string {
   return /[.?!]$/.test(text) ? upperFirst(text) : `${upperFirst(text)}.`;
 }
 
+/** Keeps two words on one line; `page` makes an ordinary space of it. */
+export const hardSpace = '\u00a0';
+
 export function page(lines: readonly string[]): string {
-  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`.replaceAll(hardSpace, ' ');
 }

@@ -8,6 +8,7 @@ import {
   clean,
   count,
   facts,
+  hardSpace,
   heading,
   names,
   type Paper,
@@ -34,12 +35,10 @@ export interface PlanOnPaper {
   readonly findings: readonly Finding[];
 }
 
-/** `full` shows every step by itself, with its id, its predecessors and its limits. */
-export function planText(
-  planned: PlanOnPaper,
-  paper: Paper,
-  options: { readonly full?: boolean } = {},
-): string {
+/** Steps as a runbook; each by itself, with its id, its predecessors and its limits; or none. */
+export type StepDetail = 'runbook' | 'full' | 'none';
+
+export function planText(planned: PlanOnPaper, paper: Paper, detail: StepDetail = 'runbook'): string {
   const { plan } = planned;
   const lines = [
     ...title(plan, paper),
@@ -56,8 +55,8 @@ export function planText(
     lines.push('', paint(paper, 'bad', heading(paper, 'This plan cannot run: it waits for')));
     for (const reason of plan.waitingOn) lines.push(...wrap(reason, paper.width, '  - ', '    '));
   }
-  if (plan.steps.length > 0) {
-    lines.push('', ...(options.full === true ? fullSteps(plan, paper) : runbookSteps(plan, paper)));
+  if (plan.steps.length > 0 && detail !== 'none') {
+    lines.push('', ...(detail === 'full' ? fullSteps(plan, paper) : runbookSteps(plan, paper)));
   }
   return page(lines);
 }
@@ -107,7 +106,7 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
 function lossText(lossSeconds: number | null, rpoSeconds: number, paper: Paper): string {
   const rpo = formatDuration(rpoSeconds);
   if (lossSeconds === null) return paint(paper, 'bad', `unknown; the RPO is ${rpo}`);
-  const text = `everything written in the last ${formatDuration(Math.max(0, lossSeconds))}`;
+  const text = `${formatDuration(Math.max(0, lossSeconds))} of data`;
   return lossSeconds > rpoSeconds
     ? paint(paper, 'bad', `${text}: MORE than the RPO of ${rpo}`)
     : `${text}, within the RPO of ${rpo}`;
@@ -124,7 +123,7 @@ function timeText(forecastSeconds: number, rtoSeconds: number, paper: Paper, kno
 
 function tierLines(plan: Plan, paper: Paper): string[] {
   const total = plan.expects.tiers.reduce((sum, tier) => sum + tier.vms.length, 0);
-  const verb = plan.operation === 'export' ? 'Saved' : 'Started';
+  const verb = plan.operation === 'export' ? 'Saved' : 'Started, tier by tier';
   return [
     heading(paper, `${verb}: ${count(total, 'VM')}`),
     ...facts(
@@ -201,9 +200,13 @@ function runbookSteps(plan: Plan, paper: Paper): string[] {
     if (first === undefined) continue;
     out.push(...wrap(`${lineText(line.steps, tierOf)}${timeOf(line.steps)}`, paper.width, number, indent));
     if (line.steps.some((step) => step.pointOfNoReturn)) {
-      out.push(
-        indent + paint(paper, 'bad', '>>> Point of no return: from here there is no way back by itself.'),
+      out.push(indent + paint(paper, 'bad', '>>> Point of no return: no way back by itself.'));
+    }
+    if (first.action.do === 'import-vms') {
+      const networks = first.action.networks.map((network) =>
+        `${clean(network.production)} → ${clean(network.recovery.nameLabel)}`.replaceAll(' ', hardSpace),
       );
+      if (networks.length > 0) out.push(...wrap(`Networks: ${networks.join(', ')}`, paper.width, indent));
     }
     const reason = whyOf(line.steps);
     if (reason !== null) {
@@ -234,10 +237,7 @@ function lineText(steps: readonly Step[], tierOf: ReadonlyMap<string, string>): 
       action.vms.map((vm) => vm.nameLabel),
       40,
     );
-    const networks = action.networks
-      .map((network) => `${clean(network.production)} → ${clean(network.recovery.nameLabel)}`)
-      .join(', ');
-    return `${describeAction(action)}: ${vms}${networks === '' ? '' : `. Networks: ${networks}`}`;
+    return `${describeAction(action)}: ${vms}`;
   }
   return describeAction(action);
 }
@@ -246,9 +246,8 @@ function lineText(steps: readonly Step[], tierOf: ReadonlyMap<string, string>): 
 function timeOf(steps: readonly Step[]): string {
   const seconds = Math.max(...steps.map((step) => step.forecastSeconds));
   if (seconds < 1) return '';
-  return steps.length > 1
-    ? ` (about ${formatDuration(seconds)} each)`
-    : ` (about ${formatDuration(seconds)})`;
+  const time = `(about ${formatDuration(seconds)}${steps.length > 1 ? ' each' : ''})`;
+  return ` ${time.replaceAll(' ', hardSpace)}`;
 }
 
 /** The reason of a line; of several steps, the one that they share. */

@@ -118,7 +118,7 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .addOption(
       new Option('-c, --config <file>', 'the configuration').env('LIFEBOAT_CONFIG').default('sites.yaml'),
     )
-    .option('--json', 'one JSON document per line instead of text', false)
+    .option('--json', 'one JSON document per line instead of text')
     .showSuggestionAfterError(true)
     .exitOverride()
     .configureOutput({
@@ -146,9 +146,9 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     ) =>
     async (...given: readonly unknown[]): Promise<void> => {
       const command = given.at(-1) as Command;
-      const globals = command.optsWithGlobals() as { config: string; json: boolean };
+      const globals = command.optsWithGlobals() as { config: string; json?: boolean };
       const flags = command.opts() as Record<string, unknown>;
-      await run({ config: globals.config, json: globals.json }, (session) =>
+      await run({ config: globals.config, json: globals.json === true }, (session) =>
         verb(session, given.slice(0, -2), flags),
       );
     };

@@ -1,6 +1,6 @@
 /** A destructive verb shows what it will change and asks for the name of the site; `--yes NAME` says it for scripts. */
 import type { PlannedRun } from '../../app/app.ts';
-import { exitCodes, OperatorError } from '../../domain/errors.ts';
+import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { clean } from '../../report/paper.ts';
 import type { Session } from './session.ts';
 
@@ -8,12 +8,6 @@ import type { Session } from './session.ts';
 export async function confirm(session: Session, planned: PlannedRun, yes: string | undefined): Promise<void> {
   const { confirm: wanted } = planned;
   if (wanted === null) return;
-  const refuse = (
-    what: string,
-    next: string,
-    code: 'DR-CONFIRM-WRONG' | 'DR-CONFIRM-NEEDED',
-  ): OperatorError =>
-    new OperatorError({ code, what, known: ['nothing was changed'], next }, { exitCode: exitCodes.usage });
   if (yes !== undefined) {
     if (yes === wanted.site) return;
     throw refuse(
@@ -33,11 +27,25 @@ export async function confirm(session: Session, planned: PlannedRun, yes: string
     `\nThis changes site ${wanted.site} (${clean(wanted.title)}), pool ${clean(wanted.pool)}.\nType the name of the site to go on: `,
   );
   if (typed?.trim() === wanted.site) return;
+  if (typed === null)
+    throw refuse(
+      'it was not confirmed',
+      'start again when you are sure',
+      'DR-CONFIRM-NEEDED',
+      exitCodes.stopped,
+    );
   throw refuse(
-    typed === null
-      ? 'it was not confirmed'
-      : `${clean(typed.trim()) || 'nothing'} was typed, and the site is ${wanted.site}`,
+    `${clean(typed.trim()) || 'nothing'} was typed, and the site is ${wanted.site}`,
     'start again when you are sure',
     'DR-CONFIRM-WRONG',
   );
+}
+
+function refuse(
+  what: string,
+  next: string,
+  code: 'DR-CONFIRM-WRONG' | 'DR-CONFIRM-NEEDED',
+  exitCode: ExitCode = exitCodes.usage,
+): OperatorError {
+  return new OperatorError({ code, what, known: ['nothing was changed'], next }, { exitCode });
 }

@@ -5,7 +5,7 @@ import type { Run } from '../../domain/run.ts';
 import { runHtml } from '../../report/html.ts';
 import { jsonLine, runJson } from '../../report/json.ts';
 import { count, paint, plainPaper } from '../../report/paper.ts';
-import { planText } from '../../report/plan.ts';
+import { planText, type StepDetail } from '../../report/plan.ts';
 import { runText } from '../../report/run.ts';
 import { previewText, runListText } from '../../report/status.ts';
 import { confirm } from './confirm.ts';
@@ -64,7 +64,7 @@ async function preview(session: Session, app: App, group: string): Promise<ExitC
 export async function planVerb(session: Session, request: PlanRequest, full: boolean): Promise<ExitCode> {
   const app = await session.app();
   const planned = await app.plan(request, session.context());
-  showPlan(session, planned, full);
+  showPlan(session, planned, full ? 'full' : 'runbook');
   if (isBlocked(planned)) return exitCodes.blocked;
   return planned.findings.length > 0 ? exitCodes.warnings : exitCodes.done;
 }
@@ -97,7 +97,7 @@ export async function failoverVerb(session: Session, group: string, flags: Failo
   const app = await session.app();
   const planned = await app.plan(failoverRequest(session, group, flags), session.context());
   if (isBlocked(planned)) return tellBlocked(session, planned);
-  showPlan(session, planned, flags.full === true);
+  showPlan(session, planned, flags.full === true ? 'full' : 'runbook');
   if (planned.plan.steps.length === 0) {
     session.say('\nThere is nothing to do: the world already is as this plan wants it.\n');
     return exitCodes.done;
@@ -114,7 +114,8 @@ function isBlocked(planned: PlannedRun): boolean {
 }
 
 function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
-  showPlan(session, planned, false);
+  // What blocks is worth more here than steps that cannot be taken; `plan` shows both.
+  showPlan(session, planned, 'none');
   const problems = planned.findings.filter((finding) => finding.severity === 'problem').length;
   const why = problems > 0 ? `by ${count(problems, 'problem')}` : 'until it has what it waits for';
   session.say(
@@ -123,9 +124,9 @@ function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
   return exitCodes.blocked;
 }
 
-function showPlan(session: Session, planned: PlannedRun, full: boolean): void {
+function showPlan(session: Session, planned: PlannedRun, detail: StepDetail): void {
   const { plan, digest, findings, confirm: needs } = planned;
-  session.show(() => planText(planned, session.paper, { full }), { plan, digest, findings, confirm: needs });
+  session.show(() => planText(planned, session.paper, detail), { plan, digest, findings, confirm: needs });
 }
 
 async function carryOut(

@@ -1,0 +1,341 @@
+/** A terminal that writes everything down, and an application that plays a story: what the command line is tried with. */
+import type { App, PlannedRun, Programme } from '../../src/app/app.ts';
+import type { CatalogListing } from '../../src/domain/catalog.ts';
+import { type ExitCode, exitCodes, OperatorError } from '../../src/domain/errors.ts';
+import type { Finding } from '../../src/domain/finding.ts';
+import { foldRun, type Run, type RunEvent } from '../../src/domain/run.ts';
+import { previewScope } from '../../src/domain/scope.ts';
+import type { Settings } from '../../src/domain/settings.ts';
+import { addSeconds } from '../../src/domain/time.ts';
+import { runCli } from '../../src/faces/cli/cli.ts';
+import type { Output, Terminal } from '../../src/faces/cli/terminal.ts';
+import { digest, eventsOf, exportPlan, failoverPlan, type Story } from '../report/a-run.ts';
+import { disaster, now, pointOf, productionPool, quiet, shop } from '../support/two-sites.ts';
+
+export const settings: Settings = {
+  file: 'sites.yaml',
+  digest: 'c0ffee'.padEnd(64, '0'),
+  stateDirectory: '.lifeboat',
+  sites: ['osaka', 'tokyo'].map((name) => ({
+    name,
+    title: name,
+    pool: {
+      hosts: [{ url: `https://${name}.example`, fingerprint: 'ab'.repeat(32) }],
+      username: 'root',
+      password: { from: 'env', name: 'PASSWORD' },
+      poolUuid: null,
+      caFile: null,
+      transport: 'auto',
+      maxRequests: 2,
+    },
+  })),
+  arrays: [],
+  groups: [shop],
+  catalog: {
+    targets: [{ type: 'directory', name: 'here', path: 'catalog' }],
+    encryption: { keyFile: 'key' },
+  },
+  secretsFile: '.lifeboat/secrets',
+};
+
+export interface World {
+  findings?: readonly Finding[];
+  story?: Story;
+  /** Thrown by every verb that reaches the application. */
+  broken?: Error;
+  /** Thrown by `open` and `validate`. */
+  misconfigured?: Error;
+  secrets?: Map<string, string>;
+  listing?: CatalogListing;
+  /** Called when the run has begun: the moment for a Ctrl-C. */
+  duringRun?: () => void;
+}
+
+export interface Typed {
+  /** What is typed at each question, in turn; null for the end of the input. */
+  readonly answers?: readonly (string | null)[];
+  readonly piped?: string;
+  readonly screen?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Called {
+  readonly code: ExitCode;
+  readonly out: string;
+  readonly err: string;
+  readonly files: ReadonlyMap<string, string>;
+  /** What the application was asked, in turn. */
+  readonly asked: readonly string[];
+  readonly secretsTyped: readonly string[];
+}
+
+export async function call(words: readonly string[], world: World = {}, typed: Typed = {}): Promise<Called> {
+  let out = '';
+  let err = '';
+  const files = new Map<string, string>();
+  const asked: string[] = [];
+  const secretsTyped: string[] = [];
+  const answers = [...(typed.answers ?? [])];
+  const listeners = new Set<() => void>();
+  const output = (write: (text: string) => void): Output => ({
+    write,
+    isTerminal: typed.screen === true,
+    columns: 80,
+    rows: 24,
+  });
+  const ask = async (question: string): Promise<string | null> => {
+    const answer = answers.shift();
+    if (answer === undefined) throw new Error(`nobody answers ${question}`);
+    out += `${question}${answer ?? ''}\n`;
+    return answer;
+  };
+  const terminal: Terminal = {
+    out: output((text) => {
+      out += text;
+    }),
+    err: output((text) => {
+      err += text;
+    }),
+    env: typed.env ?? {},
+    user: 'night-shift',
+    interactive: typed.answers !== undefined,
+    now: () => addSeconds(now, 60),
+    every: (_seconds, action) => {
+      action();
+      return action;
+    },
+    ask,
+    askSecret: async (question) => {
+      secretsTyped.push(question);
+      const answer = answers.shift();
+      return answer ?? null;
+    },
+    readInput: async () => typed.piped ?? '',
+    writeFile: async (path, content, options) => {
+      if (files.has(path) && options?.replace !== true) {
+        throw Object.assign(new Error(`EEXIST: file already exists, open '${path}'`), { code: 'EEXIST' });
+      }
+      files.set(path, typeof content === 'string' ? content : Buffer.from(content).toString('utf8'));
+    },
+    onInterrupt: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    exitNow: (code) => {
+      throw new Error(`the process ended with ${code}`);
+    },
+  };
+  const interrupt = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const code = await runCli(words, terminal, programme(world, asked, interrupt));
+  return { code, out, err, files, asked, secretsTyped };
+}
+
+function programme(world: World, asked: string[], interrupt: () => void): Programme {
+  const open = (): void => {
+    if (world.misconfigured !== undefined) throw world.misconfigured;
+  };
+  return {
+    version: '0.1.0',
+    validate: async (file) => {
+      asked.push(`validate ${file}`);
+      open();
+      return { ...settings, file };
+    },
+    open: async (file) => {
+      asked.push(`open ${file}`);
+      open();
+      return app(world, asked, interrupt);
+    },
+    lab: async (words, { json }) => {
+      asked.push(`lab ${words.join(' ')}${json ? ' as JSON' : ''}`);
+      return exitCodes.done;
+    },
+  };
+}
+
+function app(world: World, asked: string[], interrupt: () => void): App {
+  const note = (what: string): void => {
+    asked.push(what);
+    if (world.broken !== undefined) throw world.broken;
+  };
+  const secrets = world.secrets ?? new Map<string, string>();
+  const point = pointOf(productionPool(), addSeconds(now, -600));
+  const play = async (
+    plan: Parameters<typeof eventsOf>[0],
+    onEvent: (event: RunEvent) => void,
+  ): Promise<Run> => {
+    const events = eventsOf(plan, {
+      end: {
+        outcome: 'done',
+        exitCode: 0,
+        summary: `${plan.expects.tiers.flatMap((tier) => tier.vms).length} VMs are ready`,
+      },
+      ...world.story,
+    });
+    for (const [index, event] of events.entries()) {
+      onEvent(event);
+      if (index === 0) world.duringRun?.();
+    }
+    return foldRun(events);
+  };
+  const stored = (): Run =>
+    foldRun(
+      eventsOf(failoverPlan(), {
+        end: { outcome: 'stopped', exitCode: 130, summary: 'stopped by a person' },
+        ...world.story,
+      }),
+    );
+  return {
+    settings,
+    status: async ({ groups }) => {
+      note(`status ${groups.join(' ')}`);
+      return { takenAt: now, sites: [], groups: [], gaps: [] };
+    },
+    check: async ({ groups }, context) => {
+      context?.onProgress?.('Looking at the sites');
+      note(`check ${groups.join(' ')}`);
+      return {
+        takenAt: now,
+        groups: [
+          {
+            group: 'shop',
+            operations: [{ operation: 'failover', findings: world.findings ?? [], forecastSeconds: 34 }],
+          },
+        ],
+        gaps: [],
+      };
+    },
+    preview: async ({ group }) => {
+      note(`preview ${group}`);
+      return previewScope(productionPool(), [shop], group);
+    },
+    plan: async (request): Promise<PlannedRun> => {
+      note(`plan ${JSON.stringify(request)}`);
+      const failover = request.operation === 'failover';
+      return {
+        plan: failover ? failoverPlan() : exportPlan(),
+        digest,
+        findings: world.findings ?? [],
+        observation: failover ? disaster() : quiet(),
+        decisions: failover ? request.decisions : [],
+        confirm: failover ? { site: 'tokyo', title: 'Tokyo', pool: 'tokyo-pool' } : null,
+      };
+    },
+    run: async (planned, { by, onEvent, signal }) => {
+      note(`run ${planned.plan.operation} by ${by}`);
+      if (world.duringRun === interruptHere) interrupt();
+      if (signal?.aborted === true) {
+        const events = eventsOf(planned.plan, {
+          until: 'promote-tier1-copy',
+          end: { outcome: 'stopped', exitCode: 130, summary: 'stopped by a person' },
+        });
+        for (const event of events) onEvent(event);
+        return foldRun(events);
+      }
+      return play(planned.plan, onEvent);
+    },
+    runs: {
+      list: async ({ group }) => {
+        note(`runs of ${group ?? 'all'}`);
+        return [
+          {
+            id: 'run-0042',
+            operation: 'failover',
+            group: 'shop',
+            by: 'night-shift',
+            startedAt: now,
+            endedAt: null,
+            outcome: null,
+            summary: null,
+          },
+        ];
+      },
+      read: async (id) => {
+        note(`read ${id}`);
+        return stored();
+      },
+      follow: async (id, { onEvent }) => {
+        note(`follow ${id}`);
+        return play(failoverPlan(), onEvent);
+      },
+      resume: async (id, { answers, by }) => {
+        note(`resume ${id} by ${by} ${JSON.stringify(answers)}`);
+        return foldRun(
+          eventsOf(failoverPlan(), { end: { outcome: 'done', exitCode: 0, summary: '24 VMs are ready' } }),
+        );
+      },
+      abandon: async (id, { by, reason }) => {
+        note(`abandon ${id} by ${by}: ${reason}`);
+        return foldRun(
+          eventsOf(failoverPlan(), { end: { outcome: 'abandoned', exitCode: 1, summary: reason } }),
+        );
+      },
+      journalPath: (id) => `.lifeboat/runs/${id}.jsonl`,
+    },
+    catalog: {
+      list: async (group) => {
+        note(`list ${group ?? 'all'}`);
+        return (
+          world.listing ?? {
+            points: [
+              {
+                id: point.id,
+                group: 'shop',
+                takenAt: point.takenAt,
+                vmCount: 24,
+                failureCount: 0,
+                good: true,
+                targets: ['here'],
+                bytes: 720_000,
+              },
+            ],
+            damaged: [],
+            targets: [{ target: 'here', ok: true, problem: null }],
+          }
+        );
+      },
+      read: async (id) => {
+        note(`read point ${id}`);
+        return {
+          ...point,
+          srs: point.srs.map((sr) => ({ ...sr, secretDeviceConfig: { chappassword: 'open-sesame' } })),
+        };
+      },
+      get: async () => new TextEncoder().encode('a document'),
+      verify: async (options) => {
+        note(`verify ${options.group ?? 'all'} ${options.pointId ?? ''}`.trim());
+        return { pointsChecked: 1, objectsChecked: 25, bytesRead: 720_000, damage: [], targets: [] };
+      },
+      prune: async (group, rules, { dryRun }) => {
+        note(`prune ${group} last ${rules.last}${dryRun ? ', only say' : ''}`);
+        return { removed: [], kept: [], bytesFreed: 0 };
+      },
+    },
+    secrets: {
+      list: async () => [...secrets.keys()],
+      set: async (name, value) => {
+        note(`set secret ${name}`);
+        secrets.set(name, value);
+      },
+      remove: async (name) => secrets.delete(name),
+    },
+    close: async () => {
+      asked.push('close');
+    },
+  };
+}
+
+/** A marker: Ctrl-C is pressed as soon as the run begins. */
+export const interruptHere = (): void => undefined;
+
+export const lockHeld = new OperatorError(
+  {
+    code: 'DR-RUN-LOCKED',
+    what: 'Group shop is held by run run-0041',
+    known: ['process 4711 since 02:00'],
+    next: 'Watch it: lifeboat run follow run-0041',
+  },
+  { exitCode: exitCodes.locked },
+);
