@@ -51,6 +51,8 @@ export interface ExecuteOptions extends RunOptions {
 
 export interface ResumeOptions extends RunOptions {
   readonly runId: string;
+  /** What a person decides now, such as `declareLost` with the reason. */
+  readonly decisions?: readonly { readonly by: string; readonly decision: string; readonly reason: string }[];
   /** Answers to the questions of stuck steps: do the step again, or take it as settled by hand. */
   readonly answers?: readonly {
     readonly step: string;
@@ -128,6 +130,7 @@ export async function resume(ports: ExecutorPorts, options: ResumeOptions): Prom
     }
     if (run.outcome === 'done' || run.outcome === 'done-with-warnings') return session.settle(state);
     await session.resumed();
+    for (const decision of options.decisions ?? []) await session.decide(decision);
     for (const { step, answer, reason } of options.answers ?? []) {
       if (!run.steps.has(step)) {
         throw new OperatorError(

@@ -7,7 +7,15 @@ import { awaitReady, GuestWatch } from './actions/guests.ts';
 import { importVms } from './actions/import.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
-import { fenceVms, rebuildAppliance, restoreHa, startVm, TwinWatch, tombstone } from './actions/vms.ts';
+import {
+  fenceVms,
+  rebuildAppliance,
+  recordEvidence,
+  restoreHa,
+  startVm,
+  TwinWatch,
+  tombstone,
+} from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import { conditionsOver } from './conditions.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
@@ -28,10 +36,7 @@ export function handlersOver(world: World): {
     return watch;
   };
   const actions: ActionHandlers = {
-    'record-evidence': async ({ site, evidence }) => ({
-      output: { site, evidence: [...evidence] },
-      warnings: [],
-    }),
+    'record-evidence': (action, context) => recordEvidence(twins, action, context),
     'capture-pool': (action, context) => capturePool(world, action, context),
     'save-documents': (action, context) => saveDocuments(world, action, context),
     'record-replication': (action, context) => recordReplication(world, action, context),

@@ -202,8 +202,28 @@ t.test('a disk that the replica lacks or has in another size costs its VM alone'
 t.test('invariant 1: no start while the twin runs, nor while nobody knows', async (t) => {
   const unknown = await protectedHouse(['db']);
   const refused = await unknown.run(failoverOf(['db']), []);
-  t.match(refused.run.steps.get('start-db')?.problem, { code: 'DR-TWIN-UNKNOWN' });
-  t.notOk(unknown.state.deeds.includes('osaka: start db'));
+  t.match(refused.run.steps.get('evidence')?.problem, {
+    code: 'DR-TWIN-UNKNOWN',
+    known: ['https://tokyo: no answer in 10 s', 'nobody has declared the site lost'],
+  });
+  t.same(unknown.state.deeds, [], 'and nothing was changed before that was clear');
+  const said = await resume(unknown.ports, {
+    runId: refused.run.id,
+    by: 'Bob',
+    version: '1',
+    decisions: lost,
+  });
+  t.equal(said.run.steps.get('start-db')?.status, 'succeeded', 'a named person may say so later');
+
+  const late = await protectedHouse(['db']);
+  const dying = late.state.sites['tokyo'];
+  if (dying !== undefined) dying.up = true;
+  late.world.pool('osaka').before = (call) => {
+    if (call === 'import' && dying !== undefined) dying.up = false;
+  };
+  const during = await late.run({ ...failoverOf(['db']), operation: 'failover' }, []);
+  t.equal(during.run.steps.get('start-db')?.status, 'failed', 'a site that falls silent on the way');
+  t.notOk(late.state.deeds.includes('osaka: start db'));
 
   const running = await protectedHouse(['db']);
   const tokyo = running.state.sites['tokyo'];

@@ -355,7 +355,16 @@ export class FakePool implements Hypervisor {
   }
 
   async contact() {
-    return [];
+    const { up } = this.#state;
+    this.calls.push('contact');
+    return [
+      {
+        url: `https://${this.site}`,
+        answered: up,
+        detail: up ? 'answers' : 'no answer in 10 s',
+        observedAt: at,
+      },
+    ];
   }
   async observe(): Promise<PoolFacts> {
     return structuredClone(this.#call('observe').pool);

@@ -152,7 +152,7 @@ async function probeAll(
 
 function isUnsupported(error: unknown): boolean {
   if (!(error instanceof PortError)) return false;
-  if (error.peerCode === 'SR_OPERATION_NOT_SUPPORTED') return true;
+  if (error.problem.code === 'DR-SR-NO-PROBE' || error.peerCode === 'SR_OPERATION_NOT_SUPPORTED') return true;
   return (
     error.peerCode === 'INTERNAL_ERROR' && error.peerParams.some((text) => /probe not supported/i.test(text))
   );

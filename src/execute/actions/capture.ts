@@ -251,7 +251,9 @@ class Saving {
       this.#noteRepairs(vm.nameLabel, repaired);
       this.saved.set(vm.uuid, await this.#catalog.put(packDocument(own), this.#signal));
     } catch (error) {
-      if (!concernsOneObject(error)) throw error;
+      // Busy after all patience of the adapter: somebody holds this VM for long, the others need not wait for it.
+      const isBusy = error instanceof PortError && error.kind === 'busy';
+      if (!concernsOneObject(error) && !isBusy) throw error;
       this.failures.set(vm.uuid, sentenceOf(error));
     }
   }

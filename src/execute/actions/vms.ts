@@ -91,6 +91,16 @@ export async function areFenced(
       };
 }
 
+/** Why the site was taken for lost goes into the journal; a failover must know about the twins before it begins. */
+export async function recordEvidence(
+  twins: TwinWatch,
+  action: ActionOf<'record-evidence'>,
+  context: StepContext,
+): Promise<ActResult> {
+  if (context.plan.operation === 'failover') await twins.assertSomebodyKnows(action.site, context);
+  return { output: { site: action.site, evidence: [...action.evidence] }, warnings: [] };
+}
+
 export async function startVm(
   world: World,
   twins: TwinWatch,
@@ -101,7 +111,7 @@ export async function startVm(
   const hypervisor = await world.hypervisor(site);
   const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
   if (state === undefined) throw notImported(vm, site, context);
-  const warning = await twins.assertNotRunning(vm, action.twinSite, context);
+  await twins.assertNotRunning(vm, action.twinSite, context);
   try {
     await hypervisor.startVm(vm.uuid, context.signal);
   } catch (error) {
@@ -110,10 +120,7 @@ export async function startVm(
     throw error;
   }
   const after = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
-  return {
-    output: { host: after?.residentOn ?? null },
-    warnings: warning === null ? [] : [warning],
-  };
+  return { output: { host: after?.residentOn ?? null }, warnings: [] };
 }
 
 function notImported(vm: NamedVm, site: string, context: StepContext): OperatorError {
@@ -155,8 +162,8 @@ async function explained(
   );
 }
 
-/** How long an answer about an unreachable twin site is used for further VMs. */
-const silenceSeconds = 30;
+/** How long a site that answered, or did not, counts as still doing so for further VMs. */
+const contactSeconds = 30;
 
 /**
  * Invariant 1: a VM is started only if its twin is observed halted, or a named person declared the twin's site lost.
@@ -164,57 +171,90 @@ const silenceSeconds = 30;
  */
 export class TwinWatch {
   readonly #world: World;
-  readonly #silentSince = new Map<string, number>();
+  readonly #contacts = new Map<string, { readonly at: number; readonly silence: Promise<string | null> }>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** A warning when the twin could not be looked at and a person's word had to do. */
-  async assertNotRunning(vm: NamedVm, twinSite: string, context: StepContext): Promise<string | null> {
-    const loss = lossDeclared(context.decisions);
-    const seen = await this.#look(vm, twinSite, loss !== null, context);
-    if (seen.silent === null) {
-      const { state } = seen;
-      if (state === undefined || state.powerState === 'Halted') return null;
-      throw new OperatorError({
-        code: 'DR-TWIN-RUNNING',
-        what: `VM ${vm.nameLabel} is not started: its twin at site ${twinSite} is ${state.powerState.toLowerCase()}`,
-        where: { site: twinSite, object: `VM ${vm.nameLabel}` },
-        next: 'Shut the twin down and block its start, then resume the run',
-      });
+  /** Before anything is changed: without an answering site and without a person's word no VM could be started later. */
+  async assertSomebodyKnows(site: string, context: StepContext): Promise<void> {
+    const silence = await this.#silence(site);
+    if (silence !== null && lossDeclared(context.decisions) === null)
+      throw unknownTwin(`The twins at site ${site} cannot be looked at`, site, silence, context);
+  }
+
+  async assertNotRunning(vm: NamedVm, twinSite: string, context: StepContext): Promise<void> {
+    const seen = await this.#look(vm, twinSite, context);
+    if (seen.silence !== null) {
+      if (lossDeclared(context.decisions) !== null) return;
+      throw unknownTwin(
+        `VM ${vm.nameLabel} is not started: nobody knows whether its twin at site ${twinSite} runs`,
+        twinSite,
+        seen.silence,
+        context,
+      );
     }
-    if (loss !== null) return null;
+    const { state } = seen;
+    if (state === undefined || state.powerState === 'Halted') return;
     throw new OperatorError({
-      code: 'DR-TWIN-UNKNOWN',
-      what: `VM ${vm.nameLabel} is not started: nobody knows whether its twin at site ${twinSite} runs`,
+      code: 'DR-TWIN-RUNNING',
+      what: `VM ${vm.nameLabel} is not started: its twin at site ${twinSite} is ${state.powerState.toLowerCase()}`,
       where: { site: twinSite, object: `VM ${vm.nameLabel}` },
-      known: [seen.silent],
-      next: `Declare site ${twinSite} lost, with a name and a reason, or make it reachable; then resume the run`,
+      next: 'Shut the twin down and block its start, then resume the run',
     });
   }
 
   async #look(
     vm: NamedVm,
     twinSite: string,
-    maySkip: boolean,
     context: StepContext,
-  ): Promise<{ readonly silent: null; readonly state: VmState | undefined } | { readonly silent: string }> {
-    const now = this.#world.clock.monotonicSeconds();
-    const since = this.#silentSince.get(twinSite);
-    if (maySkip && since !== undefined && now - since < silenceSeconds)
-      return { silent: `site ${twinSite} did not answer a moment ago` };
+  ): Promise<{ readonly silence: null; readonly state: VmState | undefined } | { readonly silence: string }> {
+    const silence = await this.#silence(twinSite);
+    if (silence !== null) return { silence };
     try {
       const hypervisor = await this.#world.hypervisor(twinSite);
       const states = await hypervisor.vmStates([vm.uuid], context.signal);
-      return { silent: null, state: states.get(vm.uuid) };
+      return { silence: null, state: states.get(vm.uuid) };
     } catch (error) {
       if (context.signal.aborted || !(error instanceof PortError || error instanceof OperatorError))
         throw error;
-      this.#silentSince.set(twinSite, this.#world.clock.monotonicSeconds());
-      return { silent: sentenceOf(error) };
+      return { silence: sentenceOf(error) };
     }
   }
+
+  /** Why nothing of the site can be asked; null when a host answers. One contact serves all VMs for a while. */
+  #silence(site: string): Promise<string | null> {
+    const now = this.#world.clock.monotonicSeconds();
+    const known = this.#contacts.get(site);
+    if (known !== undefined && now - known.at < contactSeconds) return known.silence;
+    const silence = this.#contact(site);
+    this.#contacts.set(site, { at: now, silence });
+    return silence;
+  }
+
+  async #contact(site: string): Promise<string | null> {
+    try {
+      const hypervisor = await this.#world.hypervisor(site);
+      // Without the step's signal: an asker that is stopped must not make the site look silent to the others.
+      const endpoints = await hypervisor.contact();
+      if (endpoints.some((endpoint) => endpoint.answered)) return null;
+      return endpoints.map((endpoint) => `${endpoint.url}: ${endpoint.detail}`).join('; ');
+    } catch (error) {
+      if (!(error instanceof PortError || error instanceof OperatorError)) throw error;
+      return sentenceOf(error);
+    }
+  }
+}
+
+function unknownTwin(what: string, site: string, silence: string, context: StepContext): OperatorError {
+  return new OperatorError({
+    code: 'DR-TWIN-UNKNOWN',
+    what,
+    where: { site },
+    known: [silence, 'nobody has declared the site lost'],
+    next: `If the site is lost, say so: \`lifeboat failover ${context.plan.group} --declare-lost "REASON"\`; else make it reachable and resume the run`,
+  });
 }
 
 export async function isRunning(
