@@ -17,7 +17,7 @@ export { Lab } from './core/lab.ts';
 
 /** Builds a world and lets it listen. Stop it with `lab.stop()`. */
 export async function startLab(
-  options: LabOptions & { readonly world: string | ((lab: Lab) => void) },
+  options: LabOptions & { readonly world: string | ((lab: Lab) => void | Promise<void>) },
 ): Promise<Lab> {
   const lab = new Lab(options);
   installSessions(lab.registry);
@@ -32,7 +32,7 @@ export async function startLab(
   installCost(lab);
   const build = typeof options.world === 'string' ? worlds[options.world] : options.world;
   if (build === undefined) throw new Error(`no world is called ${options.world}`);
-  build(lab);
+  await build(lab);
   await lab.listen();
   return lab;
 }

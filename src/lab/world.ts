@@ -1,8 +1,11 @@
 /** The worlds that a lab can start with. */
+
 import { addNetwork, addPool } from './core/build.ts';
 import type { Lab } from './core/lab.ts';
+import { demoWorld } from './demo.ts';
 
-export const worlds: Readonly<Record<string, (lab: Lab) => void>> = {
+export const worlds: Readonly<Record<string, (lab: Lab) => void | Promise<void>>> = {
+  demo: demoWorld,
   recordings: recordingsWorld,
 };
 

@@ -92,7 +92,7 @@ function addHost(pool: LabPool, spec: HostSpec, software: Readonly<Record<string
   const certificate = selfSigned(
     spec.name,
     [spec.name, spec.address, 'localhost'],
-    new Date(pool.clock.now()),
+    `${pool.name}/${spec.name}/${spec.address}`,
   );
   const metrics = db.create('host_metrics', {
     last_updated: now,

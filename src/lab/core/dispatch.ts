@@ -95,3 +95,22 @@ function missing(cls: string, model: MessageModel): MessageHandler {
     throw new XenFailure('NOT_IMPLEMENTED', [`${cls}.${model.name}`]);
   };
 }
+
+/** Performs a message from inside the lab, with values as the handler takes them and without a session. */
+export async function invoke(host: LabHost, method: string, ...params: Value[]): Promise<Answer> {
+  const [cls = '', name = ''] = method.split('.');
+  const handler = host.pool.registry.handler(method) ?? genericHandler(cls, name);
+  if (handler === null || handler === undefined) fail('MESSAGE_METHOD_UNKNOWN', method);
+  return handler(
+    new Call({
+      pool: host.pool,
+      host,
+      method,
+      params,
+      session: null,
+      sessionRef: '',
+      task: null,
+      signal: new AbortController().signal,
+    }),
+  );
+}

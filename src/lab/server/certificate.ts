@@ -1,8 +1,8 @@
 /**
  * A self-signed certificate, as every XenServer host has one (xapi.md 1.7). Node can make keys and signatures but no
- * certificates, so the few DER structures of RFC 5280 are written here by hand: P-256 key, SHA-256 signature.
+ * certificates, so the few DER structures of RFC 5280 and 8410 are written here by hand.
  */
-import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 
 export interface Certificate {
   /** PEM of the private key. */
@@ -33,7 +33,9 @@ function der(tag: number, ...parts: readonly Buffer[]): Buffer {
 
 const sequence = (...parts: readonly Buffer[]): Buffer => der(0x30, ...parts);
 const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'));
-const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'));
+const ed25519 = sequence(oid('2b6570'));
+const notBefore = new Date('2026-01-01T00:00:00Z');
+const notAfter = new Date('2046-01-01T00:00:00Z');
 
 function name(commonName: string): Buffer {
   return sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from(commonName)))));
@@ -60,25 +62,27 @@ function fingerprint(algorithm: string, bytes: Buffer): string {
   return (hex.match(/../g) ?? []).join(':');
 }
 
-/** Makes key and certificate for a host; valid ten years from `from`. */
-export function selfSigned(commonName: string, names: readonly string[], from: Date): Certificate {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const notBefore = new Date(Math.floor(from.getTime() / 1000) * 1000 - 3600_000);
-  const notAfter = new Date(notBefore.getTime() + 3650 * 24 * 3600_000);
-  const serial = randomBytes(16);
-  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
+/**
+ * Makes key and certificate of a host. Both follow from the seed (Ed25519 signatures have no random part), so that a
+ * lab that is started again still has the fingerprint that a sites.yaml pins. Whoever reads this has the key: loopback only.
+ */
+export function selfSigned(commonName: string, names: readonly string[], seed: string): Certificate {
+  const bytes = createHash('sha256').update(`lifeboat lab key ${seed}`).digest();
+  const prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
+  const privateKey = createPrivateKey({ key: Buffer.concat([prefix, bytes]), format: 'der', type: 'pkcs8' });
+  const serial = createHash('sha256').update(`lifeboat lab serial ${seed}`).digest().subarray(0, 16);
+  serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
     der(0x02, serial),
-    ecdsaWithSha256,
+    ed25519,
     name(commonName),
     sequence(utc(notBefore), utc(notAfter)),
     name(commonName),
-    publicKey.export({ type: 'spki', format: 'der' }),
+    createPublicKey(privateKey).export({ type: 'spki', format: 'der' }),
     alternativeNames(names),
   );
-  const signature = sign('sha256', body, privateKey);
-  const whole = sequence(body, ecdsaWithSha256, der(0x03, Buffer.from([0]), signature));
+  const whole = sequence(body, ed25519, der(0x03, Buffer.from([0]), sign(null, body, privateKey)));
   const lines = whole.toString('base64').match(/.{1,64}/g) ?? [];
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
