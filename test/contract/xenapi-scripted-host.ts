@@ -1,5 +1,5 @@
 /** A tiny host on a TLS socket that says exactly what a test tells it to: answers, pauses, cuts, redirects. */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, randomUUID, X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -28,7 +28,7 @@ export class Refused extends Error {
 export const handled = Symbol('handled');
 
 export class ScriptedHost {
-  readonly certificate = selfSigned('scripted', ['127.0.0.1', 'scripted.example'], new Date());
+  readonly certificate = selfSigned('scripted', ['127.0.0.1', 'scripted.example'], randomUUID());
   readonly fingerprint = createHash('sha256')
     .update(new X509Certificate(this.certificate.cert).raw)
     .digest('hex');

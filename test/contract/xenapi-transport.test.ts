@@ -1,5 +1,6 @@
 /** The client against a host that misbehaves on purpose. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -82,10 +83,23 @@ t.test('a host that refuses, a name that does not exist, an address that is none
   const server = await host(t);
   const closed = pinned(server);
   await server.stop();
-  const error = await failure(client(t, [closed]).serverTime());
+  const dead = client(t, [closed]);
+  const error = await failure(dead.serverTime());
   t.equal(error.kind, 'unreachable');
   t.match(error.message, /connection refused/);
+  t.match(await dead.contact(), [{ answered: false, detail: /connection refused/ }]);
   t.throws(() => clientOf([{ url: 'http://tokyo', fingerprint: null }]), /DR-CONFIG-ADDRESS/);
+});
+
+t.test('whatever takes connections counts as life, even without TLS', async (t) => {
+  const plain = net.createServer((socket) => socket.end('SSH-2.0-no-tls-here\r\n'));
+  await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => plain.close());
+  const { port } = plain.address() as net.AddressInfo;
+  const [view] = await client(t, [
+    { url: `https://127.0.0.1:${port}`, fingerprint: 'ab'.repeat(32) },
+  ]).contact();
+  t.equal(view?.answered, true);
 });
 
 t.test('a slow answer ends at the deadline: a read is unreachable, a write unknown', async (t) => {

@@ -144,9 +144,11 @@ class XapiHypervisor implements Hypervisor {
     } catch (error) {
       if (!(error instanceof PortError)) return view(false, String(error));
       const detail = [error.problem.what, ...(error.problem.known ?? [])].join('; ');
-      // Somebody is there, even if xapi says nothing or another certificate is shown: that counts as life.
+      // Something takes connections, even if xapi says nothing or another certificate is shown: that counts as life.
       const alive =
-        error.kind === 'trust' || error.kind === 'protocol' || (error instanceof LinkError && error.sent);
+        error.kind === 'trust' ||
+        error.kind === 'protocol' ||
+        (error instanceof LinkError && error.contacted);
       return view(alive, detail);
     }
   }
@@ -213,7 +215,7 @@ class XapiHypervisor implements Hypervisor {
   }
 
   dumpDatabase(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#transfers.stream('/pool/xmldbdump', {}, signal);
+    return this.#transfers.streamXml('/pool/xmldbdump', '</database>', signal);
   }
 
   readSecret(uuid: Uuid, signal?: AbortSignal): Promise<string> {

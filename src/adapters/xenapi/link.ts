@@ -27,19 +27,28 @@ const connectTimeoutSeconds = 10;
 /** The server closes an idle connection after ten seconds; leaving earlier avoids sending into a closing one. */
 const idleConnectionSeconds = 4;
 
-/** A failure on the way. `sent` tells whether the server may have seen the request. */
+/** A failure on the way. */
 export class LinkError extends PortError {
+  /** The server may have seen the request. */
   readonly sent: boolean;
   readonly timedOut: boolean;
+  /** Something took the connection, whatever came of it then. */
+  readonly contacted: boolean;
   constructor(
     kind: PortError['kind'],
     problem: Problem,
-    options: { readonly sent: boolean; readonly timedOut?: boolean; readonly cause?: unknown },
+    options: {
+      readonly sent: boolean;
+      readonly timedOut?: boolean;
+      readonly contacted?: boolean;
+      readonly cause?: unknown;
+    },
   ) {
     super(kind, problem, options.cause === undefined ? {} : { cause: options.cause });
     this.name = 'LinkError';
     this.sent = options.sent;
     this.timedOut = options.timedOut ?? false;
+    this.contacted = options.contacted ?? options.sent;
   }
 }
 
@@ -85,11 +94,14 @@ export class HostLink {
   readonly endpoint: Endpoint;
   readonly #options: LinkOptions;
   readonly #agent: https.Agent;
+  /** The handlers close their connection: each transfer has one of its own (xapi.md 3.1). */
+  readonly #singleUse: https.Agent;
 
   constructor(endpoint: Endpoint, options: LinkOptions) {
     this.endpoint = endpoint;
     this.#options = options;
     this.#agent = this.#agentOf({ keepAlive: true, timeout: idleConnectionSeconds * 1000 });
+    this.#singleUse = this.#agentOf({ keepAlive: false });
   }
 
   /** Resolves with the header of the answer. Throws `LinkError` or a `protocol` error. */
@@ -122,6 +134,7 @@ export class HostLink {
 
   close(): void {
     this.#agent.destroy();
+    this.#singleUse.destroy();
   }
 
   #run(options: ExchangeRequest, headers: Record<string, string>): Promise<Exchange> {
@@ -138,7 +151,7 @@ export class HostLink {
         path: options.path,
         headers,
         setDefaultHeaders: false,
-        agent: options.keepAlive ? this.#agent : this.#agentOf({ keepAlive: false }),
+        agent: options.keepAlive ? this.#agent : this.#singleUse,
         host: endpoint.hostname,
         port: endpoint.port,
       });
@@ -213,17 +226,22 @@ export class HostLink {
         ...(endpoint.fingerprint === null && endpoint.ca !== null ? { ca: endpoint.ca } : {}),
         ...(this.#options.oldTls ? { minVersion: 'TLSv1' as const, ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
       });
+      let contacted = false;
+      socket.once('connect', () => {
+        contacted = true;
+      });
       const timer = setTimeout(() => {
-        fail(this.#unreachable(`no connection within ${connectTimeoutSeconds} s`, undefined));
+        const known = contacted ? 'no TLS handshake' : 'no connection';
+        fail(this.#unreachable(`${known} within ${connectTimeoutSeconds} s`, contacted));
       }, connectTimeoutSeconds * 1000);
       const fail = (error: LinkError): void => {
         clearTimeout(timer);
         socket.destroy();
         reject(error);
       };
-      const broken = (error: NodeJS.ErrnoException): void => fail(this.#connectError(error));
+      const broken = (error: NodeJS.ErrnoException): void => fail(this.#connectError(error, contacted));
       const closed = (): void =>
-        fail(this.#unreachable('the connection was closed during the TLS handshake', undefined));
+        fail(this.#unreachable('the connection was closed during the TLS handshake', contacted));
       socket.on('error', broken);
       socket.on('close', closed);
       socket.once('secureConnect', () => {
@@ -266,7 +284,7 @@ export class HostLink {
     );
   }
 
-  #connectError(error: NodeJS.ErrnoException): LinkError {
+  #connectError(error: NodeJS.ErrnoException, contacted: boolean): LinkError {
     if (
       this.endpoint.fingerprint === null &&
       this.endpoint.ca !== null &&
@@ -301,7 +319,7 @@ export class HostLink {
         known: [known],
         next: 'Check address and port in sites.yaml, the network between, and whether the host runs',
       },
-      { sent: false, cause },
+      { sent: false, contacted, cause },
     );
   }
 
@@ -368,6 +386,9 @@ function describe(error: unknown): string {
     EPIPE: 'connection closed by the host',
   };
   const text = code === undefined ? undefined : words[code];
+  // OpenSSL: `0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol version:../deps/...`
+  const tlsReason = /SSL routines:[^:]*:([^:]+):/.exec(error.message)?.[1];
+  if (tlsReason !== undefined) return tlsReason;
   return text ?? (error.message || code || error.name);
 }
 
@@ -398,6 +419,23 @@ export async function readBody(
     throw error;
   }
   return total;
+}
+
+/** A whole body as one buffer; of the announced length at once, so that large answers are not held twice. */
+export async function readWhole(site: string, exchange: Exchange, maxBytes: number): Promise<Buffer> {
+  const announced = Number(exchange.headers['content-length'] ?? Number.NaN);
+  if (!Number.isSafeInteger(announced) || announced > maxBytes) {
+    const chunks: Uint8Array[] = [];
+    await readBody(site, exchange, maxBytes, (chunk) => chunks.push(chunk));
+    return Buffer.concat(chunks);
+  }
+  const whole = Buffer.allocUnsafe(announced);
+  let at = 0;
+  await readBody(site, exchange, announced, (chunk) => {
+    whole.set(chunk, at);
+    at += chunk.length;
+  });
+  return whole.subarray(0, at);
 }
 
 /** An error page as one line of text, without markup. */

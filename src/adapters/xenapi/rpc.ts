@@ -2,7 +2,7 @@
 import { PortError } from '../../domain/errors.ts';
 import { XmlValueError } from '../../metadata/xmlvalue.ts';
 import { type FailureContext, failureError, protocolError } from './failures.ts';
-import { type Exchange, type HostLink, readBody, readErrorPage } from './link.ts';
+import { type Exchange, type HostLink, readBody, readErrorPage, readWhole } from './link.ts';
 import { DecodeError, type XapiValue } from './values.ts';
 import {
   type Answer,
@@ -120,9 +120,8 @@ async function read(
       await readBody(site, exchange, maxAnswerBytes, (chunk) => reader.write(chunk));
       return reader.end(method);
     }
-    const chunks: Uint8Array[] = [];
-    await readBody(site, exchange, maxAnswerBytes, (chunk) => chunks.push(chunk));
-    return readJsonAnswer(Buffer.concat(chunks).toString('utf8'), method);
+    const body = await readWhole(site, exchange, maxAnswerBytes);
+    return readJsonAnswer(body.toString('utf8'), method);
   } catch (error) {
     exchange.destroy();
     if (error instanceof XmlValueError)

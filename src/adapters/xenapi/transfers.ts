@@ -5,7 +5,7 @@
 import { PortError } from '../../domain/errors.ts';
 import { type Live, type PoolConnection, sameHost } from './connection.ts';
 import { outcomeUnknown, portError, protocolError } from './failures.ts';
-import { type Exchange, type HostLink, LinkError, readBody, readErrorPage, sendBody } from './link.ts';
+import { type Exchange, type HostLink, LinkError, readErrorPage, readWhole, sendBody } from './link.ts';
 import type { TaskEnd, Tasks } from './tasks.ts';
 import type { XapiValue } from './values.ts';
 
@@ -35,10 +35,9 @@ export class Transfers {
       for (let attempt = 1; ; attempt += 1) {
         try {
           const exchange = await this.#get(path, query, signal);
-          const chunks: Uint8Array[] = [];
-          const bytes = await readBody(this.#site, exchange, maxDocumentBytes, (chunk) => chunks.push(chunk));
-          this.#assertLength(exchange, bytes, path);
-          return Buffer.concat(chunks);
+          const whole = await readWhole(this.#site, exchange, maxDocumentBytes);
+          this.#assertLength(exchange, whole.length, path);
+          return whole;
         } catch (error) {
           if (!(error instanceof LinkError) || error.kind !== 'unreachable' || error.timedOut || attempt >= 3)
             throw error;
@@ -52,6 +51,29 @@ export class Transfers {
   async stream(path: string, query: Query, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const exchange = await this.#pool.limited(() => this.#get(path, query, signal), signal);
     return this.#blocks(exchange, (bytes) => this.#assertLength(exchange, bytes, path));
+  }
+
+  /** The database dump has no announced length, so its end tells whether it came whole. */
+  async streamXml(path: string, lastTag: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const stream = await this.stream(path, {}, signal);
+    const site = this.#site;
+    return (async function* () {
+      let tail = '';
+      let bytes = 0;
+      for await (const block of stream) {
+        bytes += block.length;
+        tail = (tail + Buffer.from(block.subarray(-64)).toString('latin1')).slice(-64);
+        yield block;
+      }
+      if (!tail.trimEnd().endsWith(lastTag))
+        throw protocolError(
+          site,
+          path,
+          'The database dump did not arrive whole',
+          [`${bytes} bytes came, and they do not end with ${lastTag}`],
+          { code: 'DR-POOL-CUT', next: 'Try again; look at the load of the coordinator if it is cut again' },
+        );
+    })();
   }
 
   /** A disk in blocks; byte count and task are both checked, at the end. */
@@ -151,6 +173,7 @@ export class Transfers {
       }
       if (sentBytes < bytes) throw new RangeError(`the content ended after ${sentBytes} of ${bytes} bytes`);
     })();
+    exchange.request.setTimeout(silenceTimeoutSeconds * 1000, () => exchange.destroy());
     try {
       await sendBody(exchange, counted);
     } catch (error) {
@@ -165,7 +188,14 @@ export class Transfers {
           next: 'Check the source of the content, then write the disk again',
         });
       }
-      throw await this.#reasonOf(task, path, exchange.explain(error), signal);
+      const seen = exchange.explain(error);
+      const unknown = seen.kind === 'unreachable';
+      throw await this.#reasonOf(
+        task,
+        path,
+        unknown ? outcomeUnknown(this.#pool.context(path), seen.problem.known ?? [], seen) : seen,
+        signal,
+      );
     }
     try {
       this.#tasks.conclude(await this.#tasks.wait(task, path, { signal }), path);
@@ -204,6 +234,7 @@ export class Transfers {
         await this.#tasks.discard(task);
         throw error;
       }
+      this.#pool.drop(live, true);
       if (!error.sent) {
         await this.#tasks.discard(task);
         throw error;
@@ -326,7 +357,8 @@ export class Transfers {
       signal,
       ...(body === undefined ? {} : { body }),
     });
-    exchange.stopDeadline();
+    // A transfer may take its time; an error page may not.
+    if (exchange.status === 200) exchange.stopDeadline();
     return exchange;
   }
 
@@ -336,17 +368,29 @@ export class Transfers {
     path: string,
     signal: AbortSignal | undefined,
   ): Promise<Exchange> {
-    const live = await this.#pool.live(signal);
+    let live = await this.#pool.live(signal);
     let link = live.link;
+    let renewed = false;
     for (let hop = 0; hop < 4; hop += 1) {
-      const exchange = await open(live, link, hop);
-      if (exchange.status === 200) return exchange;
-      if (exchange.status !== 302) {
-        const page = await readErrorPage(exchange);
-        throw this.#statusError(exchange, path, page);
+      let exchange: Exchange;
+      try {
+        exchange = await open(live, link, hop);
+      } catch (error) {
+        if (error instanceof LinkError && error.kind === 'unreachable') this.#pool.drop(live, true);
+        throw error;
       }
-      exchange.destroy();
-      link = this.#redirectTarget(exchange.headers.location ?? '', link);
+      if (exchange.status === 200) return exchange;
+      if (exchange.status === 302) {
+        exchange.destroy();
+        link = this.#redirectTarget(exchange.headers.location ?? '', link);
+        continue;
+      }
+      const page = await readErrorPage(exchange);
+      if (exchange.status !== 401 || renewed) throw this.#statusError(exchange, path, page);
+      renewed = true;
+      this.#pool.drop(live, false);
+      live = await this.#pool.live(signal);
+      link = live.link;
     }
     throw protocolError(this.#site, path, 'The hosts of the pool redirect a transfer in a circle', []);
   }
