@@ -83,6 +83,21 @@ t.test('one VM that cannot be exported is named and costs the others nothing', a
   t.match(result.run.steps.get('documents')?.warnings, [/all VMs at once failed/, /VM bad has no document/]);
 });
 
+t.test('a catalog that takes no documents ends the step; the VMs are not blamed for it', async (t) => {
+  for (const strategy of ['all', 'singles'] as const) {
+    const { run, world } = house(['db', 'web']);
+    const { store } = world;
+    const put = store.put.bind(store);
+    store.put = async (bytes) => {
+      if (Buffer.from(bytes).includes('ova.xml'))
+        throw new PortError('refused', { code: 'DR-FAKE', what: 'no space in target near', next: 'x' });
+      return put(bytes);
+    };
+    const result = await run(exportOf(['db', 'web'], strategy));
+    t.match(result.run.steps.get('documents')?.problem, { what: 'no space in target near' }, strategy);
+  }
+});
+
 t.test('a failing target is loud and loses nothing; when all fail the step fails', async (t) => {
   const one = house(['db']);
   one.world.store.failing = ['far'];

@@ -5,10 +5,10 @@ import type { NamedVm, PairAction } from '../../domain/plan.ts';
 import type { PoolFacts, TextMap, Uuid, VmFacts } from '../../domain/pool.ts';
 import type { ObjectRef, PointSr, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
-import { packDocument, parseArchiveTolerantly } from '../../metadata/document.ts';
+import { type MetadataDocument, packDocument, parseArchiveTolerantly } from '../../metadata/document.ts';
 import { extractVm } from '../../metadata/split.ts';
 import { splitStream } from '../../metadata/split-stream.ts';
-import type { Catalog } from '../../ports/catalog.ts';
+import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { byUuid, concernsOneObject, inParallel, listed, sentenceOf, type World } from './world.ts';
@@ -176,10 +176,17 @@ export async function saveDocuments(
   context: StepContext,
 ): Promise<ActResult> {
   const hypervisor = await world.hypervisor(action.site);
-  const saving = new Saving(hypervisor, await world.catalog(), context.signal);
-  if (action.strategy === 'all') await saving.allAtOnce(action.vms);
-  const rest = action.vms.filter((vm) => !saving.saved.has(vm.uuid));
-  await inParallel(rest, Math.min(action.concurrency, singlesMax), (vm) => saving.single(vm));
+  const store = await openStore(await world.catalog(), context.signal);
+  const saving = new Saving(hypervisor, store, context.signal);
+  try {
+    if (action.strategy === 'all') await saving.allAtOnce(action.vms);
+    const rest = action.vms.filter((vm) => !saving.saved.has(vm.uuid));
+    await inParallel(rest, Math.min(action.concurrency, singlesMax), (vm) => saving.single(vm));
+    await store.commit();
+  } catch (error) {
+    await store.abort();
+    throw error;
+  }
 
   const output: DocumentsOutput = {
     vms: action.vms.flatMap((vm) => {
@@ -208,53 +215,90 @@ export async function saveDocuments(
   };
 }
 
+/** Documents are packed and synced together where the catalog can; else one by one. */
+async function openStore(catalog: Catalog, signal: AbortSignal): Promise<CatalogBatch> {
+  if (catalog.batch !== undefined) return catalog.batch(signal);
+  return {
+    put: (bytes) => catalog.put(bytes, signal),
+    commit: async () => undefined,
+    abort: async () => undefined,
+  };
+}
+
+/** Documents on their way into the catalog while the next ones are being fetched and taken apart. */
+const underwayMax = 32;
+
+/** Errors of the pool about one VM are kept by VM; errors of the catalog end the step. */
 class Saving {
   readonly saved = new Map<Uuid, ObjectRef>();
   readonly failures = new Map<Uuid, string>();
   readonly warnings: string[] = [];
   readonly #hypervisor: Hypervisor;
-  readonly #catalog: Catalog;
+  readonly #store: CatalogBatch;
   readonly #signal: AbortSignal;
 
-  constructor(hypervisor: Hypervisor, catalog: Catalog, signal: AbortSignal) {
+  constructor(hypervisor: Hypervisor, store: CatalogBatch, signal: AbortSignal) {
     this.#hypervisor = hypervisor;
-    this.#catalog = catalog;
+    this.#store = store;
     this.#signal = signal;
   }
 
   /** One request for the whole pool, taken apart here. Whoever does not come out of it is fetched singly afterwards. */
   async allAtOnce(vms: readonly NamedVm[]): Promise<void> {
     const wanted = new Set(vms.map((vm) => vm.uuid));
+    let underway: Promise<void>[] = [];
+    let storeFailure: { readonly error: unknown } | null = null;
+    const keep = async (uuid: Uuid, bytes: Uint8Array): Promise<void> => {
+      try {
+        this.saved.set(uuid, await this.#store.put(bytes));
+      } catch (error) {
+        storeFailure ??= { error };
+      }
+    };
     try {
       for await (const made of splitStream(await this.#hypervisor.exportAllMetadata(this.#signal))) {
+        if (storeFailure !== null) break;
         if (!wanted.has(made.uuid)) continue;
         this.#noteRepairs(made.nameLabel, made.repaired);
-        this.saved.set(made.uuid, await this.#catalog.put(packDocument(made.document), this.#signal));
+        underway.push(keep(made.uuid, packDocument(made.document)));
+        if (underway.length < underwayMax) continue;
+        await Promise.all(underway);
+        underway = [];
       }
     } catch (error) {
       if (!concernsOneObject(error)) throw error;
       this.warnings.push(
         `the export of all VMs at once failed (${sentenceOf(error)}): they were saved one by one`,
       );
+    } finally {
+      await Promise.all(underway);
     }
+    this.#raise(storeFailure);
+  }
+
+  #raise(failure: { readonly error: unknown } | null): void {
+    if (failure !== null) throw failure.error;
   }
 
   async single(vm: NamedVm): Promise<void> {
+    const document = await this.#fetch(vm);
+    if (document !== null) this.saved.set(vm.uuid, await this.#store.put(packDocument(document)));
+  }
+
+  async #fetch(vm: NamedVm): Promise<MetadataDocument | null> {
     try {
       const archive = await this.#hypervisor.exportMetadata(vm.uuid, { snapshots: false }, this.#signal);
       const { document, repaired } = parseArchiveTolerantly(archive);
       const own = extractVm(document, vm.uuid);
-      if (own === null) {
-        this.failures.set(vm.uuid, 'the pool sent a document that does not hold this VM');
-        return;
-      }
-      this.#noteRepairs(vm.nameLabel, repaired);
-      this.saved.set(vm.uuid, await this.#catalog.put(packDocument(own), this.#signal));
+      if (own === null) this.failures.set(vm.uuid, 'the pool sent a document that does not hold this VM');
+      else this.#noteRepairs(vm.nameLabel, repaired);
+      return own;
     } catch (error) {
       // Busy after all patience of the adapter: somebody holds this VM for long, the others need not wait for it.
       const isBusy = error instanceof PortError && error.kind === 'busy';
       if (!concernsOneObject(error) && !isBusy) throw error;
       this.failures.set(vm.uuid, sentenceOf(error));
+      return null;
     }
   }
 
