@@ -301,15 +301,16 @@ export class HostLink {
         },
         { sent: false, cause: error },
       );
-    if (error.code === 'ERR_SSL_UNSUPPORTED_PROTOCOL' || /unsupported protocol|version/i.test(error.message))
-      return this.#unreachable(
-        `${error.message}; hosts up to XenServer 6.5 need the option for old TLS`,
-        error,
-      );
-    return this.#unreachable(describe(error), error);
+    const known = describe(error);
+    const oldTls = /unsupported protocol|protocol version/i.test(known);
+    return this.#unreachable(
+      oldTls ? `${known}; hosts up to XenServer 6.5 need the option for old TLS` : known,
+      contacted,
+      error,
+    );
   }
 
-  #unreachable(known: string, cause: unknown): LinkError {
+  #unreachable(known: string, contacted: boolean, cause?: unknown): LinkError {
     return new LinkError(
       'unreachable',
       {
