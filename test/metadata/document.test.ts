@@ -1,6 +1,7 @@
 /** The document: recorded exports of a real xapi, its rewrites, and what happens with a broken one. */
 import t from 'tap';
 import type { OperatorError } from '../../src/domain/errors.ts';
+import { afterRefusal, planBatches } from '../../src/metadata/batches.ts';
 import { canonicalDocument, fingerprint } from '../../src/metadata/canonical.ts';
 import {
   formatDocument,
@@ -13,6 +14,7 @@ import { rewriteForRecovery } from '../../src/metadata/recovery.ts';
 import { danglingReferences, lowerBuild, remapStorage } from '../../src/metadata/rewrite.ts';
 import { extractVm, merge, split } from '../../src/metadata/split.ts';
 import { type StreamedVmDocument, splitStream } from '../../src/metadata/split-stream.ts';
+import { summarize } from '../../src/metadata/summary.ts';
 import { packOva, unpackOva } from '../../src/metadata/tar.ts';
 import {
   plainDocument,
@@ -282,4 +284,68 @@ t.test('an export of all VMs is taken apart while it arrives', async (t) => {
   await t.rejects(read(archive.subarray(0, 3000)), { code: 'DR-DOCUMENT-UNREADABLE' });
   await t.rejects(read(archive.subarray(0, 100)), { code: 'DR-DOCUMENT-UNREADABLE' });
   await t.rejects(read(packOva(formatDocument(whole).slice(0, -60))), { code: 'DR-DOCUMENT-UNREADABLE' });
+});
+
+t.test('a refused batch is halved until the culprit stands alone and all others are in', async (t) => {
+  const vms = Array.from({ length: 23 }, (_, number) => number);
+  t.strictSame(
+    planBatches(vms, 10).map((batch) => batch.length),
+    [10, 10, 3],
+  );
+  t.throws(() => planBatches(vms, 0), RangeError);
+  const run = (bad: ReadonlySet<number>, suspects?: (vm: number) => boolean) => {
+    const queue: (readonly number[])[] = planBatches(vms, 10);
+    const imported: number[] = [];
+    const refused: number[] = [];
+    let requests = 0;
+    for (let batch = queue.shift(); batch !== undefined; batch = queue.shift()) {
+      requests += 1;
+      if (!batch.some((vm) => bad.has(vm))) {
+        imported.push(...batch);
+        continue;
+      }
+      const next = afterRefusal(batch, suspects);
+      refused.push(...next.refused);
+      queue.unshift(...next.retry);
+    }
+    return { imported, refused, requests };
+  };
+  for (const bad of [[], [0], [7, 8], [22], vms]) {
+    const outcome = run(new Set(bad));
+    t.strictSame(outcome.refused, bad);
+    t.strictSame(
+      outcome.imported,
+      vms.filter((vm) => !bad.includes(vm)),
+    );
+  }
+  const known = run(new Set([7, 15]), (vm) => vm === 7 || vm === 15);
+  t.strictSame([known.refused, known.requests], [[7, 15], 7], 'known culprits cost two more requests each');
+  t.ok(run(new Set([7, 15])).requests > known.requests);
+  t.strictSame(run(new Set([3]), (vm) => vm === 4).refused, [3], 'a wrong suspicion does no harm');
+});
+
+t.test('the summary tells what the catalog needs to plan', async (t) => {
+  const [web] = split(
+    pool({ disks: [0, 1], networks: [2, 1], iso: true, ha: 'restart', otherConfig: [['folder', '/prod']] }),
+  );
+  if (web === undefined) throw new Error('one VM was made');
+  const { vm } = web.document;
+  t.strictSame(summarize(web.document, new Map([[web.uuid, 'tier']])), {
+    uuid: web.uuid,
+    nameLabel: 'web1',
+    powerState: 'Halted',
+    order: 0,
+    startDelaySeconds: 0,
+    memoryStaticMax: 0,
+    memoryDynamicMax: 0,
+    vcpusAtStartup: 0,
+    haRestartPriority: 'restart',
+    haAlwaysRun: true,
+    tags: ['Ref:1', 'web1'],
+    folder: '/prod',
+    srUuids: [...new Set(vm?.vbds.flatMap((vbd) => (vbd.type === 'Disk' ? [vbd.vdi?.sr?.uuid] : [])))].sort(),
+    vdiUuids: vm?.vbds.flatMap((vbd) => (vbd.type === 'Disk' ? [vbd.vdi?.uuid] : [])).sort(),
+    networkNames: ['LAN 1', 'LAN 2'],
+    applianceUuid: 'tier',
+  });
 });

@@ -24,7 +24,7 @@ export function graphics(context: RuleContext): void {
           params: [`Unable to find GPU group with matching GPU_types = '[${group.gpuTypes.join(',')}]'`],
         }),
       },
-      vgpusOf(context, (vgpu) => vgpu.gpuGroup === group),
+      usersOfGroup(context, group),
     );
   }
   for (const object of document.ofClass('VGPU')) {
@@ -37,7 +37,7 @@ export function graphics(context: RuleContext): void {
         : vgpu.type === null
           ? 'type'
           : null;
-    const vms = vgpu.vm === null ? [] : [vgpu.vm];
+    const vms = vgpu.vm === null ? document.vms : [vgpu.vm];
     if (field !== null)
       problem(
         context,
@@ -69,13 +69,14 @@ export function graphics(context: RuleContext): void {
   }
 }
 
-function vgpusOf(context: RuleContext, wanted: (vgpu: VgpuObject) => boolean): VmObject[] {
+/** VMs with a GPU of the group; all of the document when none says so, since the group alone fails the import. */
+function usersOfGroup(context: RuleContext, group: GpuGroupObject): readonly VmObject[] {
   const users = new Set<VmObject>();
   for (const object of context.document.ofClass('VGPU')) {
     const vgpu = context.document.typed(object);
-    if (vgpu instanceof VgpuObject && wanted(vgpu) && vgpu.vm !== null) users.add(vgpu.vm);
+    if (vgpu instanceof VgpuObject && vgpu.gpuGroup === group && vgpu.vm !== null) users.add(vgpu.vm);
   }
-  return [...users];
+  return users.size === 0 ? context.document.vms : [...users];
 }
 
 function vmMissing(context: RuleContext, vm: VmObject | null): boolean {
@@ -88,7 +89,7 @@ export function virtualTpms(context: RuleContext): void {
     const vtpm = document.typed(object);
     if (!(vtpm instanceof VtpmObject)) continue;
     const { vm } = vtpm;
-    const vms = vm === null ? [] : [vm];
+    const vms = vm === null ? document.vms : [vm];
     const about = { about: 'vm' as const, name: vm?.nameLabel ?? vtpm.uuid, uuid: vm?.uuid ?? vtpm.uuid };
     if (pool.facts.xapiBuild.major < 23)
       problem(

@@ -1,6 +1,6 @@
 /** Disks: found by map, SCSIid or SR and location; ISOs by file name. An import never makes a disk (xapi.md 4.4, 4.7). */
 import type { VdiFacts } from '../../domain/pool.ts';
-import type { SrObject, VdiObject } from '../objects.ts';
+import type { SrObject, VdiObject, VmObject } from '../objects.ts';
 import {
   type DiskMatch,
   danglingError,
@@ -33,7 +33,7 @@ function find(context: RuleContext, vdi: VdiObject): DiskMatch {
         next: 'Export the VM again.',
         refusal: refusal(context, vdi.object, danglingError(id)),
       },
-      usersOf(context, vdi),
+      usersOrAll(context, vdi),
     );
     return missing;
   }
@@ -140,7 +140,7 @@ function notFound(context: RuleContext, vdi: VdiObject, sr: SrObject): void {
   const force = options.force === true;
   const attaching = options.attaching?.has(sr.uuid) === true;
   const plugged = known?.pbds.filter((pbd) => pbd.attached).length ?? 0;
-  const users = usersOf(context, vdi);
+  const users = usersOrAll(context, vdi);
   const outcome = force
     ? 'the import leaves it out, and the VM comes up without it'
     : 'the import is refused';
@@ -248,6 +248,12 @@ function found(context: RuleContext, vdi: VdiObject, here: VdiFacts): DiskMatch 
     );
   }
   return { kind: 'found', vdi: here };
+}
+
+/** A disk that no VM uses, such as a parent of another, fails the import for all. */
+function usersOrAll(context: RuleContext, vdi: VdiObject): readonly VmObject[] {
+  const users = usersOf(context, vdi);
+  return users.length === 0 ? context.document.vms : users;
 }
 
 export function nameOf(vdi: VdiObject): string {

@@ -3,17 +3,16 @@ import { type VbdObject, VbdObject as VbdView, type VmObject } from '../objects.
 import { danglingError, problem, type RuleContext, refusal, warning } from './context.ts';
 
 export function drives(context: RuleContext): void {
+  /** Devices of the drives that the import makes, by VM. */
+  const devices = new Map<VmObject, Set<string>>();
   for (const object of context.document.ofClass('VBD')) {
     const vbd = context.document.typed(object);
-    if (vbd instanceof VbdView) drive(context, vbd);
+    if (vbd instanceof VbdView) drive(context, vbd, devices);
   }
-  for (const vm of context.document.vms) {
-    sameDevice(context, vm);
-    staysAttached(context, vm);
-  }
+  for (const vm of context.document.vms) staysAttached(context, vm);
 }
 
-function drive(context: RuleContext, vbd: VbdObject): void {
+function drive(context: RuleContext, vbd: VbdObject, devices: Map<VmObject, Set<string>>): void {
   const { vm, vdi } = vbd;
   const { pool, options } = context;
   const owner = options.restore ? pool.vbdOwners.get(vbd.uuid) : undefined;
@@ -51,7 +50,7 @@ function drive(context: RuleContext, vbd: VbdObject): void {
         next: vm === null ? 'Export the VM again.' : `Leave ${vm.nameLabel} out of the batch.`,
         refusal: refusal(context, vbd.object, danglingError(id), seenBy),
       },
-      vm === null ? [] : [vm],
+      vm === null ? context.document.vms : [vm],
     );
     return;
   }
@@ -88,8 +87,10 @@ function drive(context: RuleContext, vbd: VbdObject): void {
         },
         [vm],
       );
+    if (vbd.type !== 'Disk') sameDevice(context, vm, vbd, devices);
     return;
   }
+  sameDevice(context, vm, vbd, devices);
   if (vbd.type === 'Disk' && vbd.mode === 'RW' && match.kind === 'found' && match.vdi.readOnly)
     problem(
       context,
@@ -125,33 +126,32 @@ export function replaced(context: RuleContext, uuid: string): boolean {
   return false;
 }
 
-function sameDevice(context: RuleContext, vm: VmObject): void {
-  const taken = new Set<string>();
-  for (const vbd of vm.vbds) {
-    const device = vbd.userdevice;
-    if (device === '' || device === 'autodetect') continue;
-    if (taken.has(device))
-      problem(
-        context,
-        {
-          code: 'DR-IMPORT-SAME-DEVICE',
-          about: 'vm',
-          name: vm.nameLabel,
-          uuid: vm.uuid,
-          what: `Two drives of ${vm.nameLabel} are device ${device}: the import is refused`,
-          evidence: [`VBD ${vbd.uuid}`, 'xapi.md 4.6'],
-          next: `Remove one of them at the production pool and export ${vm.nameLabel} again.`,
-          refusal: refusal(
-            context,
-            vbd.object,
-            { code: 'DEVICE_ALREADY_EXISTS', params: [device] },
-            'import',
-          ),
-        },
-        [vm],
-      );
-    taken.add(device);
-  }
+function sameDevice(
+  context: RuleContext,
+  vm: VmObject,
+  vbd: VbdObject,
+  devices: Map<VmObject, Set<string>>,
+): void {
+  const device = vbd.userdevice;
+  if (device === '' || device === 'autodetect') return;
+  const taken = devices.get(vm) ?? new Set<string>();
+  devices.set(vm, taken);
+  if (taken.has(device))
+    problem(
+      context,
+      {
+        code: 'DR-IMPORT-SAME-DEVICE',
+        about: 'vm',
+        name: vm.nameLabel,
+        uuid: vm.uuid,
+        what: `Two drives of ${vm.nameLabel} are device ${device}: the import is refused`,
+        evidence: [`VBD ${vbd.uuid}`, 'xapi.md 4.6'],
+        next: `Remove one of them at the production pool and export ${vm.nameLabel} again.`,
+        refusal: refusal(context, vbd.object, { code: 'DEVICE_ALREADY_EXISTS', params: [device] }, 'import'),
+      },
+      [vm],
+    );
+  taken.add(device);
 }
 
 function staysAttached(context: RuleContext, vm: VmObject): void {

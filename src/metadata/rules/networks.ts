@@ -107,7 +107,7 @@ function oneInterface(context: RuleContext, vif: VifObject, devices: Map<VmObjec
         next: skipped ? `Leave ${about.name} out of the batch.` : 'Export the VM again.',
         refusal: refusal(context, vif.object, danglingError(id), owner === undefined ? 'both' : 'import'),
       },
-      vms,
+      vm === null ? context.document.vms : vms,
     );
     return;
   }
