@@ -2,7 +2,6 @@
  * The executor, whole: take the group's lock and generation, write `RunStarted`, carry out every step when its turn has
  * come, write `RunEnded`. It decides nothing that the plan leaves open, and does nothing that is not in the plan.
  */
-import { createHash } from 'node:crypto';
 import { canonicalJson } from '../domain/canonical.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../domain/errors.ts';
 import type { GroupState, Phase } from '../domain/group.ts';
@@ -10,11 +9,21 @@ import { limitOf } from '../domain/limits.ts';
 import type { Plan, Step } from '../domain/plan.ts';
 import { applyEvent, beginRun, foldRun, type Run, type RunEvent, type RunOutcome } from '../domain/run.ts';
 import type { Clock, Entropy, GroupLock, GroupStates, Journal, Journals } from '../ports/system.ts';
-import { faultsOf, Schedule } from './dependencies.ts';
+import { Schedule } from './dependencies.ts';
+import {
+  assertExecutable,
+  assertGeneration,
+  assertStillOurs,
+  planDigest,
+  staleGeneration,
+} from './guards.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
 import { Occupancy } from './occupancy.ts';
+import { answerTo, exitCodeOf, isSettled, summaryOf, wasJudged } from './outcome.ts';
 import { firstState, raisesGeneration, stateAtEnd, stateAtStart } from './phases.ts';
 import { type StepEnd, StepRunner } from './step-runner.ts';
+
+export { planDigest, summaryOf };
 
 export interface ExecutorPorts {
   readonly journals: Journals;
@@ -68,11 +77,6 @@ export interface RunResult {
   readonly summary: string;
   /** Where the journal is. */
   readonly journal: string;
-}
-
-/** SHA-256 of the plan's canonical text, in hexadecimal. */
-export function planDigest(plan: Plan): string {
-  return createHash('sha256').update(canonicalJson(plan)).digest('hex');
 }
 
 /**
@@ -129,6 +133,7 @@ export async function resume(ports: ExecutorPorts, options: ResumeOptions): Prom
       });
     }
     if (run.outcome === 'done' || run.outcome === 'done-with-warnings') return session.settle(state);
+    assertStillOurs(run.plan, run.id, state);
     await session.resumed();
     for (const decision of options.decisions ?? []) await session.decide(decision);
     for (const { step, answer, reason } of options.answers ?? []) {
@@ -184,9 +189,6 @@ async function reopen(
       const run = foldRun(events);
       assertExecutable(plan, run.planDigest);
       const state = (await ports.states.get(plan.group)) ?? firstState(plan, ports.clock.now());
-      const ended =
-        run.outcome === 'done' || run.outcome === 'done-with-warnings' || run.outcome === 'abandoned';
-      if (!ended) assertStillOurs(plan, runId, state);
       const session = new Session(ports, options, lock, journal, run, first.phaseBefore ?? null);
       return await work(session, run, state);
     } finally {
@@ -456,124 +458,6 @@ class Session {
     const clean = states.every((state) => state.status === 'succeeded' && state.warnings.length === 0);
     return clean ? 'done' : 'done-with-warnings';
   }
-}
-
-const exitCodeOf: Readonly<Record<RunOutcome, ExitCode>> = {
-  done: exitCodes.done,
-  'done-with-warnings': exitCodes.warnings,
-  failed: exitCodes.failed,
-  stuck: exitCodes.stuck,
-  stopped: exitCodes.stopped,
-  abandoned: exitCodes.failed,
-};
-
-/** The newest answer of a person about a step, when it is younger than the step's last try. */
-function answerTo(
-  run: Run,
-  stepId: string,
-): { readonly answer: 'retry' | 'skip'; readonly by: string; readonly reason: string } | null {
-  const state = run.steps.get(stepId);
-  for (const { decision, by, reason, at } of [...run.decisions].reverse()) {
-    const answer =
-      decision === `retry-step ${stepId}` ? 'retry' : decision === `skip-step ${stepId}` ? 'skip' : null;
-    if (answer === null) continue;
-    const stale = answer === 'retry' && state?.startedAt != null && at < state.startedAt;
-    return stale ? null : { answer, by, reason };
-  }
-  return null;
-}
-
-/** A step that a resumed run leaves alone: it succeeded, or a person settled it. */
-function isSettled(run: Run, stepId: string): boolean {
-  const status = run.steps.get(stepId)?.status;
-  return status === 'succeeded' || (status === 'skipped' && answerTo(run, stepId)?.answer === 'skip');
-}
-
-function wasJudged(run: Run, stepId: string): boolean {
-  const status = run.steps.get(stepId)?.status;
-  return status !== undefined && status !== 'waiting' && status !== 'running';
-}
-
-/** `failover of payroll: 24 of 26 steps succeeded; failed: start-web03; skipped: ready-web03`. */
-export function summaryOf(run: Run, outcome: RunOutcome): string {
-  const named = (status: string): string[] =>
-    run.plan.steps.filter((step) => run.steps.get(step.id)?.status === status).map((step) => step.id);
-  const list = (title: string, ids: readonly string[]): string[] =>
-    ids.length === 0
-      ? []
-      : [`${title}: ${ids.slice(0, 5).join(', ')}${ids.length > 5 ? ` and ${ids.length - 5} more` : ''}`];
-  const warnings = [...run.steps.values()].reduce((sum, state) => sum + state.warnings.length, 0);
-  const question = run.plan.steps
-    .map((step) => run.steps.get(step.id)?.problem)
-    .find((problem) => problem?.code === 'DR-RUN-STUCK');
-  return [
-    `${run.plan.operation} of ${run.plan.group}: ${named('succeeded').length} of ${run.plan.steps.length} steps succeeded`,
-    ...(warnings === 0 ? [] : [`${warnings} ${warnings === 1 ? 'warning' : 'warnings'}`]),
-    ...list('failed', named('failed')),
-    ...list('unknown', [...named('unknown'), ...named('running')]),
-    ...list('skipped', named('skipped')),
-    ...(outcome === 'stopped' ? [`stopped; go on with \`lifeboat run resume ${run.id}\``] : []),
-    ...(outcome === 'stuck' && question != null ? [question.what] : []),
-  ].join('; ');
-}
-
-function assertExecutable(plan: Plan, digest: string): void {
-  if (planDigest(plan) !== digest) {
-    throw new OperatorError(
-      {
-        code: 'DR-PLAN-DIGEST',
-        what: 'The plan is not the one that was confirmed: its digest differs',
-        known: [`confirmed ${digest.slice(0, 12)}…, found ${planDigest(plan).slice(0, 12)}…`],
-        next: `Make the plan anew with \`lifeboat plan ${plan.operation} ${plan.group}\` and confirm that`,
-      },
-      { exitCode: exitCodes.blocked },
-    );
-  }
-  const faults = [...plan.waitingOn.map((what) => `it waits for ${what}`), ...faultsOf(plan)];
-  if (faults.length > 0) {
-    throw new OperatorError(
-      {
-        code: 'DR-PLAN-UNFIT',
-        what: 'The plan cannot be run',
-        known: faults,
-        next: `See what it waits for, then make it anew with \`lifeboat plan ${plan.operation} ${plan.group}\``,
-      },
-      { exitCode: exitCodes.blocked },
-    );
-  }
-}
-
-function assertGeneration(plan: Plan, state: GroupState, expected: number): void {
-  if (state.generation !== expected) throw staleGeneration(plan, state);
-}
-
-/** A stopped run may go on as long as no newer one has begun. */
-function assertStillOurs(plan: Plan, runId: string, state: GroupState): void {
-  if (
-    state.generation === plan.generation &&
-    (!raisesGeneration(plan.operation) || state.currentRun !== runId)
-  )
-    return;
-  const ours = raisesGeneration(plan.operation) && state.generation === plan.generation + 1;
-  if (ours && (state.currentRun === runId || state.currentRun === null)) return;
-  throw staleGeneration(plan, state);
-}
-
-function staleGeneration(plan: Plan, state: GroupState | null): OperatorError {
-  return new OperatorError(
-    {
-      code: 'DR-PLAN-STALE',
-      what: `The plan for group ${plan.group} is older than what has been done since`,
-      known: [
-        `the plan was made for generation ${plan.generation}`,
-        state === null
-          ? 'the group is not known any more'
-          : `the group has generation ${state.generation} and is ${state.phase}${state.currentRun === null ? '' : `, run ${state.currentRun}`}`,
-      ],
-      next: `Make it anew with \`lifeboat plan ${plan.operation} ${plan.group}\``,
-    },
-    { exitCode: exitCodes.blocked },
-  );
 }
 
 /** `20260131T023005Z-failover-payroll-1f3a`: sorts by time. */

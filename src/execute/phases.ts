@@ -75,9 +75,12 @@ export function stateAtEnd(
       return { ...ended, phase: 'stuck' };
     case 'failed':
     case 'stopped':
-    case 'abandoned':
-      if (!touchedTheWorld(run)) return { ...ended, currentRun: null, phase: before ?? state.phase };
-      return outcome === 'abandoned' ? { ...ended, currentRun: null, phase: 'stuck' } : ended;
+    case 'abandoned': {
+      // `currentRun` stays: it is the run that may be resumed as long as no other one has begun.
+      const open = outcome === 'abandoned' ? { ...ended, currentRun: null } : ended;
+      if (!touchedTheWorld(run)) return { ...open, phase: before ?? state.phase };
+      return outcome === 'abandoned' ? { ...open, phase: 'stuck' } : open;
+    }
   }
 }
 

@@ -272,6 +272,31 @@ t.test('a run that another one has overtaken stops at its next step and cannot b
   await t.rejects(world.goOn(), { code: 'DR-PLAN-STALE' });
 });
 
+t.test('a run that crashed before it began cannot be resumed after another one is done', async (t) => {
+  const world = worldOf();
+  const change = world.states.change.bind(world.states);
+  world.states.change = async () => {
+    throw new Error('power cut');
+  };
+  const plan = planOf([startStep('old')]);
+  await t.rejects(world.go(plan), /power cut/);
+  world.states.change = change;
+  const other = planOf([startStep('new')]);
+  const done = await execute(world.ports, {
+    plan: other,
+    planDigest: planDigest(other),
+    by: 'Eve',
+    version: '1',
+    runId: 'r2',
+  });
+  t.equal(done.outcome, 'done');
+  await t.rejects(world.goOn(), { code: 'DR-PLAN-STALE' });
+  t.same([...world.running], ['new']);
+  const gone = await abandon(world.ports, { runId: 'r1', by: 'Bob', version: '1', reason: 'overtaken' });
+  t.equal(gone.outcome, 'abandoned');
+  t.match(await world.states.get('payroll'), { phase: 'failed-over', generation: 1 });
+});
+
 t.test('when the journal cannot be written, nothing more is done', async (t) => {
   const world = worldOf();
   world.journals.beforeAppend = (event) => {
@@ -320,7 +345,7 @@ t.test(
     t.match(await refused.states.get('payroll'), {
       phase: 'protected',
       activeSite: 'tokyo',
-      currentRun: null,
+      generation: 1,
     });
 
     const world = worldOf(async () => {

@@ -1,0 +1,62 @@
+/** How a run and its steps ended: what counts as settled, the exit code, the summary. */
+import { type ExitCode, exitCodes } from '../domain/errors.ts';
+import type { Run, RunOutcome } from '../domain/run.ts';
+
+export const exitCodeOf: Readonly<Record<RunOutcome, ExitCode>> = {
+  done: exitCodes.done,
+  'done-with-warnings': exitCodes.warnings,
+  failed: exitCodes.failed,
+  stuck: exitCodes.stuck,
+  stopped: exitCodes.stopped,
+  abandoned: exitCodes.failed,
+};
+
+/** The newest answer of a person about a step, when it is younger than the step's last try. */
+export function answerTo(
+  run: Run,
+  stepId: string,
+): { readonly answer: 'retry' | 'skip'; readonly by: string; readonly reason: string } | null {
+  const state = run.steps.get(stepId);
+  for (const { decision, by, reason, at } of [...run.decisions].reverse()) {
+    const answer =
+      decision === `retry-step ${stepId}` ? 'retry' : decision === `skip-step ${stepId}` ? 'skip' : null;
+    if (answer === null) continue;
+    const stale = answer === 'retry' && state?.startedAt != null && at < state.startedAt;
+    return stale ? null : { answer, by, reason };
+  }
+  return null;
+}
+
+/** A step that a resumed run leaves alone: it succeeded, or a person settled it. */
+export function isSettled(run: Run, stepId: string): boolean {
+  const status = run.steps.get(stepId)?.status;
+  return status === 'succeeded' || (status === 'skipped' && answerTo(run, stepId)?.answer === 'skip');
+}
+
+export function wasJudged(run: Run, stepId: string): boolean {
+  const status = run.steps.get(stepId)?.status;
+  return status !== undefined && status !== 'waiting' && status !== 'running';
+}
+
+/** `failover of payroll: 24 of 26 steps succeeded; failed: start-web03; skipped: ready-web03`. */
+export function summaryOf(run: Run, outcome: RunOutcome): string {
+  const named = (status: string): string[] =>
+    run.plan.steps.filter((step) => run.steps.get(step.id)?.status === status).map((step) => step.id);
+  const list = (title: string, ids: readonly string[]): string[] =>
+    ids.length === 0
+      ? []
+      : [`${title}: ${ids.slice(0, 5).join(', ')}${ids.length > 5 ? ` and ${ids.length - 5} more` : ''}`];
+  const warnings = [...run.steps.values()].reduce((sum, state) => sum + state.warnings.length, 0);
+  const question = run.plan.steps
+    .map((step) => run.steps.get(step.id)?.problem)
+    .find((problem) => problem?.code === 'DR-RUN-STUCK');
+  return [
+    `${run.plan.operation} of ${run.plan.group}: ${named('succeeded').length} of ${run.plan.steps.length} steps succeeded`,
+    ...(warnings === 0 ? [] : [`${warnings} ${warnings === 1 ? 'warning' : 'warnings'}`]),
+    ...list('failed', named('failed')),
+    ...list('unknown', [...named('unknown'), ...named('running')]),
+    ...list('skipped', named('skipped')),
+    ...(outcome === 'stopped' ? [`stopped; go on with \`lifeboat run resume ${run.id}\``] : []),
+    ...(outcome === 'stuck' && question != null ? [question.what] : []),
+  ].join('; ');
+}
