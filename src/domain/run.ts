@@ -20,7 +20,11 @@ export type RunEvent =
       /** Phase of the group before the run: where it returns to when the run ends without having touched anything. */
       readonly phaseBefore?: Phase;
       /** What a person decided before the run: in the same line as the plan, so that no crash can part them. */
-      readonly decisions?: readonly { readonly by: string; readonly decision: string; readonly reason: string }[];
+      readonly decisions?: readonly {
+        readonly by: string;
+        readonly decision: string;
+        readonly reason: string;
+      }[];
     }
   | {
       readonly event: 'Decision';
