@@ -1,6 +1,6 @@
 /** Points, targets and catalogs for the tests of this folder. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CatalogOptions, TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
@@ -8,8 +8,10 @@ import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import type { ObjectRef, PointVm, RecoveryPoint } from '../../src/domain/recovery-point.ts';
 import type { Catalog } from '../../src/ports/catalog.ts';
 
-export function scratch(t: { teardown(action: () => void): void }): string {
-  const directory = mkdtempSync(join(tmpdir(), 'lifeboat-catalog-'));
+/** `small` asks for a directory in memory, where there is one: thousands of syncs cost nothing there. */
+export function scratch(t: { teardown(action: () => void): void }, size: 'small' | 'any' = 'any'): string {
+  const base = size === 'small' && existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  const directory = mkdtempSync(join(base, 'lifeboat-catalog-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }

@@ -383,18 +383,18 @@ export class TargetsCatalog implements Catalog {
   }
 
   async #newBatch(): Promise<Batch> {
-    const ready: Target[] = [];
-    const problems: Problem[] = [];
-    await Promise.all(
+    const started = await Promise.all(
       this.#targets.map(async (target) => {
         try {
           await target.startWriting();
-          ready.push(target);
+          return { target, problem: null };
         } catch (error) {
-          problems.push(targetProblem(target.store, 'write to', error));
+          return { target, problem: targetProblem(target.store, 'write to', error) };
         }
       }),
     );
+    const ready = started.flatMap(({ target, problem }) => (problem === null ? [target] : []));
+    const problems = started.flatMap(({ problem }) => problem ?? []);
     if (ready.length === 0) throw new OperatorError(problems);
     return new Batch(ready, (branches: readonly Branch[]) => {
       const failed = branches.map(({ target, failure }) => targetProblem(target.store, 'write to', failure));

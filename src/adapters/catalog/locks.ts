@@ -89,12 +89,16 @@ async function tryCreate(store: TargetStore, path: string, text: string): Promis
 
 /** True when the lock is gone and it is worth trying again at once. */
 async function clearStale(store: TargetStore, path: string): Promise<boolean> {
+  if (await removeStale(store, path)) return true;
+  await pause(25);
+  return false;
+}
+
+/** Removes the lock or mark of a process that has died; false when it may live. */
+export async function removeStale(store: TargetStore, path: string): Promise<boolean> {
   const seen = await readLock(store, path);
   if (seen === null) return true;
-  if (await ownerMayLive(store, path)) {
-    await pause(25);
-    return false;
-  }
+  if (await ownerMayLive(store, path)) return false;
   // Two may come here at once: the one who moved away a fresh lock instead of the stale one puts it back.
   const aside = temporaryPath();
   try {

@@ -2,7 +2,7 @@
  * Removing points from one target: first the signed record of pruning, then the manifests, then the packs that nothing
  * names. A crash between any two leaves a catalog that verifies.
  */
-import { type LockOwner, ownerMayLive, storeNowSeconds, withLock } from './locks.ts';
+import { type LockOwner, removeStale, storeNowSeconds, withLock } from './locks.ts';
 import { type Chain, chainFormat, type PrunedRange } from './manifest.ts';
 import { packPath, type SurveyedPoint } from './survey.ts';
 import type { Target } from './target.ts';
@@ -74,15 +74,14 @@ function chainWithout(
 async function sweep(target: Target, graceSeconds: number): Promise<TargetPruning> {
   const { store } = target;
   for (const entry of await store.list('writers')) {
-    const path = `writers/${entry.name}`;
-    if (await ownerMayLive(store, path)) {
+    if (!(await removeStale(store, `writers/${entry.name}`))) {
       return {
         bytesFreed: 0,
         notes: [`target ${target.name}: an export is under way, so unused packs stay until the next prune`],
       };
     }
-    await store.remove(path);
   }
+  for (const entry of await store.list('locks')) await removeStale(store, `locks/${entry.name}`);
   const survey = await target.survey(null);
   if (survey.unreadable > 0) {
     return {
