@@ -52,7 +52,7 @@ const array = z.strictObject({
   options: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
     .default({})
-    .describe('What the adapter needs to know; see docs/arrays.md')
+    .describe('What the adapter needs to know')
     .superRefine((options, context) => {
       for (const key of Object.keys(options)) {
         if (!looksSecret.test(key)) continue;

@@ -1,3 +1,5 @@
+import { globSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { exitCodes, OperatorError, PortError } from '../../src/domain/errors.ts';
 import type { Finding } from '../../src/domain/finding.ts';
@@ -396,4 +398,22 @@ t.test('on a terminal the run is drawn over itself and the cursor comes back', a
   t.match(called.out, '\u001b[1m');
   const grey = await call(['status'], {}, { screen: true, env: { NO_COLOR: '1' } });
   t.notMatch(grey.out, '\u001b[1m');
+});
+
+t.test('every error code has its heading in the runbooks, and no heading is left over', (t) => {
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const collect = (pattern: string, expression: RegExp): string[] => [
+    ...new Set(
+      globSync(pattern, { cwd: root }).flatMap((file) =>
+        [...readFileSync(`${root}${file}`, 'utf8').matchAll(expression)].map((match) => match[1] ?? ''),
+      ),
+    ),
+  ];
+  const codes = collect('src/**/*.ts', /\b(DR-[A-Z0-9]+(?:-[A-Z0-9]+)*)\b/g);
+  const headings = collect('runbooks/*.md', /^## (DR-[A-Z0-9-]+)$/gm);
+  const missing = codes.filter((code) => !headings.includes(code)).sort();
+  t.same(missing, [], 'add a heading to a file under runbooks/: what one sees, what it means, what to do');
+  t.same(headings.filter((code) => !codes.includes(code)).sort(), []);
+  t.ok(codes.length > 100);
+  t.end();
 });

@@ -72,4 +72,6 @@ export function examples(topic: keyof typeof byTopic): string {
 
 export const exitCodeHelp = `Exit codes:
   0 done   1 failed   2 usage or configuration   3 done with warnings   10 blocked by checks
-  11 another run holds the group   12 stuck: a person must answer   130 stopped`;
+  11 another run holds the group   12 stuck: a person must answer   130 stopped
+
+Every error ends with a code such as [DR-POOL-PASSWORD]; runbooks/ says what each means and what to do.`;
