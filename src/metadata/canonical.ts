@@ -84,7 +84,7 @@ export function canonicalDocument(document: MetadataDocument): MetadataDocument 
       return {
         class: object.class,
         id: `Ref:${index}`,
-        fields: orderCollections(object.class, renamed, numberOf),
+        fields: orderCollections(object.class, renamed, renamed !== object.fields, numberOf),
         extra: object.extra,
       };
     }),
@@ -92,12 +92,14 @@ export function canonicalDocument(document: MetadataDocument): MetadataDocument 
   );
 }
 
+/** `ours` tells that the struct is a copy already and may be changed in place. */
 function orderCollections(
   className: string,
   fields: XmlStruct,
+  ours: boolean,
   numberOf: (id: XmlValue) => number,
 ): XmlStruct {
-  let out: XmlStruct | null = null;
+  let out: XmlStruct | null = ours ? fields : null;
   for (const field of Object.keys(fields)) {
     const value = fields[field];
     if (typeof value !== 'object') continue;

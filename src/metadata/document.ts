@@ -255,9 +255,11 @@ export function objectOf(value: XmlValue): MetadataObject | null {
 }
 
 function rest(struct: XmlStruct, known: readonly string[]): XmlStruct | null {
-  const others = Object.entries(struct).filter(([name]) => !known.includes(name));
+  const others = Object.keys(struct).filter((name) => !known.includes(name));
   if (others.length === 0) return null;
-  return Object.assign(emptyStruct(), Object.fromEntries(others));
+  const out = emptyStruct();
+  for (const name of others) out[name] = struct[name] ?? '';
+  return out;
 }
 
 export function xmlOf(document: MetadataDocument): XmlStruct {

@@ -1,7 +1,6 @@
 /** The rewrites of a failover and of a drill, in the order in which they belong, with what they did, in words. */
 import type { NetworkTarget } from '../domain/plan.ts';
 import type { PoolFacts, Uuid, XapiBuild } from '../domain/pool.ts';
-import { canonicalDocument } from './canonical.ts';
 import type { MetadataDocument } from './document.ts';
 import {
   clearAttached,
@@ -16,6 +15,7 @@ import {
   lowerBuild,
   mapNetworks,
   type NetworkRewrite,
+  nullDangling,
   type ParkedHa,
   parkHa,
   remapStorage,
@@ -45,7 +45,7 @@ export interface RecoveryOptions {
 }
 
 export interface RewrittenDocument {
-  /** Canonical; no id without object is left in it. */
+  /** No id without object is left in it. */
   readonly document: MetadataDocument;
   readonly parked: readonly ParkedHa[];
   /** Sentences for people: what is different from the original, and what was lost by it. */
@@ -121,7 +121,7 @@ export function rewriteForRecovery(document: MetadataDocument, options: Recovery
       `The xapi build of the document is lowered to ${lowerBuildTo.major}.${lowerBuildTo.minor}.`,
     );
   }
-  return { document: canonicalDocument(made), parked: ha.parked, notes, unmappedNetworks, uuids };
+  return { document: nullDangling(made), parked: ha.parked, notes, unmappedNetworks, uuids };
 }
 
 function noted(
@@ -137,7 +137,19 @@ function noted(
 
 /** File names of ISOs that an import would find: in any ISO SR but physical drives (xapi.md 4.7). */
 export function isoLocations(pool: Pick<PoolFacts, 'srs' | 'vdis'> | undefined): ReadonlySet<string> {
-  if (pool === undefined) return new Set();
+  if (pool === undefined) return noIsos;
+  let known = isosOf.get(pool.vdis);
+  if (known === undefined) {
+    known = findIsos(pool);
+    isosOf.set(pool.vdis, known);
+  }
+  return known;
+}
+
+const noIsos: ReadonlySet<string> = new Set();
+const isosOf = new WeakMap<PoolFacts['vdis'], ReadonlySet<string>>();
+
+function findIsos(pool: Pick<PoolFacts, 'srs' | 'vdis'>): ReadonlySet<string> {
   const isoSrs = new Set(
     pool.srs.filter((sr) => sr.contentType === 'iso' && sr.type !== 'udev').map((sr) => sr.uuid),
   );

@@ -70,8 +70,9 @@ function sizeOf(archive: Uint8Array): number {
 }
 
 function checksum(bytes: Uint8Array): number {
-  let sum = 0;
-  for (const [index, byte] of bytes.entries()) sum += index >= 148 && index < 156 ? 0x20 : byte;
+  let sum = 8 * 0x20;
+  for (let index = 0; index < bytes.length; index += 1)
+    if (index < 148 || index >= 156) sum += bytes[index] ?? 0;
   return sum;
 }
 

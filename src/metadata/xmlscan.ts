@@ -6,14 +6,14 @@
  */
 import type { XmlScalar, XmlStruct, XmlValue } from './xmlvalue.ts';
 
-/** Characters that XML forbids or changes (CR), and `]]>`, which must not stand in text: the strict reader decides. */
+/** Characters that XML forbids or changes (CR). With them, and with `]]>` in text, the strict reader decides. */
 const oddRanges: readonly (readonly [number, number])[] = [
   [0x00, 0x08],
   [0x0b, 0x1f],
   [0xfffe, 0xffff],
 ];
 const odd = new RegExp(
-  `[${oddRanges.map((range) => String.fromCharCode(range[0], 0x2d, range[1])).join('')}]|]]>`,
+  `[${oddRanges.map((range) => String.fromCharCode(range[0], 0x2d, range[1])).join('')}]`,
 );
 
 type MakeScalar = (tag: string, text: string) => XmlScalar;
@@ -26,7 +26,7 @@ const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', qu
 
 /** The one value of the document, or `undefined` when the strict reader has to look at it. */
 export function scanXmlValue(text: string, makeScalar: MakeScalar): XmlValue | undefined {
-  if (odd.test(text) || !text.isWellFormed()) return undefined;
+  if (text.includes(']]>') || odd.test(text) || !text.isWellFormed()) return undefined;
   const scanner = new Scanner(text, makeScalar);
   try {
     const value = scanner.value();

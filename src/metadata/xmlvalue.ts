@@ -80,8 +80,15 @@ export class XmlValueReader {
   #parser = new SaxesParser({ fragment: false });
   #frames: Frame[] = [];
   #failure: XmlValueError | null = null;
+  #structDepth = 0;
+  readonly #keep: ((name: string, depth: number) => boolean) | undefined;
 
-  constructor() {
+  /**
+   * `keep` decides by name and depth (1 is a member of the outermost struct) which members are stored; the others are
+   * read, checked and dropped at once, so that a large answer costs the memory of what is wanted of it.
+   */
+  constructor(keep?: (name: string, depth: number) => boolean) {
+    this.#keep = keep;
     const parser = this.#parser;
     parser.on('error', (error) => this.#fail(error.message.replace(/^\d+:\d+: /, '')));
     parser.on('opentag', (node) => this.#open(node.name));
@@ -126,6 +133,7 @@ export class XmlValueReader {
         return;
       case 'struct':
         if (top?.kind !== 'value') expected();
+        this.#structDepth += 1;
         this.#frames.push({ kind: 'struct', struct: emptyStruct() });
         return;
       case 'member':
@@ -153,6 +161,15 @@ export class XmlValueReader {
     else if (text.trim() !== '') this.#fail(`unexpected text ${JSON.stringify(text.trim().slice(0, 40))}`);
   }
 
+  #store(struct: XmlStruct, name: string, value: XmlValue): void {
+    if (this.#keep === undefined) struct[name] = value;
+    else if (this.#keep(name, this.#structDepth)) {
+      if (Array.isArray(value))
+        struct[name] = value.map((item) => (typeof item === 'string' ? detached(item) : item));
+      else struct[name] = typeof value === 'string' ? detached(value) : value;
+    }
+  }
+
   #close(): void {
     const frame = this.#frames.pop();
     const parent = this.#frames.at(-1);
@@ -175,6 +192,7 @@ export class XmlValueReader {
         if (parent?.kind === 'value') parent.value = frame.items;
         return;
       case 'struct':
+        this.#structDepth -= 1;
         if (parent?.kind === 'value') parent.value = frame.struct;
         return;
       case 'name':
@@ -182,13 +200,18 @@ export class XmlValueReader {
         return;
       case 'member':
         if (frame.name === undefined) this.#fail('<member> without <name>');
-        else if (parent?.kind === 'struct') parent.struct[frame.name] = frame.value ?? '';
+        else if (parent?.kind === 'struct') this.#store(parent.struct, frame.name, frame.value ?? '');
         return;
       case 'data':
       case 'outer':
         return;
     }
   }
+}
+
+/** A copy of its own: a piece of a string keeps the whole string alive, which here is a block of the input. */
+function detached(text: string): string {
+  return text.length < 13 ? text : Buffer.from(text, 'utf8').toString('utf8');
 }
 
 function scalarOf(tag: string, text: string, fail: (message: string) => void): XmlValue {
