@@ -1,0 +1,234 @@
+/** Export and failover of the demo world, through the real client, planners, catalog and files; the array is a copy. */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
+import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
+import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
+import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
+import { systemClock } from '../../src/adapters/system/clock.ts';
+import { systemEntropy } from '../../src/adapters/system/entropy.ts';
+import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
+import type { Plan } from '../../src/domain/plan.ts';
+import type { ReplicaPoint } from '../../src/domain/replication.ts';
+import { vmsInScope } from '../../src/domain/scope.ts';
+import type { GroupSettings, ScopeMatch } from '../../src/domain/settings.ts';
+import { declareLost } from '../../src/execute/decisions.ts';
+import { execute, planDigest } from '../../src/execute/executor.ts';
+import { handlersOver } from '../../src/execute/interpreter.ts';
+import { startLab } from '../../src/lab/lab.ts';
+import { observe } from '../../src/observe/observe.ts';
+import { planExport } from '../../src/plan/export.ts';
+import { planFailover } from '../../src/plan/failover.ts';
+import type { Replication } from '../../src/ports/replication.ts';
+
+const everything: ScopeMatch = { names: ['*'], patterns: [], tags: [], folders: [], srs: [], uuids: [] };
+const nothing: ScopeMatch = { ...everything, names: [] };
+const volumes = ['gold', 'silver'];
+
+const group: GroupSettings = {
+  name: 'shop',
+  production: 'production',
+  recovery: 'recovery',
+  scope: { include: everything, exclude: nothing },
+  storage: volumes.map((volume) => ({
+    sr: `${volume} storage`,
+    source: { array: 'filer-a', volume },
+    target: { array: 'filer-b', volume },
+  })),
+  rpoSeconds: 900,
+  rtoSeconds: 3600,
+  networks: [
+    { production: 'Production LAN', recovery: 'Recovery LAN', drill: null },
+    { production: 'DMZ', recovery: 'Recovery DMZ', drill: null },
+    { production: 'Database', recovery: 'Recovery Database', drill: null },
+  ],
+  plan: {
+    file: null,
+    tiers: [
+      {
+        name: 'databases',
+        vms: { ...nothing, names: ['db-*'] },
+        ready: [{ gate: 'running' }],
+        timeoutSeconds: 300,
+        onTimeout: 'stop',
+      },
+    ],
+    others: 'by-order',
+    honourStartDelay: true,
+  },
+  retention: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0, maxAgeSeconds: null },
+};
+
+t.test(
+  '24 VMs are saved, their site dies, and they run on the mapped networks of the other one',
+  async (t) => {
+    const root = mkdtempSync(join(tmpdir(), 'lifeboat-execute-'));
+    const lab = await startLab({ world: 'demo', storage: join(root, 'storage') });
+    const sites = new Map(
+      ['production', 'recovery'].map((site) => [
+        site,
+        openHypervisor({
+          site,
+          clock: systemClock,
+          password: async () => lab.credentials.password,
+          pool: {
+            hosts: lab
+              .pool(site)
+              .hosts.map((host) => ({ url: lab.url(host), fingerprint: host.certificate.sha256 })),
+            username: lab.credentials.username,
+            password: { from: 'env', name: 'UNUSED' },
+            poolUuid: lab.pool(site).row.uuid,
+            caFile: null,
+            transport: 'auto',
+            maxRequests: 4,
+          },
+        }),
+      ]),
+    );
+    const catalog = new TargetsCatalog({
+      targets: [new LocalStore('near', join(root, 'catalog'))],
+      key: async () => ({ from: 'passphrase', passphrase: 'a passphrase of the test' }),
+      now: () => systemClock.now(),
+    });
+    const states = new SqliteStates(join(root, 'state.db'), systemClock, systemEntropy);
+    t.teardown(async () => {
+      await Promise.all([...sites.values()].map((site) => site.close()));
+      await catalog.close();
+      states.close();
+      await lab.stop();
+      rmSync(root, { recursive: true, force: true });
+    });
+
+    const points = new Map<string, ReplicaPoint>();
+    const promoted = new Set<string>();
+    const replicate = (): void => {
+      for (const volume of volumes) {
+        cpSync(lab.directory('array-production', volume), lab.directory('array-recovery', volume), {
+          recursive: true,
+        });
+        const takenAt = systemClock.now();
+        points.set(volume, {
+          ref: `snap-${takenAt}`,
+          takenAt,
+          clock: 'source',
+          complete: true,
+          consistency: 'crash',
+        });
+      }
+    };
+    const array: Replication = {
+      array: 'filer-b',
+      identify: async () => ({ vendor: 'test', model: 'copy', serial: '1', clock: systemClock.now() }),
+      observe: async (volume) => ({
+        pair: { array: 'filer-b', volume },
+        observedAt: systemClock.now(),
+        role: promoted.has(volume) ? 'promoted' : 'target',
+        link: 'up',
+        health: { level: 'ok', reasons: [] },
+        newestComplete: points.get(volume) ?? null,
+        writable: promoted.has(volume),
+        reportedLagSeconds: null,
+        raw: null,
+      }),
+      points: async (volume) => [points.get(volume)].flatMap((point) => point ?? []),
+      syncNow: async () => Promise.reject(new Error('the plan syncs nothing')),
+      promote: async (volume) => {
+        promoted.add(volume);
+      },
+      expose: async (volume) => ({ kind: 'nfs', server: '127.0.2.100', path: `/volumes/${volume}` }),
+      fence: async () => Promise.reject(new Error('the plan fences no array')),
+      close: async () => undefined,
+    };
+    const reach = {
+      clock: systemClock,
+      entropy: systemEntropy,
+      hypervisor: async (site: string) => {
+        const found = sites.get(site);
+        if (found === undefined) throw new Error(`no site ${site}`);
+        return found;
+      },
+      array: async () => array,
+      catalog: async () => catalog,
+    };
+    const ports = {
+      ...reach,
+      journals: new JournalFiles(join(root, 'runs')),
+      states,
+      ...handlersOver({
+        ...reach,
+        groups: [group],
+        states: async () => states,
+        probeTcp: async () => true,
+        rehearse: async () => [],
+      }),
+    };
+    const look = () =>
+      observe(reach, {
+        sites: ['production', 'recovery'],
+        pairs: group.storage,
+        groups: [group.name],
+        pointsPerGroup: 5,
+        pointId: null,
+      });
+    const carryOut = (plan: Plan, decisions: { by: string; decision: string; reason: string }[] = []) =>
+      execute(ports, { plan, planDigest: planDigest(plan), by: 'Ada', version: '1', decisions });
+
+    const before = await look();
+    const production = before.sites['production'];
+    if (production?.reachable !== true) throw new Error('the production site should answer');
+    const saved = await carryOut(
+      planExport({
+        planId: 'e1',
+        pointId: 'shop/20260101T000000Z-0001',
+        group,
+        configDigest: 'c',
+        generation: 0,
+        observation: before,
+        vms: vmsInScope(production.pool, group.scope),
+      }),
+    );
+    t.equal(saved.run.steps.get('read-back')?.status, 'succeeded', saved.summary);
+    t.match(saved.run.steps.get('seal')?.output, { vmCount: 24, failureCount: 0 });
+    replicate();
+    for (const host of lab.pool('production').hosts) await lab.killHost(host);
+
+    const plan = planFailover({
+      planId: 'f1',
+      group,
+      configDigest: 'c',
+      generation: 0,
+      observation: await look(),
+      pointId: null,
+      declaredLost: true,
+    });
+    t.same(plan.waitingOn, []);
+    const result = await carryOut(plan, [{ by: 'Ada', decision: declareLost, reason: 'fire' }]);
+    for (const [id, state] of result.run.steps)
+      if (state.status !== 'succeeded' || state.warnings.length > 0)
+        t.fail(`${id} ${state.status}`, {
+          problem: state.problem,
+          reason: state.reason,
+          warnings: state.warnings,
+        });
+    t.equal(result.outcome, 'done', result.summary);
+
+    const pool = await (await reach.hypervisor('recovery')).observe();
+    const names = new Map(pool.networks.map((network) => [network.uuid, network.nameLabel]));
+    t.equal(pool.vms.filter((vm) => vm.powerState === 'Running').length, 24);
+    t.same(
+      [
+        ...new Set(
+          pool.vms.map((vm) => `${vm.nameLabel.slice(0, 2)} ${names.get(vm.vifs[0]?.networkUuid ?? '')}`),
+        ),
+      ].sort(),
+      ['ap Recovery LAN', 'db Recovery Database', 'we Recovery DMZ'],
+    );
+    t.match(await states.get('shop'), {
+      phase: 'failed-over',
+      activeSite: 'recovery',
+      tombstone: { site: 'production' },
+    });
+  },
+);
