@@ -141,6 +141,18 @@ t.test('a busy VM makes the export wait for two minutes, and spoils the export o
   t.ok((await prod.export({ uuid: vm.uuid })).length > 0, 'a migration is no obstacle');
 });
 
+t.test('without a task of the client nobody can ask how an import ended', async (t) => {
+  const { prod, dr } = await world(t);
+  const archive = await prod.export({ uuid: addVm(prod.pool, 'web').uuid });
+  const before = dr.pool.db.count('task');
+  const answer = await dr.send('PUT', '/import_metadata', { session_id: dr.session }, archive);
+  t.equal(answer.status, 200);
+  const task = String(answer.headers['task-id']);
+  await eventually(() => dr.pool.db.count('task') === before);
+  t.equal(dr.pool.db.byName('VM', 'web').length, 1);
+  await t.rejects(dr.call('task.get_record', task), { description: ['HANDLE_INVALID', 'task', task] });
+});
+
 t.test('every export makes an event of its VM', async (t) => {
   const { prod } = await world(t);
   const { vm } = shop(prod);

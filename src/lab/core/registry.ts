@@ -132,6 +132,8 @@ export interface HttpRoute {
   readonly path: string;
   /** Name of the handler, as in `WWW-Authenticate: Basic realm="get_export_metadata"`. */
   readonly realm: string;
+  /** Name of a task that the handler makes for itself. */
+  readonly label?: string;
   readonly handler: HttpHandler;
   /** Runs after authentication and before the task is taken over; what it throws fails the task as RBAC does. */
   readonly permit?: (query: URLSearchParams, pool: LabPool) => void;

@@ -412,11 +412,13 @@ async function handle(
       if (typeof verdict !== 'string') throw new XenFailure(verdict[0] ?? 'INTERNAL_ERROR', verdict.slice(1));
       route.permit?.(query, pool);
     };
-    const task = given ?? pool.newTask(name, '', session, host);
+    const task = given ?? pool.newTask(route.label ?? name, '', session, host);
     const parent = query.get('subtask_of');
     if (given === undefined && parent !== null && pool.db.find('task', parent) !== undefined)
       task.set({ subtask_of: parent });
     ended(await run(host, route, { query, cookies, session, task, permit }, request, response));
+    // performance.md 5.1: a task that the handler made for itself is gone with it.
+    if (given === undefined) task.destroy();
     if (verdict === 'cut after') request.socket.destroy();
   } finally {
     if (temporary) session.destroy();

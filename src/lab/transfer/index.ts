@@ -10,18 +10,21 @@ export function installTransfer(lab: Lab): void {
     method: 'GET',
     path: '/export_metadata',
     realm: 'get_export_metadata',
+    label: 'VM.export_metadata',
     handler: exportMetadata,
   });
   lab.registry.route({
     method: 'PUT',
     path: '/import_metadata',
     realm: 'put_import_metadata',
+    label: 'VM.metadata_import',
     handler: importMetadata,
   });
   lab.registry.route({
     method: 'GET',
     path: '/export',
     realm: 'get_export',
+    label: 'VM.export',
     permit: (query, pool) => disguised('get_export', () => vmOf(pool, query)),
     handler: exportVm,
   });
@@ -29,6 +32,7 @@ export function installTransfer(lab: Lab): void {
     method: 'PUT',
     path: '/import',
     realm: 'put_import',
+    label: 'VM.import',
     handler: importVmArchive,
   });
 }
