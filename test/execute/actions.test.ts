@@ -369,6 +369,26 @@ t.test('an import whose answer is lost after the effect is not sent twice', asyn
   t.equal(state.deeds.filter((deed) => deed.includes('import')).length, 1);
 });
 
+t.test('an older halted copy is replaced; a newer one is left alone', async (t) => {
+  const copies = async (version: number) => {
+    const made = await protectedHouse(['db'], (state) => {
+      const { tokyo, osaka } = state.sites;
+      if (tokyo === undefined || osaka === undefined) return;
+      tokyo.pool.vms = tokyo.pool.vms.map((vm) => ({ ...vm, version: 2 }));
+      osaka.pool.vms = [fakeVm('db', 'net-osaka', { powerState: 'Halted', version, tags: ['old'] })];
+    });
+    const result = await made.run(failoverOf(['db']));
+    const [vm] = made.state.sites['osaka']?.pool.vms ?? [];
+    return {
+      version: vm?.version,
+      powerState: vm?.powerState,
+      import: result.run.steps.get('import')?.changed,
+    };
+  };
+  t.same(await copies(1), { version: 3, powerState: 'Running', import: true });
+  t.same(await copies(3), { version: 3, powerState: 'Running', import: false });
+});
+
 t.test('fencing blocks first, then stops, and a guest that does not stop is switched off', async (t) => {
   const { run, state, world, clock } = house(['db', 'web']);
   world.pool('tokyo').cleanShutdownVm = async (vm: string, signal?: AbortSignal) => {

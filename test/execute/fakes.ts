@@ -259,6 +259,7 @@ export function fakeDocument(vm: VmFacts, pool: PoolFacts): MetadataDocument {
         affinity: nullRef,
         resident_on: nullRef,
         snapshot_of: nullRef,
+        version: String(vm.version),
         ha_always_run: vm.haAlwaysRun,
         ha_restart_priority: vm.haRestartPriority,
         other_config: {},
@@ -462,8 +463,11 @@ export class FakePool implements Hypervisor {
     for (const vm of document.vms) {
       if (this.refuseImport.has(vm.nameLabel))
         throw refused('VDI_LOCATION_MISSING', `the pool refuses ${vm.nameLabel}`);
-      if (pool.vms.some((known) => known.uuid === vm.uuid))
-        throw refused('VM_TO_IMPORT_IS_NOT_NEWER_VERSION', 'exists');
+      const known = pool.vms.find((candidate) => candidate.uuid === vm.uuid);
+      if (known === undefined) continue;
+      if (known.version >= vm.version && known.version > 0)
+        throw refused('VM_TO_IMPORT_IS_NOT_NEWER_VERSION', 'it exists');
+      pool.vms = pool.vms.filter((other) => other !== known);
     }
     const made = document.vms.map((vm): VmFacts => {
       const network = (name: string): string =>
@@ -471,6 +475,7 @@ export class FakePool implements Hypervisor {
       return fakeVm(vm.uuid, '', {
         nameLabel: vm.nameLabel,
         powerState: 'Halted',
+        version: vm.version + 1,
         haAlwaysRun: vm.haAlwaysRun,
         haRestartPriority: vm.haRestartPriority,
         vbds: vm.vbds.map((vbd) => ({

@@ -39,7 +39,7 @@ export async function importVms(
   const catalog = await world.catalog();
   const point = await catalog.read(action.pointId, signal);
   const batch = new Batch(hypervisor, point, action, signal);
-  await batch.look();
+  await batch.look(catalog);
   await batch.prepare(catalog);
   await batch.importAll();
   return batch.result();
@@ -75,14 +75,18 @@ class Batch {
     this.#pointVms = byUuid(point.vms);
   }
 
-  /** VMs of an interrupted attempt are recognised by uuid, disks and networks, and not imported twice. */
-  async look(): Promise<void> {
+  /**
+   * VMs of an interrupted attempt are recognised by uuid, version, disks and networks, and not imported twice. An older
+   * copy that is halted is left to the import, which replaces it (xapi.md 4.5).
+   */
+  async look(catalog: Catalog): Promise<void> {
     const pool = await this.#observe();
     const there = byUuid(pool.vms);
     for (const vm of this.#action.vms) {
       const found = there.get(vm.uuid);
-      if (found === undefined) continue;
-      const fault = importFault(found, this.#pointVms.get(vm.uuid), this.#point, pool, this.#action.networks);
+      const noted = this.#pointVms.get(vm.uuid);
+      if (found === undefined || (await isOlderCopy(found, noted, catalog, this.#signal))) continue;
+      const fault = importFault(found, noted, this.#point, pool, this.#action.networks);
       if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'already-there' });
       else this.#fail(vm, `a VM with this uuid is here already, ${found.powerState}, and it ${fault}`);
     }
@@ -224,6 +228,19 @@ function expectedDisks(vm: PointVm, point: RecoveryPoint, pool: PoolFacts) {
     }));
 }
 
+/** A halted VM here that comes from an older document: an import writes the version of its document plus one. */
+async function isOlderCopy(
+  found: VmFacts,
+  noted: PointVm | undefined,
+  catalog: Catalog,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (noted === undefined || found.powerState !== 'Halted') return false;
+  const document = parseArchive(await catalog.get(noted.document, signal));
+  const vm = document.vms.find((candidate) => candidate.uuid === found.uuid);
+  return vm !== undefined && found.version <= vm.version;
+}
+
 /** What about a VM here is not as the import should have left it; null when all is well. */
 function importFault(
   found: VmFacts,
@@ -272,13 +289,16 @@ export async function areImported(
   const { action } = context.step;
   if (action.do !== 'import-vms')
     return { holds: false, because: 'the step does not say which recovery point the VMs belong to' };
-  const point = await (await world.catalog()).read(action.pointId, context.signal);
+  const catalog = await world.catalog();
+  const point = await catalog.read(action.pointId, context.signal);
   const noted = byUuid(point.vms);
   for (const vm of condition.vms) {
     const found = there.get(vm.uuid);
     if (found === undefined) continue;
     const fault = importFault(found, noted.get(vm.uuid), point, pool, condition.networks);
     if (fault !== null) return { holds: false, because: `VM ${vm.nameLabel} ${fault}` };
+    if (await isOlderCopy(found, noted.get(vm.uuid), catalog, context.signal))
+      return { holds: false, because: `VM ${vm.nameLabel} is here as an older copy` };
   }
   const output: ImportOutput = {
     vms: condition.vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel, result: 'already-there' as const })),
