@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { observedClasses, poolFacts, type Records } from '../../src/adapters/xenapi/facts.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import type { PoolFacts } from '../../src/domain/pool.ts';
@@ -213,6 +214,17 @@ for (const transport of ['jsonrpc', 'xmlrpc'] as const)
     );
     const other = client(t, lab, 'prod', transport === 'jsonrpc' ? 'xmlrpc' : 'jsonrpc');
     t.strictSame(timeless(await other.observe()), timeless(before), 'the other transport sees the same');
+
+    const whole = await Promise.all(
+      observedClasses.map(async (name) => [name, await prod.xapi.call(`${name}.get_all_records`)] as const),
+    );
+    const moment = { observedAt: '', serverTime: '', freeMemory: new Map<string, number>() };
+    const fromWhole = poolFacts(Object.fromEntries(whole) as Records, moment);
+    t.strictSame(
+      timeless({ ...fromWhole, hosts: fromWhole.hosts.map((host) => ({ ...host, memoryFree: 0 })) }),
+      timeless({ ...before, hosts: before.hosts.map((host) => ({ ...host, memoryFree: 0 })) }),
+      'the fields that an observation leaves out are not needed',
+    );
 
     const content = Buffer.alloc(2 * mebibyte);
     content.write('written a minute ago');

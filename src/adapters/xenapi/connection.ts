@@ -51,6 +51,8 @@ export interface CallOptions {
   readonly timeoutSeconds?: number;
   /** True for waiting calls (`event.from`) and the book-keeping of tasks: they take no place among `maxRequests`. */
   readonly unlimited?: boolean;
+  /** Of the records of a `get_all_records`, only these fields: a large pool fits into little memory so. */
+  readonly fields?: ReadonlySet<string> | undefined;
 }
 
 export class PoolConnection {
@@ -121,6 +123,7 @@ export class PoolConnection {
             context: this.context(method),
             timeoutSeconds: options.timeoutSeconds ?? defaultCallTimeoutSeconds,
             signal: options.signal,
+            fields: options.fields,
           },
         );
         this.#logCall(method, started, 'done');

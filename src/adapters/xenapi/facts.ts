@@ -21,25 +21,34 @@ import type {
 import type { Instant } from '../../domain/time.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
 
-/** Classes that one observation reads, each with one `get_all_records`. */
-export const observedClasses = [
-  'pool',
-  'host',
-  'host_metrics',
-  'network',
-  'PIF',
-  'SR',
-  'PBD',
-  'VDI',
-  'VBD',
-  'VIF',
-  'VM',
-  'VM_guest_metrics',
-  'VM_appliance',
-  'GPU_group',
-  'VTPM',
-] as const;
-export type ObservedClass = (typeof observedClasses)[number];
+const fields = (text: string): ReadonlySet<string> => new Set(text.split(' '));
+
+/** Classes that one observation reads, each with one `get_all_records`, and the fields that it keeps of them. */
+export const observedFields = {
+  pool: fields('uuid name_label master ha_enabled other_config'),
+  host: fields('uuid name_label address enabled metrics cpu_info host_CPUs software_version'),
+  host_metrics: fields('live memory_total memory_free'),
+  network: fields('uuid name_label name_description bridge MTU managed other_config'),
+  PIF: fields('network host device VLAN currently_attached'),
+  SR: fields(
+    'uuid name_label name_description type content_type shared physical_size physical_utilisation sm_config other_config tags',
+  ),
+  PBD: fields('uuid host SR currently_attached device_config'),
+  VDI: fields(
+    'uuid SR location name_label name_description type virtual_size managed missing is_a_snapshot snapshot_of read_only sm_config other_config',
+  ),
+  VBD: fields('uuid VDI userdevice type mode empty bootable currently_attached'),
+  VIF: fields('uuid network device MAC currently_attached'),
+  VM: fields(
+    'uuid name_label name_description power_state is_a_template is_default_template is_a_snapshot snapshot_of is_control_domain resident_on affinity tags other_config version memory_static_max memory_dynamic_min memory_dynamic_max memory_overhead VCPUs_at_startup order start_delay shutdown_delay ha_restart_priority ha_always_run appliance blocked_operations domain_type VBDs VIFs VTPMs VGPUs suspend_VDI guest_metrics',
+  ),
+  VM_guest_metrics: fields('networks PV_drivers_detected live'),
+  VM_appliance: fields('uuid name_label name_description VMs'),
+  GPU_group: fields('uuid name_label GPU_types'),
+  VTPM: fields('uuid'),
+} as const;
+export type ObservedClass = keyof typeof observedFields;
+export const observedClasses = Object.keys(observedFields) as readonly ObservedClass[];
 
 /** Classes that older pools do not have. */
 export const optionalClasses: ReadonlySet<ObservedClass> = new Set(['VM_appliance', 'GPU_group', 'VTPM']);

@@ -11,7 +11,14 @@ import type { Instant } from '../../domain/time.ts';
 import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
-import { type ObservedClass, observedClasses, optionalClasses, poolFacts, type Records } from './facts.ts';
+import {
+  type ObservedClass,
+  observedClasses,
+  observedFields,
+  optionalClasses,
+  poolFacts,
+  type Records,
+} from './facts.ts';
 import { portError } from './failures.ts';
 import { type Endpoint, type HostLink, LinkError } from './link.ts';
 import { isPeer, Objects } from './objects.ts';
@@ -157,7 +164,7 @@ class XapiHypervisor implements Hypervisor {
     const serverTime = this.serverTime(signal);
     const reads = observedClasses.map(async (name): Promise<[ObservedClass, XapiRecord]> => {
       try {
-        return [name, (await this.#objects.call(`${name}.get_all_records`, [], signal)) as XapiRecord];
+        return [name, await this.#objects.all(name, observedFields[name], signal)];
       } catch (error) {
         if (optionalClasses.has(name) && isPeer(error, 'MESSAGE_METHOD_UNKNOWN', 'MESSAGE_REMOVED'))
           return [name, {}];

@@ -36,6 +36,13 @@ export class Objects {
     );
   }
 
+  /** All records of a class, by reference; only the fields named. */
+  async all(className: string, fields: ReadonlySet<string>, signal?: AbortSignal): Promise<XapiRecord> {
+    const { clock } = this.pool.options;
+    const read = () => this.pool.call(`${className}.get_all_records`, [], { signal, fields });
+    return (await this.named(withRetry(read, clock, signal))) as XapiRecord;
+  }
+
   async record(method: string, ref: string, signal?: AbortSignal): Promise<XapiRecord> {
     return (await this.call(method, [ref], signal)) as XapiRecord;
   }

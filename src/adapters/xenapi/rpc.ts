@@ -25,6 +25,8 @@ export interface RpcOptions {
   readonly signal?: AbortSignal | undefined;
   /** A connection of its own: an idle one of before proves nothing about now. */
   readonly fresh?: boolean;
+  /** Of the records of a `get_all_records`, only these fields. */
+  readonly fields?: ReadonlySet<string> | undefined;
 }
 
 let lastId = 0;
@@ -50,7 +52,7 @@ export async function rpc(
     signal: options.signal,
   });
   await assertRpcAnswer(exchange, protocol, site, url, method);
-  const answer = await read(exchange, protocol, method, site, url);
+  const answer = await read(exchange, protocol, method, site, url, options.fields);
   if (!answer.ok) throw failureError(answer.failure, options.context);
   return answer.value;
 }
@@ -113,15 +115,16 @@ async function read(
   method: string,
   site: string,
   url: string,
+  fields: ReadonlySet<string> | undefined,
 ): Promise<Answer> {
   try {
     if (protocol === 'xmlrpc') {
-      const reader = new XmlAnswerReader();
+      const reader = new XmlAnswerReader(fields);
       await readBody(site, exchange, maxAnswerBytes, (chunk) => reader.write(chunk));
       return reader.end(method);
     }
     const body = await readWhole(site, exchange, maxAnswerBytes);
-    return readJsonAnswer(body.toString('utf8'), method);
+    return readJsonAnswer(body.toString('utf8'), method, fields);
   } catch (error) {
     exchange.destroy();
     if (error instanceof XmlValueError)

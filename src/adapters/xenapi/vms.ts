@@ -3,7 +3,7 @@ import { PortError } from '../../domain/errors.ts';
 import type { Uuid } from '../../domain/pool.ts';
 import { formatBytes } from '../../domain/time.ts';
 import type { VmState } from '../../ports/hypervisor.ts';
-import { guestOf } from './facts.ts';
+import { guestOf, observedFields } from './facts.ts';
 import { portError } from './failures.ts';
 import { isPeer, type Objects } from './objects.ts';
 import type { XapiRecord } from './values.ts';
@@ -40,7 +40,7 @@ export class Vms {
     signal?: AbortSignal,
   ): Promise<{ host: Uuid; hostName: string; reason: string }[]> {
     return this.#objects.on('VM', vm, signal, async (ref) => {
-      const hosts = (await this.#objects.call('host.get_all_records', [], signal)) as XapiRecord;
+      const hosts = await this.#objects.all('host', new Set(['uuid', 'name_label']), signal);
       return this.#objects.each(
         Object.entries(hosts),
         async ([hostRef, record]) => {
@@ -171,11 +171,11 @@ export class Vms {
     };
     if (vms.length >= bulkThreshold) {
       const wanted = new Set(vms);
-      const [records, metrics] = (await this.#objects.each(
-        ['VM.get_all_records', 'VM_guest_metrics.get_all_records'],
-        (method) => this.#objects.call(method, [], signal),
-        signal,
-      )) as [XapiRecord, XapiRecord];
+      const fields = new Set(['uuid', 'power_state', 'resident_on', 'guest_metrics']);
+      const [records, metrics] = await Promise.all([
+        this.#objects.all('VM', fields, signal),
+        this.#objects.all('VM_guest_metrics', observedFields.VM_guest_metrics, signal),
+      ]);
       for (const value of Object.values(records)) {
         const vm = value as XapiRecord;
         const uuid = String(vm['uuid']);

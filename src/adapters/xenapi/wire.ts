@@ -128,8 +128,16 @@ function integerText(value: number): string {
 
 /** Reads an XML-RPC answer in pieces; `end` yields success or failure, decoded by the method's type. */
 export class XmlAnswerReader {
-  #reader = new XmlValueReader();
-  #decoder = new TextDecoder();
+  readonly #reader: XmlValueReader;
+  readonly #decoder = new TextDecoder();
+
+  /** With `fields`, the records of a `get_all_records` keep these fields alone. */
+  constructor(fields?: ReadonlySet<string>) {
+    // Depth 1 is the envelope, 2 the map of references, 3 a record.
+    this.#reader = new XmlValueReader(
+      fields === undefined ? undefined : (name, depth) => depth !== 3 || fields.has(name),
+    );
+  }
 
   write(chunk: Uint8Array): void {
     this.#reader.write(this.#decoder.decode(chunk, { stream: true }));
@@ -162,8 +170,8 @@ interface JsonEnvelope {
   readonly error?: unknown;
 }
 
-/** Reads a JSON-RPC answer of version 1.0 or 2.0. */
-export function readJsonAnswer(text: string, method: string): Answer {
+/** Reads a JSON-RPC answer of version 1.0 or 2.0. `fields` as for `XmlAnswerReader`. */
+export function readJsonAnswer(text: string, method: string, fields?: ReadonlySet<string>): Answer {
   const envelope = parseJson(text);
   const { error } = envelope;
   if (error !== undefined && error !== null) {
@@ -174,11 +182,24 @@ export function readJsonAnswer(text: string, method: string): Answer {
   }
   if (!('result' in envelope)) throw new DecodeError('the answer has neither result nor error');
   try {
-    return { ok: true, value: decodeResult(method, envelope.result, 'json') };
+    return { ok: true, value: decodeResult(method, prune(envelope.result, fields), 'json') };
   } catch (failure) {
     if (!(failure instanceof UnsafeInteger)) throw failure;
-    return { ok: true, value: decodeResult(method, parseJson(text, exactly).result, 'json') };
+    const exact = parseJson(text, exactly).result;
+    return { ok: true, value: decodeResult(method, prune(exact, fields), 'json') };
   }
+}
+
+function prune(result: unknown, fields: ReadonlySet<string> | undefined): unknown {
+  if (fields === undefined || typeof result !== 'object' || result === null) return result;
+  const records = result as Record<string, Record<string, unknown>>;
+  for (const ref of Object.keys(records)) {
+    const whole = records[ref] ?? {};
+    const kept: Record<string, unknown> = {};
+    for (const field of fields) if (Object.hasOwn(whole, field)) kept[field] = whole[field];
+    records[ref] = kept;
+  }
+  return records;
 }
 
 function decodeResult(method: string, raw: unknown, flavour: 'json' | 'xml'): XapiValue {
