@@ -135,7 +135,7 @@ function readFingerprints(
           what: `cannot read the fingerprint of a host of ${site} from ${file}`,
           where,
           known: [error instanceof Error ? error.message : String(error)],
-          next: 'for the sample, start the lab with `lifeboat lab up`; for a real pool, write the fingerprint itself',
+          next: 'write the fingerprint itself, or correct the path',
         });
         continue;
       }

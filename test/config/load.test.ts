@@ -1,11 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
 import { loadRecoveryPlan, loadSettings } from '../../src/config/load.ts';
 import { OperatorError } from '../../src/domain/errors.ts';
 import { editDistance, nearest } from '../../src/domain/nearest.ts';
+import { compileMatch, nothing } from '../../src/domain/scope.ts';
 import type { Settings } from '../../src/domain/settings.ts';
+import { demoPort } from '../../src/lab/commands/index.ts';
+import { startLab } from '../../src/lab/lab.ts';
 import { schemaFiles, schemaText } from '../../tools/schema.ts';
 import { golden } from '../report/golden.ts';
 
@@ -325,10 +328,8 @@ t.test('the digest follows the meaning, not the spelling', (t) => {
   t.end();
 });
 
-t.test('the sample of the repository is right, and so are its recovery plans', (t) => {
-  const settings = loadSettings(`${root}sites.yaml`, (file) =>
-    file.endsWith('.fingerprint') && !existsSync(file) ? '00'.repeat(32) : readFileSync(file, 'utf8'),
-  );
+t.test('the sample of the repository is right, and so is its recovery plan', (t) => {
+  const settings = loadSettings(`${root}sites.yaml`, (file) => readFileSync(file, 'utf8'));
   t.same(
     settings.groups[0]?.plan.tiers.map((tier) => tier.name),
     ['database', 'application', 'web'],
@@ -338,6 +339,37 @@ t.test('the sample of the repository is right, and so are its recovery plans', (
     settings.groups[0]?.plan,
   );
   t.end();
+});
+
+t.test('the sample describes the lab as it comes out of the box', async (t) => {
+  const settings = loadSettings(`${root}sites.yaml`, (file) => readFileSync(file, 'utf8'));
+  const lab = await startLab({ world: 'demo', storage: t.testdir(), port: 0 });
+  t.teardown(() => lab.stop());
+  const shop = settings.groups[0];
+  for (const site of settings.sites) {
+    const { hosts, db } = lab.pool(site.name);
+    t.same(
+      site.pool.hosts,
+      hosts.map((host) => ({
+        url: `https://${host.address}:${demoPort}`,
+        fingerprint: host.certificate.sha256.replaceAll(':', '').toLowerCase(),
+      })),
+    );
+    const networks = db.all('network').map((network) => network.text('name_label'));
+    for (const mapping of shop?.networks ?? []) {
+      const wanted = site.name === 'production' ? [mapping.production] : [mapping.recovery, mapping.drill];
+      for (const name of wanted) t.ok(name !== null && networks.includes(name), `${site.name} has ${name}`);
+    }
+  }
+  const production = lab.pool('production').db;
+  const srs = production.all('SR').map((sr) => sr.text('name_label'));
+  for (const { sr } of shop?.storage ?? []) t.ok(srs.includes(sr), `production has SR ${sr}`);
+  const include = compileMatch(shop?.scope.include ?? nothing, []);
+  const vms = production
+    .all('VM')
+    .map((vm) => vm.text('name_label'))
+    .filter((nameLabel) => include({ uuid: '', nameLabel, tags: [], folder: null, srUuids: [] }) !== null);
+  t.equal(vms.length, 24);
 });
 
 t.test('the schemas for editors are current', (t) => {

@@ -34,9 +34,9 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
   ],
   failover: [
     ['lifeboat failover shop', 'shows the plan, asks for the name of the recovery site, does it'],
-    ['lifeboat failover shop --yes tokyo', 'the same from a script'],
+    ['lifeboat failover shop --yes recovery', 'the same from a script'],
     [
-      'lifeboat failover shop --declare-lost "fire in osaka, power is cut"',
+      'lifeboat failover shop --declare-lost "fire, the power is cut"',
       'although something still answers there: it is stopped and blocked first',
     ],
     ['lifeboat run resume latest', 'go on after a crash or Ctrl-C: nothing is done twice'],
@@ -59,8 +59,8 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat catalog prune shop --dry-run', 'what retention would let go'],
   ],
   secret: [
-    ['lifeboat secret set osaka', 'type it unseen'],
-    ['pass show osaka | lifeboat secret set osaka', 'pipe it in'],
+    ['lifeboat secret set production', 'type it unseen'],
+    ['pass show production | lifeboat secret set production', 'pipe it in'],
     ['lifeboat secret list', 'names only'],
   ],
 };
