@@ -108,8 +108,8 @@ export async function execute(ports: ExecutorPorts, options: ExecuteOptions): Pr
       };
       await journal.append(started);
       const first = beginRun(started);
-      options.onEvent?.(started, first);
       const session = new Session(ports, options, lock, journal, first, state.phase);
+      session.tell(started);
       return await session.carryOut(state);
     } finally {
       await journal.close();
@@ -209,6 +209,7 @@ class Session {
   readonly #generation: number;
   readonly #cancel = new AbortController();
   #run: Run;
+  #watcher: RunOptions['onEvent'];
   #writing: Promise<void> = Promise.resolve();
   /** An error after which nothing may be done any more: the journal cannot be written, the lock is lost, a defect. */
   #fatal: { readonly error: unknown } | null = null;
@@ -228,6 +229,7 @@ class Session {
   ) {
     this.#ports = ports;
     this.#options = options;
+    this.#watcher = options.onEvent;
     this.#lock = lock;
     this.#journal = journal;
     this.#run = run;
@@ -315,12 +317,21 @@ class Session {
     throw staleGeneration(this.#run.plan, await this.#ports.states.get(state.group));
   }
 
+  /** A view that breaks must not stop a failover: it is told nothing more, and the journal has everything. */
+  tell(event: RunEvent): void {
+    try {
+      this.#watcher?.(event, this.#run);
+    } catch {
+      this.#watcher = undefined;
+    }
+  }
+
   async #log(event: RunEvent): Promise<void> {
     const written = this.#writing.then(async () => {
       if (this.#fatal !== null) throw this.#fatal.error;
       await this.#journal.append(event);
       this.#run = applyEvent(this.#run, event);
-      this.#options.onEvent?.(event, this.#run);
+      this.tell(event);
     });
     this.#writing = written.catch((error: unknown) => this.#halt(error));
     return written;

@@ -309,6 +309,25 @@ t.test('when the journal cannot be written, nothing more is done', async (t) => 
   t.same(world.acts, ['start-db']);
 });
 
+t.test('a view that breaks does not stop the run', async (t) => {
+  const world = worldOf();
+  const plan = planOf([startStep('db')]);
+  let told = 0;
+  const onEvent = (): void => {
+    told += 1;
+    if (told === 2) throw new Error('the terminal is gone');
+  };
+  const result = await execute(world.ports, {
+    plan,
+    planDigest: planDigest(plan),
+    by: 'Ada',
+    version: '1',
+    onEvent,
+  });
+  t.equal(result.outcome, 'done');
+  t.equal(told, 2);
+});
+
 t.test('a lost lock stops the run before the next act', async (t) => {
   const world = worldOf(async () => {
     world.states.lockLost = true;
