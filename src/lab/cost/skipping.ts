@@ -9,9 +9,13 @@ interface Sleeper {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly wake: () => void;
-  /** A time-out: it ends when its time has come and never makes the clock jump. */
-  readonly passive: boolean;
+  /** `price`: somebody waits for an answer. `work`: something takes its time. `time-out`: never makes the clock jump. */
+  readonly kind: 'price' | 'work' | 'time-out';
 }
+
+/** Before a long wait is left out, it must be quieter for longer: a client may be writing to its disk meanwhile. */
+const quietShare = 0.02;
+const longestQuietMillis = 25;
 
 /** Longest time-out that a timer of the process can hold. */
 const longestMillis = 2 ** 31 - 1;
@@ -49,11 +53,20 @@ export class SkippingClock implements LabClock {
   /** A sleep with a signal is a time-out; one without is work that takes its time. */
   sleep(seconds: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
-    const passive = signal !== undefined;
-    if (!passive) this.noteActivity();
+    return this.#wait(seconds, signal === undefined ? 'work' : 'time-out', signal);
+  }
+
+  /** Waits for what a request costs. */
+  price(seconds: number): Promise<void> {
+    return this.#wait(seconds, 'price');
+  }
+
+  #wait(seconds: number, kind: Sleeper['kind'], signal?: AbortSignal): Promise<void> {
+    if (kind !== 'time-out') this.noteActivity();
     return new Promise((resolve, reject) => {
       const at = this.now() + seconds * 1000;
-      const timer = passive ? setTimeout(() => this.#fire(), Math.min(seconds * 1000, longestMillis)) : null;
+      const timer =
+        kind === 'time-out' ? setTimeout(() => this.#fire(), Math.min(seconds * 1000, longestMillis)) : null;
       const finish = (): void => {
         if (timer !== null) clearTimeout(timer);
         this.#sleepers = this.#sleepers.filter((s) => s !== sleeper);
@@ -67,7 +80,7 @@ export class SkippingClock implements LabClock {
         finish();
         resolve();
       };
-      const sleeper: Sleeper = { at, wake, passive };
+      const sleeper: Sleeper = { at, wake, kind };
       signal?.addEventListener('abort', abort, { once: true });
       this.#sleepers.push(sleeper);
       this.#turn();
@@ -80,7 +93,7 @@ export class SkippingClock implements LabClock {
   }
 
   #turn(): void {
-    if (this.#turning || !this.#sleepers.some((s) => !s.passive)) return;
+    if (this.#turning || !this.#sleepers.some((s) => s.kind !== 'time-out')) return;
     this.#turning = true;
     this.#lastTurn = performance.now();
     setImmediate(() => this.#look());
@@ -93,11 +106,13 @@ export class SkippingClock implements LabClock {
     if (turn - this.#lastTurn > this.#quietMillis / 2) this.noteActivity();
     let next: Sleeper | undefined;
     for (const sleeper of this.#sleepers) {
-      if (!sleeper.passive && (next === undefined || sleeper.at < next.at)) next = sleeper;
+      if (sleeper.kind !== 'time-out' && (next === undefined || sleeper.at < next.at)) next = sleeper;
     }
     if (next !== undefined) {
       const rest = next.at - this.now();
-      if (rest > 0 && turn - this.#lastActivity >= this.#quietMillis) this.#skippedMillis += rest;
+      const wanted = next.kind === 'price' ? 0 : Math.min(longestQuietMillis, rest * quietShare);
+      const quiet = turn - this.#lastActivity >= Math.max(this.#quietMillis, wanted);
+      if (rest > 0 && quiet) this.#skippedMillis += rest;
       if (next.at <= this.now()) {
         this.noteActivity();
         this.#fire();

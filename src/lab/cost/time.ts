@@ -1,5 +1,6 @@
 /** Simulated seconds for the cost model, on whatever clock the lab runs (figures: ./figures.ts). */
 import type { LabClock } from '../core/clock.ts';
+import { SkippingClock } from './skipping.ts';
 
 export interface SimulatedTime {
   /** Simulated seconds since the start. */
@@ -28,7 +29,8 @@ class ClockTime implements SimulatedTime {
 
   async until(seconds: number): Promise<void> {
     const rest = seconds - this.now();
-    if (rest > 0) await this.#clock.sleep(rest);
+    if (rest <= 0) return;
+    await (this.#clock instanceof SkippingClock ? this.#clock.price(rest) : this.#clock.sleep(rest));
   }
 }
 
