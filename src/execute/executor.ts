@@ -87,7 +87,7 @@ export async function execute(ports: ExecutorPorts, options: ExecuteOptions): Pr
   const { plan } = options;
   assertExecutable(plan, options.planDigest);
   const runId = options.runId ?? newRunId(ports, plan);
-  const lock = await ports.states.lock(plan.group, runId);
+  const lock = await ports.states.lock(lockOf(plan), runId);
   try {
     const state = (await ports.states.get(plan.group)) ?? firstState(plan, ports.clock.now());
     assertGeneration(plan, state, plan.generation);
@@ -182,7 +182,7 @@ async function reopen(
     });
   }
   const { plan } = first;
-  const lock = await ports.states.lock(plan.group, runId);
+  const lock = await ports.states.lock(lockOf(plan), runId);
   try {
     const { journal, events } = await ports.journals.open(runId);
     try {
@@ -469,6 +469,14 @@ class Session {
     const clean = states.every((state) => state.status === 'succeeded' && state.warnings.length === 0);
     return clean ? 'done' : 'done-with-warnings';
   }
+}
+
+/**
+ * Whoever changes the world excludes everybody else who does. An export has a lock of its own: one that hangs on a dying
+ * site must not keep the failover waiting, and the generation that the failover raises stops it at its next step.
+ */
+function lockOf(plan: Plan): string {
+  return raisesGeneration(plan.operation) ? plan.group : `${plan.group} (${plan.operation})`;
 }
 
 /** `20260131T023005Z-failover-payroll-1f3a`: sorts by time. */

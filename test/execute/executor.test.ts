@@ -394,6 +394,34 @@ t.test('an export raises no generation and does not take the place of an open fa
   });
 });
 
+t.test('an export that hangs does not keep a failover waiting, and does nothing more after it', async (t) => {
+  const world = worldOf();
+  const hangs = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const exporting = execute(
+    {
+      ...world.ports,
+      actions: everyAction(async (_action, context) => {
+        world.acts.push(context.step.id);
+        begun.resolve();
+        await hangs.promise;
+        return { output: null, warnings: [] };
+      }),
+    },
+    ((plan) => ({ plan, planDigest: planDigest(plan), by: 'clock', version: '1', runId: 'e1' }))(
+      planOf([readStep('save', { timeoutSeconds: 1e6 }), readStep('seal', { after: ['save'] })], {
+        operation: 'export',
+      }),
+    ),
+  );
+  await begun.promise;
+  await t.rejects(world.go(planOf([], { operation: 'export' })), /held by e1/);
+  t.equal((await world.go(planOf([startStep('db')]))).outcome, 'done');
+  hangs.resolve();
+  await t.rejects(exporting, { code: 'DR-PLAN-STALE' });
+  t.same(world.acts, ['save', 'start-db']);
+});
+
 t.test('looking that fails is repeated; it is never taken for an answer', async (t) => {
   const world = worldOf();
   let looks = 0;

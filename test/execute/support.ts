@@ -155,6 +155,7 @@ export class MemoryJournals implements Journals {
 
 export class MemoryStates implements GroupStates {
   readonly states = new Map<string, GroupState>();
+  readonly #holders = new Map<string, string>();
   lockLost = false;
 
   async get(group: string): Promise<GroupState | null> {
@@ -171,12 +172,17 @@ export class MemoryStates implements GroupStates {
   async isCarriedOut(): Promise<boolean> {
     return false;
   }
-  async lock(): Promise<GroupLock> {
+  async lock(group: string, run: string): Promise<GroupLock> {
+    const holder = this.#holders.get(group);
+    if (holder !== undefined) throw new Error(`${group} is held by ${holder}`);
+    this.#holders.set(group, run);
     return {
       assertHeld: async () => {
         if (this.lockLost) throw new Error('the lock is lost');
       },
-      release: async () => undefined,
+      release: async () => {
+        this.#holders.delete(group);
+      },
     };
   }
 }
