@@ -118,3 +118,31 @@ t.test('what is shown is short and holds no secret', (t) => {
   t.equal(strike('a.b.a', ['a']), '***.b.***');
   t.end();
 });
+
+t.test('a failure wrapped in another is the one that is told', (t) => {
+  const context = { site: 'tokyo', operation: 'PBD.plug' };
+  const storage = failureError(
+    ['INTERNAL_ERROR', 'Storage_error ([S(Internal_error);S(Server_error(SR_HAS_MULTIPLE_PBDS, [ a; b ]))])'],
+    context,
+  );
+  t.match(storage, {
+    peerCode: 'SR_HAS_MULTIPLE_PBDS',
+    peerParams: ['a', 'b'],
+    problem: { code: 'DR-SR-NOT-SHARED' },
+  });
+  const disguised = failureError(
+    ['RBAC_PERMISSION_DENIED', 'http/get_export_raw_vdi', 'UUID_INVALID: [ VDI; 1234 ]'],
+    context,
+  );
+  t.match(disguised, {
+    peerCode: 'UUID_INVALID',
+    peerParams: ['VDI', '1234'],
+    problem: { code: 'DR-OBJECT-UNKNOWN' },
+  });
+  t.equal(failureError(['RBAC_PERMISSION_DENIED', 'http/get_export', 'not allowed'], context).kind, 'auth');
+  t.equal(
+    failureError(['INTERNAL_ERROR', 'Server_error(NOBODY_KNOWS, [ a ])'], context).problem.code,
+    'DR-POOL-INTERNAL',
+  );
+  t.end();
+});

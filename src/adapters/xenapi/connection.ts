@@ -207,6 +207,8 @@ export class PoolConnection {
       } catch (error) {
         const outcome = error instanceof PortError ? (error.peerCode ?? error.kind) : String(error);
         this.options.log?.debug({ site: this.options.site, outcome }, 'logout failed');
+        // A host that is gone takes its sessions along, sooner or later.
+        if (error instanceof LinkError) return;
       }
       this.#orphans.delete(session);
     }

@@ -61,8 +61,25 @@ const unknownCode: FailureEntry = {
 /** Longest text of the server that is shown; probe answers are longer and are read elsewhere. */
 const shownLength = 400;
 
+/**
+ * The failure inside a failure: a storage error that the pool wraps as an internal one, and a lookup that an HTTP handler
+ * reports as a matter of rights (xapi.md 3.5, 7.2). Unchanged when there is none that the table knows.
+ */
+function unwrapped(failure: readonly string[]): readonly string[] {
+  const [code, first = '', second = ''] = failure;
+  const inner =
+    code === 'INTERNAL_ERROR'
+      ? /Server_error\(([A-Z_0-9]+), \[([^\]]*)\]\)/.exec(first)
+      : code === 'RBAC_PERMISSION_DENIED' && first.startsWith('http/')
+        ? /^([A-Z_0-9]+): \[([^\]]*)\]$/.exec(second)
+        : null;
+  if (inner === null || entryOf(inner[1] ?? '') === null) return failure;
+  const params = (inner[2] ?? '').split(';').map((param) => param.trim());
+  return [inner[1] ?? '', ...params.filter((param) => param !== '')];
+}
+
 export function failureError(failure: readonly string[], context: FailureContext): PortError {
-  const [peerCode = 'UNKNOWN', ...rawParams] = failure;
+  const [peerCode = 'UNKNOWN', ...rawParams] = unwrapped(failure);
   const entry = entryOf(peerCode) ?? unknownCode;
   // A session reference is a key to the pool.
   const params =

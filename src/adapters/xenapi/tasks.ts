@@ -88,8 +88,9 @@ export class Tasks {
       end = await this.#final(reference, operation, options);
     } catch (error) {
       if (error instanceof PortError && error.kind === 'cancelled') {
-        await this.#quietly('task.cancel', [reference]);
-        await this.#quietly('task.destroy', [reference]);
+        // Whoever cancels does not want to wait for a pool that may be dead.
+        await this.#quietly('task.cancel', [reference], 5);
+        await this.#quietly('task.destroy', [reference], 5);
       }
       throw error;
     }
@@ -103,9 +104,10 @@ export class Tasks {
     await this.#loop;
   }
 
-  async #quietly(method: string, params: readonly XapiParam[]): Promise<void> {
+  async #quietly(method: string, params: readonly XapiParam[], seconds = 30): Promise<void> {
     try {
-      await this.#pool.call(method, params, { unlimited: true, timeoutSeconds: 30 });
+      const signal = AbortSignal.timeout(seconds * 1000);
+      await this.#pool.call(method, params, { unlimited: true, timeoutSeconds: seconds, signal });
     } catch (error) {
       const outcome = error instanceof PortError ? (error.peerCode ?? error.kind) : String(error);
       this.#pool.options.log?.debug({ site: this.#pool.options.site, method, outcome }, 'task housekeeping');
