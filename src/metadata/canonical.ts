@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { MetadataDocument, type MetadataObject, xmlOf } from './document.ts';
-import { copyStruct, refShape, renameReferences } from './references.ts';
+import { copyStruct, isForeign, type RefShape, refShape, renameReferences } from './references.ts';
 import { formatXmlValue, isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
 /** The order in which the importer goes through the classes (xapi.md 4.1). */
@@ -29,21 +29,28 @@ export const importOrder: readonly string[] = [
 const rank: ReadonlyMap<string, number> = new Map(importOrder.map((name, index) => [name, index]));
 
 /** A text that no other object of the class shares; the position decides where there is none. */
-function identity(object: MetadataObject): string {
-  const { fields } = object;
-  for (const field of ['uuid', "vTPM'_uuid", 'identifier', 'PVS_uuid']) {
-    const value = fields[field];
+function identity<T>(object: T, field: (object: T, name: string) => XmlValue | undefined): string {
+  for (const name of ['uuid', "vTPM'_uuid", 'identifier', 'PVS_uuid']) {
+    const value = field(object, name);
     if (typeof value === 'string' && value !== '') return value;
   }
   return '';
 }
 
 export function sortObjects(objects: readonly MetadataObject[]): MetadataObject[] {
+  return sortByIdentity(objects, (object, field) => object.fields[field]);
+}
+
+/** The same for objects in any form that can be asked for a field. */
+export function sortByIdentity<T extends { readonly class: string }>(
+  objects: readonly T[],
+  field: (object: T, name: string) => XmlValue | undefined,
+): T[] {
   const keyed = objects.map((object, index) => ({
     object,
     index,
     rank: rank.get(object.class) ?? importOrder.length,
-    key: identity(object),
+    key: identity(object, field),
   }));
   keyed.sort(
     (a, b) =>
@@ -59,24 +66,31 @@ export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** True for an id that stays as it is although no object has it: a real reference of the exporting pool. */
-export function isForeign(id: string): boolean {
-  return id.startsWith('OpaqueRef:');
+/** New ids for the objects of a document, in their order. */
+export class Numbering {
+  readonly #numbers = new Map<string, number>();
+
+  constructor(ordered: Iterable<{ readonly id: string }>) {
+    let number = 0;
+    for (const { id } of ordered) {
+      if (!this.#numbers.has(id)) this.#numbers.set(id, number);
+      number += 1;
+    }
+  }
+
+  readonly known = (id: string): boolean => this.#numbers.has(id);
+
+  readonly rename = (id: string): string | null => {
+    const number = this.#numbers.get(id);
+    if (number !== undefined) return `Ref:${number}`;
+    return isForeign(id) ? id : null;
+  };
 }
 
 /** The canonical form of a document, with ids `Ref:0`, `Ref:1`, …; canonical documents come back equal. */
 export function canonicalDocument(document: MetadataDocument): MetadataDocument {
   const ordered = sortObjects(document.objects);
-  const numbers = new Map<string, number>();
-  for (const [index, object] of ordered.entries()) if (!numbers.has(object.id)) numbers.set(object.id, index);
-  const known = (id: string): boolean => numbers.has(id);
-  const rename = (id: string): string | null => {
-    const number = numbers.get(id);
-    if (number !== undefined) return `Ref:${number}`;
-    return isForeign(id) ? id : null;
-  };
-  const numberOf = (id: XmlValue): number =>
-    typeof id === 'string' && id.startsWith('Ref:') ? Number(id.slice(4)) : Number.POSITIVE_INFINITY;
+  const { known, rename } = new Numbering(ordered);
   return new MetadataDocument(
     document.version,
     ordered.map((object, index) => {
@@ -84,7 +98,7 @@ export function canonicalDocument(document: MetadataDocument): MetadataDocument 
       return {
         class: object.class,
         id: `Ref:${index}`,
-        fields: orderCollections(object.class, renamed, renamed !== object.fields, numberOf),
+        fields: orderCollections(object.class, renamed, renamed !== object.fields),
         extra: object.extra,
       };
     }),
@@ -93,26 +107,30 @@ export function canonicalDocument(document: MetadataDocument): MetadataDocument 
 }
 
 /** `ours` tells that the struct is a copy already and may be changed in place. */
-function orderCollections(
-  className: string,
-  fields: XmlStruct,
-  ours: boolean,
-  numberOf: (id: XmlValue) => number,
-): XmlStruct {
+function orderCollections(className: string, fields: XmlStruct, ours: boolean): XmlStruct {
   let out: XmlStruct | null = ours ? fields : null;
   for (const field of Object.keys(fields)) {
     const value = fields[field];
     if (typeof value !== 'object') continue;
-    let ordered: XmlValue = value;
-    if (Array.isArray(value)) {
-      if (value.length > 1 && refShape(className, field) === 'set')
-        ordered = [...value].sort((a, b) => numberOf(a) - numberOf(b) || compare(String(a), String(b)) || 0);
-    } else if (isStruct(value)) ordered = orderMap(value);
+    const ordered = orderCollection(refShape(className, field), value);
     if (ordered === value) continue;
     out ??= copyStruct(fields);
     out[field] = ordered;
   }
   return out ?? fields;
+}
+
+/** A list of references in the order of their ids, a map in the order of its keys; anything else as it is. */
+export function orderCollection(shape: RefShape, value: XmlValue): XmlValue {
+  if (Array.isArray(value))
+    return value.length > 1 && shape === 'set'
+      ? [...value].sort((a, b) => numberOf(a) - numberOf(b) || compare(String(a), String(b)))
+      : value;
+  return isStruct(value) ? orderMap(value) : value;
+}
+
+function numberOf(id: XmlValue): number {
+  return typeof id === 'string' && id.startsWith('Ref:') ? Number(id.slice(4)) : Number.POSITIVE_INFINITY;
 }
 
 function orderMap(map: XmlStruct): XmlStruct {

@@ -3,7 +3,7 @@
  * (disks, SRs, networks, hosts). Objects of unknown classes belong to the VM whose objects they name.
  */
 import type { MetadataDocument, MetadataObject } from './document.ts';
-import { copyStruct, referencesOf, refShape } from './references.ts';
+import { copyStruct, isForeign, referencesOf, refShape } from './references.ts';
 import { isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
 /** Field by which an object of the class belongs to a VM, or to an object that does. */
@@ -134,59 +134,63 @@ export class Closures<T extends { readonly class: string; readonly id: string }>
 const longList = 24;
 
 /**
- * Cuts the lists of shared objects down to the ids of one document. In an export of a whole pool an SR lists every disk;
- * going through that list once per VM would be quadratic.
+ * Cuts long lists of references down to the ids of one document. In an export of a whole pool an SR lists every disk;
+ * going through that list once per VM would be quadratic, so each list is indexed once.
  */
-export class ListCutter {
-  readonly #lists = new WeakMap<MetadataObject, ReadonlyMap<string, ReadonlySet<string>>>();
+export class ListIndex {
+  readonly #lists = new WeakMap<object, IndexedList>();
 
-  cut(object: MetadataObject, ids: readonly string[]): MetadataObject {
-    let lists = this.#lists.get(object);
-    if (lists === undefined) {
-      lists = longLists(object);
-      this.#lists.set(object, lists);
+  /** The list, or the map by reference, with only these ids and real references; itself when it is short. */
+  cut(value: XmlValue, ids: readonly string[]): XmlValue {
+    if (Array.isArray(value)) {
+      if (value.length <= longList) return value;
+      const { members, foreign } = this.#indexed(value, () => value);
+      return [...ids.filter((id) => members.has(id)), ...foreign];
     }
-    if (lists.size === 0) return object;
-    const fields = copyStruct(object.fields);
-    for (const [field, members] of lists) {
-      const value = object.fields[field];
-      const kept = ids.filter((id) => members.has(id));
-      if (Array.isArray(value)) fields[field] = kept;
-      else if (isStruct(value)) {
-        const map = Object.create(null) as XmlStruct;
-        for (const id of kept) map[id] = value[id] ?? '';
-        fields[field] = map;
-      }
+    if (!isStruct(value)) return value;
+    if (!this.#lists.has(value) && Object.keys(value).length <= longList) return value;
+    const { members, foreign } = this.#indexed(value, () => Object.keys(value));
+    const map = Object.create(null) as XmlStruct;
+    for (const id of ids) if (members.has(id)) map[id] = value[id] ?? '';
+    for (const id of foreign) map[id] = value[id] ?? '';
+    return map;
+  }
+
+  #indexed(value: object, items: () => readonly XmlValue[]): IndexedList {
+    let list = this.#lists.get(value);
+    if (list === undefined) {
+      const texts = items().filter((item) => typeof item === 'string');
+      list = { members: new Set(texts), foreign: texts.filter(isForeign) };
+      this.#lists.set(value, list);
     }
-    return { ...object, fields };
+    return list;
   }
 }
 
-/** Only objects that many others name have such lists. */
-export const sharedClasses: ReadonlySet<string> = new Set([
-  'SR',
-  'network',
-  'host',
-  'GPU_group',
-  'VGPU_type',
-  'PVS_site',
-]);
+interface IndexedList {
+  readonly members: ReadonlySet<string>;
+  /** Real references of the exporting pool, which every document keeps. */
+  readonly foreign: readonly string[];
+}
 
-function longLists(object: MetadataObject): ReadonlyMap<string, ReadonlySet<string>> {
-  const lists = new Map<string, ReadonlySet<string>>();
-  if (!sharedClasses.has(object.class)) return lists;
-  for (const field of Object.keys(object.fields)) {
-    const value = object.fields[field];
-    if (typeof value !== 'object') continue;
-    const shape = refShape(object.class, field);
-    if (Array.isArray(value) && value.length > longList && shape === 'set')
-      lists.set(field, new Set(value.filter((item) => typeof item === 'string')));
-    else if (isStruct(value) && shape === 'keys') {
-      const keys = Object.keys(value);
-      if (keys.length > longList) lists.set(field, new Set(keys));
+/** `ListIndex` for the fields of an object that are lists of references or maps by reference. */
+export class ListCutter {
+  readonly #index = new ListIndex();
+
+  cut(object: MetadataObject, ids: readonly string[]): MetadataObject {
+    let fields: XmlStruct | null = null;
+    for (const field of Object.keys(object.fields)) {
+      const value = object.fields[field];
+      if (typeof value !== 'object') continue;
+      const shape = refShape(object.class, field);
+      if (shape !== 'set' && shape !== 'keys') continue;
+      const kept = this.#index.cut(value, ids);
+      if (kept === value) continue;
+      fields ??= copyStruct(object.fields);
+      fields[field] = kept;
     }
+    return fields === null ? object : { ...object, fields };
   }
-  return lists;
 }
 
 function push<T>(map: Map<string, T[]>, key: string, object: T): void {

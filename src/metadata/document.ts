@@ -29,19 +29,31 @@ export interface MetadataObject {
 
 export class MetadataDocument {
   readonly version: XmlStruct;
-  readonly objects: readonly MetadataObject[];
   /** Members beside version and objects. */
   readonly extra: XmlStruct | null;
+  /** The text of a document that was put together as text; its objects are read when somebody asks for them. */
+  readonly written: string | null;
+  #objects: readonly MetadataObject[] | null;
   #byId: Map<string, MetadataObject> | null = null;
   #byClass: Map<string, MetadataObject[]> | null = null;
   #typed = new Map<MetadataObject, TypedObject>();
   #views = new Map<string, readonly TypedObject[]>();
   #referring = new Map<string, Map<string, MetadataObject[]>>();
 
-  constructor(version: XmlStruct, objects: readonly MetadataObject[], extra: XmlStruct | null = null) {
+  constructor(
+    version: XmlStruct,
+    objects: readonly MetadataObject[] | { readonly written: string },
+    extra: XmlStruct | null = null,
+  ) {
     this.version = version;
-    this.objects = objects;
     this.extra = extra;
+    this.written = 'written' in objects ? objects.written : null;
+    this.#objects = 'written' in objects ? null : objects;
+  }
+
+  get objects(): readonly MetadataObject[] {
+    this.#objects ??= parseDocument(this.written ?? '').objects;
+    return this.#objects;
   }
 
   /** The object of that id; null for every other text, the null reference included. */
@@ -281,7 +293,7 @@ function xmlOfObject(object: MetadataObject): XmlStruct {
 
 /** The text of `ova.xml`, as xapi would write it, with map keys escaped. */
 export function formatDocument(document: MetadataDocument): string {
-  return formatXmlValue(xmlOf(document));
+  return document.written ?? formatXmlValue(xmlOf(document));
 }
 
 /** The archive that `/import_metadata` takes: a minimal tar with `ova.xml` (xapi.md 3.4). */

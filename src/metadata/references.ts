@@ -8,6 +8,11 @@ import { isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
 export const nullRef = 'OpaqueRef:NULL';
 
+/** True for an id that stays as it is although no object has it: a real reference of the exporting pool. */
+export function isForeign(id: string): boolean {
+  return id.startsWith('OpaqueRef:');
+}
+
 /** How a field carries references: as its text, in a list, as keys or as values of a map; or not at all. */
 export type RefShape = 'one' | 'set' | 'keys' | 'values' | 'none' | 'unknown';
 
@@ -94,7 +99,8 @@ export function renameReferences(
   return out ?? fields;
 }
 
-function renameValue(
+/** One value of a field of this shape with its references sent through `rename`. */
+export function renameValue(
   value: XmlValue,
   shape: RefShape,
   known: (id: string) => boolean,

@@ -4,10 +4,9 @@
  * in any order; src/metadata/recovery.ts puts them together for a failover or a drill.
  */
 import type { TextMap, Uuid, XapiBuild } from '../domain/pool.ts';
-import { isForeign } from './canonical.ts';
 import { Closures, sourceOf } from './closure.ts';
 import { MetadataDocument, type MetadataObject } from './document.ts';
-import { copyStruct, nullRef, referencesOf, renameReferences } from './references.ts';
+import { copyStruct, isForeign, nullRef, referencesOf, renameReferences } from './references.ts';
 import { isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
 /** Changes members of an object: a value replaces, `undefined` removes; null leaves the object as it is. */

@@ -2,24 +2,27 @@
  * `split` for an export of a whole pool while it arrives: tens of megabytes of which never more than a part is in
  * memory as text. Objects are cut out of the byte stream, kept in little space, and put together VM by VM at the end.
  */
-import { canonicalDocument } from './canonical.ts';
-import { Closures, ListCutter, sharedClasses } from './closure.ts';
+import { Numbering, orderCollection, sortByIdentity } from './canonical.ts';
+import { Closures, ListIndex } from './closure.ts';
 import {
   decodeXml,
   documentError,
+  formatDocument,
   MetadataDocument,
   type MetadataObject,
   objectOf,
   parseDocument,
 } from './document.ts';
+import { type RefShape, refShape, renameValue } from './references.ts';
 import { type HostileKey, repairKeys } from './repair.ts';
 import type { SplitOptions, VmDocument } from './split.ts';
 import { readOvaHeader, TarError, tarHeaderBytes } from './tar.ts';
 import {
   copyText,
+  escapeXml,
+  formatXmlValue,
   isStruct,
   parseXmlValue,
-  XmlScalar,
   type XmlStruct,
   type XmlValue,
   XmlValueError,
@@ -177,15 +180,16 @@ function isValueTag(bytes: Buffer, at: number): boolean {
 }
 
 /**
- * Objects with the least memory: names of fields once per class, and every text that other objects of the class have
- * in the same field once as well. Most fields of most objects are alike, so 23 MB of a pool come down to a few.
+ * Objects with the least memory, ready to be written: names of fields once per class, values without references as the
+ * text that the document will have, and every text that other objects of the class share once. Most fields of most
+ * objects are alike, so 23 MB of a pool come down to a few.
  */
 class ObjectStore {
   readonly #objects: CompactObject[] = [];
   readonly #byId = new Map<string, CompactObject>();
   readonly #columns = new Map<string, ClassColumns>();
   readonly #repaired = new Map<string, readonly HostileKey[]>();
-  readonly #shared = new Map<string, MetadataObject>();
+  readonly #lists = new ListIndex();
 
   add(bytes: Buffer): void {
     const { object, repaired } = readObject(bytes);
@@ -205,49 +209,88 @@ class ObjectStore {
       objects: this.#objects,
       byId: (id) => this.#byId.get(id) ?? null,
       field: fieldOf,
-      fields: (object) => unfold(object).fields,
+      fields: fieldsOf,
     });
-    const lists = new ListCutter();
+    const around = frameText(frame);
     for (const vm of this.#objects) {
       if (vm.class !== 'VM' || fieldOf(vm, 'is_a_snapshot') === true) continue;
       if (fieldOf(vm, 'is_control_domain') === true && options.controlDomains !== true) continue;
       const roots = options.snapshots === true ? [vm, ...closures.snapshotsOf(vm.id)] : [vm];
-      const compact = closures.of(roots);
-      const ids = compact.map((object) => object.id);
-      const objects = compact.map((object) => lists.cut(this.#load(object), ids));
-      const repaired = ids.flatMap((id) => this.#repaired.get(id) ?? []);
-      const document = canonicalDocument(new MetadataDocument(frame.version, objects, frame.extra));
+      const objects = sortByIdentity(closures.of(roots), fieldOf);
+      const repaired = objects.flatMap((object) => this.#repaired.get(object.id) ?? []);
+      const written = around.before + this.#write(objects) + around.after;
+      const document = new MetadataDocument(frame.version, { written }, frame.extra);
       yield { uuid: textOf(vm, 'uuid'), nameLabel: textOf(vm, 'name_label'), document, repaired };
     }
   }
 
-  #load(compact: CompactObject): MetadataObject {
-    if (!sharedClasses.has(compact.class)) return unfold(compact);
-    let object = this.#shared.get(compact.id);
-    if (object === undefined) {
-      object = unfold(compact);
-      this.#shared.set(compact.id, object);
+  #write(objects: readonly CompactObject[]): string {
+    const numbering = new Numbering(objects);
+    const ids = objects.map((object) => object.id);
+    let out = '';
+    for (const [number, object] of objects.entries()) {
+      const { openings, kinds } = object.shape;
+      out += `<value><struct><member><name>class</name><value>${object.className}</value></member><member><name>id</name><value>Ref:${number}</value></member><member><name>snapshot</name><value><struct>`;
+      for (let index = 0; index < kinds.length; index += 1) {
+        const value = object.values[index] ?? '';
+        const kind = kinds[index] ?? 'none';
+        out += openings[index];
+        out +=
+          kind === 'none' && typeof value === 'string'
+            ? value
+            : formatXmlValue(
+                orderCollection(
+                  kind,
+                  renameValue(
+                    kind === 'set' || kind === 'keys' ? this.#lists.cut(value, ids) : value,
+                    kind,
+                    numbering.known,
+                    numbering.rename,
+                  ),
+                ),
+              );
+        out += '</member>';
+      }
+      out += `</struct></value></member>${object.extra}</struct></value>`;
     }
-    return object;
+    return out;
   }
+}
+
+/** What stands before and after the objects of every document. */
+function frameText(frame: MetadataDocument): { readonly before: string; readonly after: string } {
+  const text = formatDocument(frame.with([]));
+  const marker = '<name>objects</name><value><array><data>';
+  const at = text.indexOf(marker) + marker.length;
+  return { before: text.slice(0, at), after: text.slice(at) };
 }
 
 interface Shape {
   readonly names: readonly string[];
   readonly positions: ReadonlyMap<string, number>;
+  readonly kinds: readonly RefShape[];
+  /** `<member><name>…</name>` of each field. */
+  readonly openings: readonly string[];
 }
 
 interface CompactObject {
   readonly class: string;
+  /** The class as text of the document. */
+  readonly className: string;
   readonly id: string;
   readonly shape: Shape;
+  /** Text of the document where the kind is `none`, else the value with the references of the archive. */
   readonly values: readonly XmlValue[];
-  readonly extra: XmlStruct | null;
+  /** Members beside class, id and snapshot, as text of the document. */
+  readonly extra: string;
 }
 
 function fieldOf(object: CompactObject, name: string): XmlValue | undefined {
   const position = object.shape.positions.get(name);
-  return position === undefined ? undefined : object.values[position];
+  if (position === undefined) return undefined;
+  const value = object.values[position];
+  if (object.shape.kinds[position] !== 'none' || typeof value !== 'string') return value;
+  return value === yes ? true : value === no ? false : parseXmlValue(value);
 }
 
 function textOf(object: CompactObject, name: string): string {
@@ -255,21 +298,24 @@ function textOf(object: CompactObject, name: string): string {
   return typeof value === 'string' ? value : '';
 }
 
-function unfold(compact: CompactObject): MetadataObject {
-  const { shape, values } = compact;
+function fieldsOf(object: CompactObject): XmlStruct {
   const fields = Object.create(null) as XmlStruct;
-  for (const [index, name] of shape.names.entries()) fields[name] = values[index] ?? '';
-  return { class: compact.class, id: compact.id, fields, extra: compact.extra };
+  for (const name of object.shape.names) fields[name] = fieldOf(object, name) ?? '';
+  return fields;
 }
 
 /** At most this many texts of a field are remembered for sharing; a field of uuids would remember them all. */
 const sharedTexts = 32;
-const emptyList: XmlValue[] = [];
-const emptyMap = Object.create(null) as XmlStruct;
+const yes = formatXmlValue(true);
+const no = formatXmlValue(false);
+const nothing = formatXmlValue('');
+const emptyList = formatXmlValue([]);
+const emptyMap = formatXmlValue(Object.create(null) as XmlStruct);
 
 class ClassColumns {
   readonly name: string;
-  #shape: Shape = { names: [], positions: new Map() };
+  #shape: Shape = { names: [], positions: new Map(), kinds: [], openings: [] };
+  /** Text of the document by value, for each field. */
   readonly #texts = new Map<string, Map<string, string>>();
 
   constructor(name: string) {
@@ -280,42 +326,68 @@ class ClassColumns {
     const names = Object.keys(object.fields);
     const before = this.#shape.names;
     if (names.length !== before.length || names.some((name, index) => name !== before[index]))
-      this.#shape = { names, positions: new Map(names.map((name, index) => [name, index])) };
+      this.#shape = {
+        names,
+        positions: new Map(names.map((name, index) => [name, index])),
+        kinds: names.map((name) => refShape(this.name, name)),
+        openings: names.map((name) => `<member><name>${escapeXml(name)}</name>`),
+      };
+    const { kinds } = this.#shape;
     return {
       class: this.name,
+      className: escapeXml(this.name),
       id: copyText(object.id),
       shape: this.#shape,
-      values: names.map((name) => this.#value(name, object.fields[name] ?? '')),
-      extra: object.extra === null ? null : (copyValue(object.extra) as XmlStruct),
+      values: names.map((name, index) => {
+        const value = object.fields[name] ?? '';
+        return kinds[index] === 'none' ? this.#written(name, value) : copyValue(value);
+      }),
+      extra: membersText(object.extra),
     };
   }
 
-  #value(field: string, value: XmlValue): XmlValue {
-    if (typeof value === 'boolean') return value;
+  #written(field: string, value: XmlValue): string {
+    if (typeof value === 'boolean') return value ? yes : no;
+    if (value === '') return nothing;
     if (typeof value === 'string') return this.#text(field, value);
-    if (Array.isArray(value))
-      return value.length === 0 ? emptyList : value.map((item) => this.#value(field, item));
-    if (!isStruct(value)) return new XmlScalar(value.tag, this.#text(field, value.text));
-    const keys = Object.keys(value);
-    if (keys.length === 0) return emptyMap;
-    const out = Object.create(null) as XmlStruct;
-    for (const key of keys) out[key] = this.#value(field, value[key] ?? '');
-    return out;
+    if (Array.isArray(value) && value.length === 0) return emptyList;
+    if (isStruct(value) && Object.keys(value).length === 0) return emptyMap;
+    return this.#shared(field, formatXmlValue(orderCollection('none', value)));
   }
 
-  #text(field: string, text: string): string {
-    if (text === '') return '';
+  #text(field: string, value: string): string {
+    const known = this.#known(field);
+    const shared = known.get(value);
+    if (shared !== undefined) return shared;
+    const written = copyText(`<value>${escapeXml(value)}</value>`);
+    if (known.size < sharedTexts) known.set(copyText(value), written);
+    return written;
+  }
+
+  /** For values that are not text: their text of the document stands for them. No text begins with a tag unescaped. */
+  #shared(field: string, written: string): string {
+    const known = this.#known(`${field} `);
+    const shared = known.get(written);
+    if (shared !== undefined) return shared;
+    if (known.size < sharedTexts) known.set(written, written);
+    return written;
+  }
+
+  #known(field: string): Map<string, string> {
     let known = this.#texts.get(field);
     if (known === undefined) {
       known = new Map();
       this.#texts.set(field, known);
     }
-    const shared = known.get(text);
-    if (shared !== undefined) return shared;
-    const copy = copyText(text);
-    if (known.size < sharedTexts) known.set(copy, copy);
-    return copy;
+    return known;
   }
+}
+
+function membersText(members: XmlStruct | null): string {
+  if (members === null) return '';
+  return Object.keys(members)
+    .map((name) => `<member><name>${escapeXml(name)}</name>${formatXmlValue(members[name] ?? '')}</member>`)
+    .join('');
 }
 
 function readObject(bytes: Buffer): {

@@ -4,11 +4,11 @@
  * importer's work grows with the number of objects (performance.md 5.3).
  */
 import { OperatorError } from '../domain/errors.ts';
-import { canonicalDocument, isForeign } from './canonical.ts';
+import { canonicalDocument } from './canonical.ts';
 import { Closures, ListCutter, sourceOf } from './closure.ts';
 import { MetadataDocument, type MetadataObject } from './document.ts';
 import type { VmObject } from './objects.ts';
-import { copyStruct, nullRef, refShape, renameReferences } from './references.ts';
+import { copyStruct, isForeign, nullRef, refShape, renameReferences } from './references.ts';
 import { emptyStruct, isStruct, type XmlStruct, type XmlValue } from './xmlvalue.ts';
 
 export interface SplitOptions {

@@ -11,7 +11,7 @@ import {
   parseDocument,
 } from '../../src/metadata/document.ts';
 import { rewriteForRecovery } from '../../src/metadata/recovery.ts';
-import { danglingReferences, lowerBuild, remapStorage } from '../../src/metadata/rewrite.ts';
+import { changeObjects, danglingReferences, lowerBuild, remapStorage } from '../../src/metadata/rewrite.ts';
 import { extractVm, merge, split } from '../../src/metadata/split.ts';
 import { type StreamedVmDocument, splitStream } from '../../src/metadata/split-stream.ts';
 import { summarize } from '../../src/metadata/summary.ts';
@@ -348,4 +348,33 @@ t.test('the summary tells what the catalog needs to plan', async (t) => {
     networkNames: ['LAN 1', 'LAN 2'],
     applianceUuid: 'tier',
   });
+});
+
+t.test('long lists of a large pool are cut down for each VM, real references stay', async (t) => {
+  const names = Array.from({ length: 40 }, (_, number) => `vm${number}`);
+  const foreign = Array.from(
+    { length: 30 },
+    (_, number) => `OpaqueRef:pbd-${String(number).padStart(2, '0')}`,
+  );
+  const whole = changeObjects(pool(...names.map((name) => ({ name, shared: true }))), 'SR', () => ({
+    PBDs: foreign,
+  }));
+  async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+    yield bytes;
+  }
+  const streamed: string[] = [];
+  for await (const part of splitStream(once(packDocument(whole)))) {
+    streamed.push(formatDocument(part.document));
+    const [sr] = part.document.srs.filter((candidate) => candidate.nameLabel === 'SR 0');
+    t.equal(sr?.texts('VDIs').length, 1);
+    t.strictSame(sr?.texts('PBDs'), foreign);
+    const quorum = part.document.vdis.find((vdi) => vdi.nameLabel === 'disk quorum');
+    t.equal(quorum?.texts('VBDs').length, 1, 'of the shared disk its own drive');
+  }
+  t.strictSame(
+    streamed,
+    split(whole).map((part) => formatDocument(part.document)),
+  );
+  const merged = merge(split(whole).map((part) => part.document));
+  t.equal(merged.vdis.find((vdi) => vdi.nameLabel === 'disk quorum')?.texts('VBDs').length, 40);
 });
