@@ -180,10 +180,14 @@ export function previewText(preview: ScopePreview, paper: Paper): string {
     );
     for (const { vm, groups } of preview.shared) lines.push(`  ${clean(vm.nameLabel)}: ${groups.join(', ')}`);
   }
-  if (preview.idleRules.length > 0) {
-    lines.push('', paint(paper, 'warn', heading(paper, 'Rules that name no VM')));
-    for (const { side, rule } of preview.idleRules) lines.push(`  ${side} ${ruleText(rule)}`);
+  const idle = (side: 'include' | 'exclude'): string[] =>
+    preview.idleRules.filter((each) => each.side === side).map((each) => ruleText(each.rule));
+  const [includes, excludes] = [idle('include'), idle('exclude')];
+  if (includes.length > 0) {
+    lines.push('', paint(paper, 'warn', heading(paper, 'Includes that name no VM: a typing error?')));
+    for (const rule of includes) lines.push(`  ${rule}`);
   }
+  if (excludes.length > 0) lines.push('', `Excludes that name no VM now: ${excludes.join(', ')}`);
   return page(lines);
 }
 

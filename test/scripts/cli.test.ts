@@ -409,11 +409,16 @@ t.test('every error code has its heading in the runbooks, and no heading is left
       ),
     ),
   ];
-  const codes = collect('src/**/*.ts', /\b(DR-[A-Z0-9]+(?:-[A-Z0-9]+)*)\b/g);
+  const codes = collect('src/**/*.ts', /\b(DR-[A-Z0-9]+(?:-[A-Z0-9]+)*)\b(?!-\$\{)/g);
+  // Some codes are put together: `DR-ARRAY-` and the kind of the failure.
+  const families = collect('src/**/*.ts', /\b(DR-[A-Z0-9]+(?:-[A-Z0-9]+)*-)\$\{/g);
   const headings = collect('runbooks/*.md', /^## (DR-[A-Z0-9-]+)$/gm);
   const missing = codes.filter((code) => !headings.includes(code)).sort();
   t.same(missing, [], 'add a heading to a file under runbooks/: what one sees, what it means, what to do');
-  t.same(headings.filter((code) => !codes.includes(code)).sort(), []);
+  const left = headings.filter(
+    (code) => !codes.includes(code) && !families.some((each) => code.startsWith(each)),
+  );
+  t.same(left.sort(), []);
   t.ok(codes.length > 100);
   t.end();
 });

@@ -57,7 +57,9 @@ export async function exportVerb(
 async function preview(session: Session, app: App, group: string): Promise<ExitCode> {
   const result = await app.preview({ group }, session.context());
   session.show(() => previewText(result, session.paper), result);
-  const clear = result.unprotected.length + result.shared.length + result.idleRules.length === 0;
+  // An exclude that names nobody waits for its day; an include that does is most often misspelt.
+  const idle = result.idleRules.filter((each) => each.side === 'include');
+  const clear = result.unprotected.length + result.shared.length + idle.length === 0;
   return clear ? exitCodes.done : exitCodes.warnings;
 }
 

@@ -62,10 +62,11 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
     },
     isTerminal: stream.isTTY === true,
     get columns() {
-      return stream.columns ?? 100;
+      // A pseudo-terminal that nobody gave a size says 0.
+      return stream.columns || 100;
     },
     get rows() {
-      return stream.rows ?? 40;
+      return stream.rows || 40;
     },
   });
   const question = (text: string, shown: boolean): Promise<string | null> =>

@@ -12,6 +12,7 @@ export class Watch {
   readonly #drawn: boolean;
   #run: Run | null;
   #height = 0;
+  #shown = '';
   #stop: (() => void) | null = null;
 
   /** `base` is the run so far, for a resumed one whose earlier events are not told again. */
@@ -54,7 +55,12 @@ export class Watch {
     // One column and one row stay free: a full line would wrap, a full screen would scroll.
     const paper = { ...this.#session.paper, width: Math.max(20, out.columns - 1) };
     const lines = liveLines(this.#run, this.#session.terminal.now(), paper, Math.max(3, out.rows - 1));
-    out.write(`${this.#clear()}${lines.join('\n')}\n`);
+    const block = lines.join('\n');
+    if (block === this.#shown) return;
+    // Line over line, each cleared behind its end: a block that is wiped first would flicker.
+    const up = this.#height === 0 ? '' : `\u001b[${this.#height}A\r`;
+    out.write(`${up}${lines.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J`);
     this.#height = lines.length;
+    this.#shown = block;
   }
 }
