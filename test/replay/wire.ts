@@ -28,7 +28,7 @@ export function exchange(request: HttpRequest): Promise<HttpAnswer> {
     const finish = (): void => {
       clearTimeout(timer);
       socket.destroy();
-      const answer = parse(Buffer.concat(pieces), true);
+      const answer = parse(Buffer.concat(pieces));
       if (answer === null) reject(new Error('the connection closed without an answer'));
       else resolve(answer);
     };
@@ -36,9 +36,13 @@ export function exchange(request: HttpRequest): Promise<HttpAnswer> {
       socket.destroy();
       reject(new Error(`no answer within ${request.timeoutSeconds} s`));
     }, request.timeoutSeconds * 1000);
+    let wanted = Number.POSITIVE_INFINITY;
+    let received = 0;
     socket.on('data', (piece: Buffer) => {
       pieces.push(piece);
-      if (parse(Buffer.concat(pieces), false) !== null) finish();
+      received += piece.length;
+      if (wanted === Number.POSITIVE_INFINITY) wanted = totalLength(Buffer.concat(pieces));
+      if (received >= wanted) finish();
     });
     socket.on('end', finish);
     socket.on('error', (error) => {
@@ -72,8 +76,16 @@ function framed(request: HttpRequest, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
 }
 
-/** The answer, once it is complete; at the end of the connection whatever there is. */
-function parse(bytes: Buffer, ended: boolean): HttpAnswer | null {
+/** Head and body together, as far as the head says; infinite until the head is there, or when it does not say. */
+function totalLength(bytes: Buffer): number {
+  const split = bytes.indexOf('\r\n\r\n');
+  if (split < 0) return Number.POSITIVE_INFINITY;
+  const length = /\r\ncontent-length: *(\d+)/i.exec(bytes.subarray(0, split).toString('latin1'))?.[1];
+  return length === undefined ? Number.POSITIVE_INFINITY : split + 4 + Number(length);
+}
+
+/** What came until the end of the connection, or of the announced body. */
+function parse(bytes: Buffer): HttpAnswer | null {
   const split = bytes.indexOf('\r\n\r\n');
   if (split < 0) return null;
   const [first = '', ...lines] = bytes.subarray(0, split).toString('latin1').split('\r\n');
@@ -84,7 +96,6 @@ function parse(bytes: Buffer, ended: boolean): HttpAnswer | null {
   }
   const body = bytes.subarray(split + 4);
   const length = headers['content-length'];
-  if (!ended && (length === undefined || body.length < Number(length))) return null;
   return {
     status: Number(first.split(' ')[1]),
     headers,

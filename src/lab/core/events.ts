@@ -49,8 +49,8 @@ function parseToken(text: string): number {
 }
 
 function tokenOf(generation: number): string {
-  const part = String(generation).padStart(20, '0');
-  return `${part},${part}`;
+  // The second part counts messages; the lab keeps them in its database like everything else.
+  return `${String(generation).padStart(20, '0')},${'0'.padStart(20, '0')}`;
 }
 
 function event(row: Row, operation: 'add' | 'mod'): Answer {
@@ -131,7 +131,7 @@ export function installEvents(registry: Registry): void {
     if (row === undefined) fail('HANDLE_INVALID', call.text(0), call.text(1));
     const before = call.pool.db.generation;
     row.touch();
-    return tokenOf(before);
+    return tokenOf(before - 1);
   });
   registry.on('event.get_current_id', (call) => BigInt(call.pool.db.generation));
   registry.on('event.register', (call) => {

@@ -100,9 +100,11 @@ function installMessage(registry: Registry): void {
     const rows = call.pool.db.all('message').filter((m) => takes(m) && m.date('timestamp').millis >= from);
     return Object.fromEntries(rows.map((row) => [row.ref, row]));
   };
-  registry.on('message.get', (call) =>
-    since(call, 2, (m) => m.get('cls') === call.text(0) && m.get('obj_uuid') === call.text(1)),
-  );
+  registry.on('message.get', (call) => {
+    const [cls, uuid] = [call.text(0), call.text(1)];
+    if (call.pool.db.findByUuid(messageClasses[cls] ?? cls, uuid) === undefined) fail('UUID_INVALID');
+    return since(call, 2, (m) => m.get('cls') === cls && m.get('obj_uuid') === uuid);
+  });
   registry.on('message.get_since', (call) => since(call, 0, () => true));
   registry.on('message.destroy_many', (call) => {
     for (const ref of call.texts(0)) call.pool.db.row('message', ref).destroy();
@@ -110,11 +112,20 @@ function installMessage(registry: Registry): void {
   });
 }
 
+/** Beginnings of bridge names that only the toolstack gives. */
+const reservedBridges = ['xen', 'xapi', 'vif', 'tap', 'eth'];
+
 function installNetwork(registry: Registry): void {
   registry.on('network.create', (call) => {
     const given = call.struct(0);
     const bridge = given['bridge'];
     const named = typeof bridge === 'string' && bridge !== '';
+    if (named) {
+      if (bridge.length > 15 || reservedBridges.some((prefix) => bridge.startsWith(prefix)))
+        fail('INVALID_VALUE', 'bridge', bridge);
+      if (call.pool.db.all('network').some((network) => network.get('bridge') === bridge))
+        fail('BRIDGE_NAME_EXISTS', bridge);
+    }
     return call.pool.db.create('network', { ...given, bridge: named ? bridge : nextBridge(call.pool) }).ref;
   });
   registry.on('network.destroy', (call) => {

@@ -211,7 +211,7 @@ export class LabPool {
     const destroyed = Object.values(task.map('current_operations')).includes('destroy');
     const finished = { finished: this.now(), allowed_operations: [] };
     if (outcome === 'cancelled')
-      task.set({ ...finished, status: 'cancelled', error_info: ['TASK_CANCELLED', task.ref] });
+      task.set({ ...finished, status: 'cancelled', progress: 1, error_info: ['TASK_CANCELLED', task.ref] });
     else if ('result' in outcome)
       task.set({ ...finished, status: 'success', progress: 1, result: outcome.result });
     else task.set({ ...finished, status: 'failure', progress: 1, error_info: [...outcome.error] });
@@ -220,6 +220,7 @@ export class LabPool {
 
   /** Was the task asked to stop? Long work looks now and then and raises TASK_CANCELLED. */
   checkCancelled(task: Row | null): void {
-    if (task?.alive === true && task.text('status') === 'cancelling') fail('TASK_CANCELLED', task.ref);
+    if (task?.alive === true && Object.values(task.map('current_operations')).includes('cancel'))
+      fail('TASK_CANCELLED', task.ref);
   }
 }
