@@ -3,9 +3,10 @@ import { blocks } from '../check/failover.ts';
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Run } from '../domain/run.ts';
+import { declareLost } from '../execute/decisions.ts';
 import { abandon, type ExecutorPorts, execute, resume } from '../execute/executor.ts';
 import { handlersOver } from '../execute/interpreter.ts';
-import type { Answer, PlannedRun, RunOptions } from './app.ts';
+import type { Answer, Decision, PlannedRun, RunOptions } from './app.ts';
 import type { AppPorts } from './ports.ts';
 import { rehearse } from './rehearse.ts';
 import { runIdOf } from './runs.ts';
@@ -25,7 +26,7 @@ export async function runPlan(ports: AppPorts, planned: PlannedRun, options: Run
   const { run } = await execute(await executorPorts(ports), {
     plan: planned.plan,
     planDigest: planned.digest,
-    decisions: planned.decisions,
+    decisions: decisionsOf(planned, options.by),
     ...commonOptions(ports, options),
   });
   return run;
@@ -53,6 +54,20 @@ export async function abandonRun(
   const runId = await runIdOf(ports, name);
   const { run } = await abandon(await executorPorts(ports), { runId, version: ports.version, ...options });
   return run;
+}
+
+/**
+ * What the journal shall hold of the person's will. Who confirms a failover while the production site is silent takes
+ * it upon them that the site is lost: nothing else can tell that its copies do not run (invariant 1).
+ */
+function decisionsOf(planned: PlannedRun, by: string): readonly Decision[] {
+  const { plan, observation, decisions } = planned;
+  if (plan.operation !== 'failover' || decisions.some(({ decision }) => decision === declareLost))
+    return decisions;
+  const silent = Object.values(observation.sites).find((view) => !view.reachable);
+  if (silent === undefined) return decisions;
+  const reason = `confirmed the failover while site ${silent.site} did not answer`;
+  return [...decisions, { decision: declareLost, by, reason }];
 }
 
 /** Problems block; a plan that waits for something has no steps and is never run. */

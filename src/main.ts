@@ -1,0 +1,153 @@
+/** Where adapters meet the application, and the only place where they do. Nothing is contacted before a verb needs it. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pino } from 'pino';
+import { openCatalog } from './adapters/catalog/open.ts';
+import { JournalFiles } from './adapters/journal/journal-files.ts';
+import { openReplication } from './adapters/replication/open.ts';
+import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
+import { Redactor } from './adapters/secrets/redactor.ts';
+import { SecretResolver } from './adapters/secrets/resolver.ts';
+import { SecretStore, type StoreKey } from './adapters/secrets/store.ts';
+import { SqliteStates } from './adapters/state/sqlite-states.ts';
+import { systemClock } from './adapters/system/clock.ts';
+import { systemEntropy } from './adapters/system/entropy.ts';
+import { probeTcp } from './adapters/system/tcp.ts';
+import { openHypervisor } from './adapters/xenapi/hypervisor.ts';
+import type { App, Programme } from './app/app.ts';
+import { createApp } from './app/create-app.ts';
+import { loadSettings } from './config/load.ts';
+import { exitCodes, OperatorError } from './domain/errors.ts';
+import type { Settings } from './domain/settings.ts';
+import { runCli } from './faces/cli/cli.ts';
+import { nodeTerminal } from './faces/cli/terminal.ts';
+import { labCommand } from './lab/commands/index.ts';
+import type { Hypervisor } from './ports/hypervisor.ts';
+import type { Replication } from './ports/replication.ts';
+
+const version = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+const programme: Programme = {
+  version,
+  validate: async (configFile) => settingsOf(configFile),
+  open: async (configFile) => openApp(settingsOf(configFile)),
+  lab: async (words, { json }) => {
+    const code = await labCommand(words, {
+      json,
+      out: (text) => process.stdout.write(text),
+      err: (text) => process.stderr.write(`${text}\n`),
+    });
+    return code === 0 ? exitCodes.done : code === 2 ? exitCodes.usage : exitCodes.failed;
+  },
+};
+
+function settingsOf(configFile: string): Settings {
+  return loadSettings(resolve(configFile), (file) => readFileSync(file, 'utf8'));
+}
+
+function openApp(settings: Settings): App {
+  const redactor = new Redactor();
+  const log = pino(
+    { name: 'lifeboat', level: process.env['LIFEBOAT_LOG'] ?? 'silent' },
+    // Synchronous: a log that a kill -9 swallows is of no use for finding out why.
+    { write: (line: string) => process.stderr.write(redactor.redact(line)) },
+  );
+  const store = new SecretStore(settings.secretsFile, () => storeKey(settings));
+  const secrets = new SecretResolver({ environment: process.env, store, redactor });
+  const catalog = once(async () => openCatalog(settings.catalog, { secrets, clock: systemClock }));
+  const states = once(
+    async () => new SqliteStates(join(settings.stateDirectory, 'state.sqlite'), systemClock, systemEntropy),
+  );
+
+  const hypervisors = new Map<string, Hypervisor>();
+  const hypervisor = async (name: string): Promise<Hypervisor> => {
+    const site = settings.sites.find((candidate) => candidate.name === name);
+    if (site === undefined) throw notConfigured(settings, `site ${name}`);
+    const open =
+      hypervisors.get(name) ??
+      openHypervisor({
+        site: name,
+        pool: site.pool,
+        password: () => secrets.resolve(site.pool.password),
+        clock: systemClock,
+        log: { debug: (fields, message) => log.debug({ site: name, ...fields }, message) },
+      });
+    hypervisors.set(name, open);
+    return open;
+  };
+
+  const arrays = new Map<string, Replication>();
+  const array = async (name: string): Promise<Replication> => {
+    const known = settings.arrays.find((candidate) => candidate.name === name);
+    if (known === undefined) throw notConfigured(settings, `array ${name}`);
+    const open = arrays.get(name) ?? openReplication(known, { secrets, clock: systemClock });
+    arrays.set(name, open);
+    return open;
+  };
+
+  return createApp({
+    settings,
+    version,
+    clock: systemClock,
+    entropy: systemEntropy,
+    journals: new JournalFiles(join(settings.stateDirectory, 'runs')),
+    states: states.get,
+    hypervisor,
+    array,
+    catalog: catalog.get,
+    secretStore: store,
+    probeTcp,
+    close: async () => {
+      const opened = await Promise.allSettled([catalog.opened(), states.opened()]);
+      await Promise.allSettled([
+        ...[...hypervisors.values()].map((open) => open.close()),
+        ...[...arrays.values()].map((open) => open.close()),
+        ...opened.map((result) => (result.status === 'fulfilled' ? result.value?.close() : undefined)),
+      ]);
+    },
+  });
+}
+
+/** The store's key: a passphrase from the environment for those who keep it elsewhere, else a key file beside the state. */
+async function storeKey(settings: Settings): Promise<StoreKey> {
+  const passphrase = process.env['LIFEBOAT_SECRETS_PASSPHRASE'];
+  if (passphrase !== undefined && passphrase !== '') return { from: 'passphrase', passphrase };
+  const path = process.env['LIFEBOAT_SECRETS_KEY_FILE'] ?? join(settings.stateDirectory, 'secrets.key');
+  if (!existsSync(path) && !existsSync(settings.secretsFile)) await generateKeyFile(path);
+  return { from: 'key-file', key: await readKeyFile(path) };
+}
+
+function notConfigured(settings: Settings, what: string): OperatorError {
+  return new OperatorError({
+    code: 'DR-CONFIG-MISSING',
+    what: `The settings know no ${what}`,
+    where: { file: settings.file },
+    next: 'Put it back, or make a new plan.',
+  });
+}
+
+/** Opens at the first call, and tells what was opened without opening it. */
+function once<T>(open: () => Promise<T>): { get(): Promise<T>; opened(): Promise<T | undefined> } {
+  let opened: Promise<T> | undefined;
+  return {
+    get: () => {
+      opened ??= open();
+      return opened;
+    },
+    opened: async () => opened,
+  };
+}
+
+process.exitCode = await runCli(
+  process.argv.slice(2),
+  nodeTerminal({
+    now: () => systemClock.now(),
+    every: (seconds, action) => {
+      const timer = setInterval(action, seconds * 1000);
+      return () => clearInterval(timer);
+    },
+  }),
+  programme,
+);
