@@ -16,6 +16,8 @@ export interface Share {
   readonly path: string;
   readonly directory: string;
   access(): Access;
+  /** May the host of this address mount it? Absent: every host. */
+  admits?(address: string): boolean;
   /** A copy made for a drill. */
   readonly isolated?: boolean;
 }
@@ -95,13 +97,13 @@ export class Fabric {
     return [...this.shares, ...open].filter((s) => s.server === null || s.server === server);
   }
 
-  /** Mounts a path of a server, or a directory below an exported one; null when the server refuses. */
-  mount(pool: LabPool, server: string, path: string): Mount | null {
+  /** Mounts a path of a server, or a directory below an exported one, on a host; null when the server refuses. */
+  mount(pool: LabPool, server: string, path: string, from: string): Mount | null {
     const clean = path.replace(/\/+$/, '');
     const share = this.sharesOf(pool, server)
       .filter((s) => clean === s.path || clean.startsWith(`${s.path}/`))
       .sort((a, b) => b.path.length - a.path.length)[0];
-    if (share === undefined || share.access() === 'none') return null;
+    if (share === undefined || share.access() === 'none' || share.admits?.(from) === false) return null;
     const below = clean.slice(share.path.length + 1);
     if (below.split('/').includes('..')) return null;
     const directory = below === '' ? share.directory : join(share.directory, below);

@@ -82,7 +82,10 @@ function nfsServer(context: Context): string {
 function nfsMount(context: Context, below = ''): Mount {
   const server = nfsServer(context);
   const path = context.deviceConfig['serverpath'] ?? nfsExports(context, server);
-  return fabricOf(context.pool).mount(context.pool, server, `${path}${below}`) ?? mountRefused(server);
+  return (
+    fabricOf(context.pool).mount(context.pool, server, `${path}${below}`, context.host.address) ??
+    mountRefused(server)
+  );
 }
 
 function nfsExports(context: Context, server: string): never {
@@ -133,7 +136,7 @@ function smbMount(context: Context): Mount {
   const parts = server.split('\\').filter((part) => part !== '');
   const [host = '', ...path] = parts;
   return (
-    fabricOf(context.pool).mount(context.pool, host, `\\${path.join('\\')}`) ??
+    fabricOf(context.pool).mount(context.pool, host, `\\${path.join('\\')}`, context.host.address) ??
     backendFailure(111, 'mount failed with return code 2')
   );
 }
@@ -161,7 +164,10 @@ export const smb: Driver = {
 function fileMount(context: Context): Mount {
   const location = context.deviceConfig['location'] ?? backendFailure(94);
   const fabric = fabricOf(context.pool);
-  return fabric.mount(context.pool, '', location) ?? fabric.local(context.host.name, location);
+  return (
+    fabric.mount(context.pool, '', location, context.host.address) ??
+    fabric.local(context.host.name, location)
+  );
 }
 
 export const file: Driver = {

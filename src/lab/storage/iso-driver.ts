@@ -12,19 +12,19 @@ function mount(context: Context): Mount {
   const fabric = fabricOf(pool);
   if (location.startsWith('\\\\') || location.startsWith('//')) {
     const [server = '', ...path] = location.split(/[\\/]/).filter((part) => part !== '');
-    return fabric.mount(pool, server, `\\${path.join('\\')}`) ?? backendFailure(224);
+    return fabric.mount(pool, server, `\\${path.join('\\')}`, host.address) ?? backendFailure(224);
   }
   const match = /^([^/:]+):(\/.*)$/.exec(location);
   if (match !== null) {
     const [, server = '', path = ''] = match;
     return (
-      fabric.mount(pool, server, path) ??
+      fabric.mount(pool, server, path, host.address) ??
       backendFailure(222, `mount failed on server \`${server}\` with return code 110`)
     );
   }
   if (deviceConfig['type'] === 'nfs_iso' || deviceConfig['type'] === 'cifs') backendFailure(225);
   if (!location.startsWith('/')) backendFailure(226);
-  return fabric.mount(pool, '', location) ?? fabric.local(host.name, location);
+  return fabric.mount(pool, '', location, host.address) ?? fabric.local(host.name, location);
 }
 
 export const iso: Driver = {
