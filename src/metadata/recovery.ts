@@ -136,7 +136,7 @@ function noted(
 }
 
 /** File names of ISOs that an import would find: in any ISO SR but physical drives (xapi.md 4.7). */
-export function isoLocations(pool: Pick<PoolFacts, 'srs' | 'vdis'> | undefined): ReadonlySet<string> {
+function isoLocations(pool: Pick<PoolFacts, 'srs' | 'vdis'> | undefined): ReadonlySet<string> {
   if (pool === undefined) return noIsos;
   let known = isosOf.get(pool.vdis);
   if (known === undefined) {

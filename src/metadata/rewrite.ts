@@ -3,7 +3,7 @@
  * dropped takes along what cannot be without it, and nothing is left pointing at an object that is gone. They compose
  * in any order; src/metadata/recovery.ts puts them together for a failover or a drill.
  */
-import type { TextMap, Uuid, XapiBuild } from '../domain/pool.ts';
+import type { Uuid, XapiBuild } from '../domain/pool.ts';
 import { Closures, sourceOf } from './closure.ts';
 import { MetadataDocument, type MetadataObject } from './document.ts';
 import { copyStruct, isForeign, nullRef, referencesOf, renameReferences } from './references.ts';
@@ -240,12 +240,11 @@ export function parkHa(document: MetadataDocument): {
 
 /** Forgets the hosts of the exporting pool: affinity and residence become null. */
 export function clearPlacement(document: MetadataDocument): MetadataDocument {
-  return dropUnused(
-    changeObjects(document, 'VM', (vm) => ({
-      ...(vm.fields['affinity'] === undefined ? {} : { affinity: nullRef }),
-      ...(vm.fields['resident_on'] === undefined ? {} : { resident_on: nullRef }),
-    })),
-  );
+  const cleared = changeObjects(document, 'VM', (vm) => ({
+    ...(vm.fields['affinity'] === undefined ? {} : { affinity: nullRef }),
+    ...(vm.fields['resident_on'] === undefined ? {} : { resident_on: nullRef }),
+  }));
+  return cleared === document ? document : dropUnused(cleared);
 }
 
 /** Where disks lie at the target, by the uuids in the document. What is not named stays. */
@@ -374,17 +373,4 @@ export function lowerBuild(
   version['xapi_major'] = String(build.major);
   version['xapi_minor'] = String(build.minor);
   return new MetadataDocument(version, document.objects, document.extra);
-}
-
-/** The names of all networks that an interface of a VM of the document uses. */
-export function networkNames(document: MetadataDocument): readonly string[] {
-  const names = new Set<string>();
-  for (const vm of document.vms)
-    for (const vif of vm.vifs) if (vif.network !== null) names.add(vif.network.nameLabel);
-  return [...names].sort();
-}
-
-/** Entries of a VM's `other_config` that point at hardware of the exporting pool. */
-export function hardwareKeys(otherConfig: TextMap): readonly string[] {
-  return Object.keys(otherConfig).filter((key) => key === 'pci');
 }
