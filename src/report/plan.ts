@@ -47,7 +47,9 @@ export function planText(planned: PlanOnPaper, paper: Paper, detail: StepDetail 
       ['Seen at', formatInstant(plan.basedOn.takenAt)],
     ]),
   ];
-  lines.push('', ...meaningLines(plan, paper));
+  // An export that cannot run promises nothing; of a failover one still wants to know what there is.
+  if (plan.operation !== 'export' || plan.waitingOn.length === 0)
+    lines.push('', ...meaningLines(plan, paper));
   if (plan.expects.tiers.length > 0) lines.push('', ...tierLines(plan, paper));
   if (plan.expects.leftOut.length > 0) lines.push('', ...leftOutLines(plan, paper));
   if (planned.findings.length > 0) lines.push('', ...findingLines(planned.findings, paper));
