@@ -11,6 +11,7 @@ import type { Instant } from '../../domain/time.ts';
 import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
+import { Disks } from './disks.ts';
 import {
   type ObservedClass,
   observedClasses,
@@ -84,6 +85,7 @@ class XapiHypervisor implements Hypervisor {
   readonly #clock: Clock;
   readonly #tasks: Tasks;
   readonly #transfers: Transfers;
+  readonly #disks: Disks;
   readonly #objects: Objects;
   readonly #storage: Storage;
   readonly #vms: Vms;
@@ -108,6 +110,7 @@ class XapiHypervisor implements Hypervisor {
     });
     this.#tasks = new Tasks(this.#pool);
     this.#transfers = new Transfers(this.#pool, this.#tasks);
+    this.#disks = new Disks(this.#pool, this.#tasks);
     this.#objects = new Objects(this.#pool, this.#tasks);
     this.#storage = new Storage(this.#objects);
     this.#vms = new Vms(this.#objects);
@@ -233,11 +236,7 @@ class XapiHypervisor implements Hypervisor {
     const size = await this.#objects.on('VDI', vdi, signal, (ref) =>
       this.#objects.call('VDI.get_virtual_size', [ref], signal),
     );
-    return withRetry(
-      () => this.#transfers.streamDisk(vdi, size as number | bigint, signal),
-      this.#clock,
-      signal,
-    );
+    return withRetry(() => this.#disks.read(vdi, size as number | bigint, signal), this.#clock, signal);
   }
 
   importRawVdi(
@@ -246,7 +245,7 @@ class XapiHypervisor implements Hypervisor {
     bytes: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    return this.#transfers.writeDisk(vdi, content, bytes, signal);
+    return this.#disks.write(vdi, content, bytes, signal);
   }
 
   probe(
