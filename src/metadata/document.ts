@@ -229,7 +229,7 @@ function hostileKeyError(keys: readonly HostileKey[]): OperatorError {
     what: `The archive is malformed: a key in ${first?.field ?? 'a map'} of ${owner} holds characters that xapi does not escape, so no pool can import it`,
     ...(first === undefined ? {} : { where: { object: owner } }),
     known: keys.map((key) => `key ${JSON.stringify(key.key)} in ${key.field} of ${key.class} ${key.name}`),
-    next: `Remove the key at the production pool (xe ${first?.class.toLowerCase() ?? 'vm'}-param-remove param-name=${first?.field.replaceAll('_', '-') ?? 'other-config'} param-key=…) and export again.`,
+    next: `Remove the key at the production pool (xe ${first?.class.toLowerCase() ?? 'vm'}-param-remove uuid=… param-name=${first?.field.replaceAll('_', '-') ?? 'other-config'} param-key=…) and export again.`,
   });
 }
 

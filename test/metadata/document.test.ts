@@ -124,7 +124,7 @@ t.test('an unescaped map key is named, with what to do, and can be forgiven', as
   } catch (error) {
     const [problem] = (error as OperatorError).problems;
     t.strictSame(problem?.known, ['key "a<&>b" in other_config of VM payroll db']);
-    t.match(problem?.next, /vm-param-remove param-name=other-config/);
+    t.match(problem?.next, /vm-param-remove uuid=… param-name=other-config/);
   }
   const { document, repaired } = parseArchiveTolerantly(broken);
   t.strictSame(repaired, [{ key: 'a<&>b', field: 'other_config', class: 'VM', name: 'payroll db' }]);
