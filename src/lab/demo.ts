@@ -2,12 +2,12 @@
  * The two-site world of `make demo` and of the sample `sites.yaml`: pools of three hosts, an array at each site, 24 VMs
  * on two SRs in production, and recovery networks that go by other names.
  */
+import { addArray, addVolume, pairVolumes } from './arrays/index.ts';
 import { addNetwork, addPool } from './core/build.ts';
 import { invoke } from './core/dispatch.ts';
 import type { Lab } from './core/lab.ts';
 import type { LabPool } from './core/pool.ts';
 import { nullRef, struct } from './core/values.ts';
-import { fabricOf } from './storage/index.ts';
 import { vmState } from './vm/state.ts';
 
 /** What the production array replicates to the recovery array: two NFS volumes. */
@@ -48,6 +48,8 @@ const recoveryNetworks: readonly Net[] = [
   { name: 'Drill Database', subnet: '10.99.16.0/24' },
 ];
 
+const arrayAddresses = { production: '127.0.1.100', recovery: '127.0.2.100' };
+
 export async function demoWorld(lab: Lab): Promise<void> {
   const production = addPool(lab, {
     name: 'production',
@@ -63,20 +65,20 @@ export async function demoWorld(lab: Lab): Promise<void> {
   });
   addNetworks(production, productionNetworks);
   addNetworks(recovery, recoveryNetworks);
-  const fabric = fabricOf(production);
-  for (const [site, server] of [
-    ['production', '127.0.1.100'],
-    ['recovery', '127.0.2.100'],
-  ] as const)
+  const arrays = [];
+  for (const [site, address] of Object.entries(arrayAddresses)) {
+    const array = await addArray(lab, { name: `array-${site}`, site, address, port: lab.port });
+    for (const volume of demoVolumes) addVolume(array, volume, [production, recovery]);
+    arrays.push(array);
+  }
+  const [source, target] = arrays;
+  if (source !== undefined && target !== undefined)
     for (const volume of demoVolumes)
-      fabric.shares.push({
-        server,
-        path: `/volumes/${volume}`,
-        directory: lab.directory(`array-${site}`, volume),
-        access: () => 'rw',
-      });
+      pairVolumes({ array: source, volume }, { array: target, volume }, { intervalSeconds: 60 });
   for (const pool of [production, recovery]) vmState(pool).agents = true;
   await addGuests(production);
+  // The pairs have been in step for long: the target holds a point from the start.
+  for (const volume of demoVolumes) await source?.sync(volume, null).done;
 }
 
 function addNetworks(pool: LabPool, networks: readonly Net[]): void {
@@ -88,7 +90,7 @@ async function addGuests(pool: LabPool): Promise<void> {
   const host = pool.master;
   const srs = new Map<string, string>();
   for (const volume of demoVolumes) {
-    const device = struct({ server: '127.0.1.100', serverpath: `/volumes/${volume}` });
+    const device = struct({ server: arrayAddresses.production, serverpath: `/volumes/${volume}` });
     const sr = await invoke(
       host,
       'SR.create',
