@@ -3,7 +3,7 @@
  * do something about is thrown as `OperatorError` or `PortError`; anything else that escapes is a defect.
  */
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
-import type { ExitCode } from '../domain/errors.ts';
+import type { ErrorCode, ExitCode } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -119,7 +119,9 @@ export interface Decision {
   readonly decision: /** The production site is lost or given up, whatever still answers there (invariant 1). */
     | 'declare-lost'
     /** The replica is older than the RPO, and that is accepted (invariant 2). */
-    | 'accept-loss';
+    | 'accept-loss'
+    /** A problem of this code is known and accepted; checks are overridden by name and never skipped. */
+    | `override ${ErrorCode}`;
   readonly by: string;
   readonly reason: string;
 }

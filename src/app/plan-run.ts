@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { checkExport } from '../check/export.ts';
 import { checkFailover } from '../check/failover.ts';
+import { applyOverrides, type Override } from '../check/override.ts';
 import { canonicalJson } from '../domain/canonical.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
@@ -139,7 +140,7 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
     context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${recovery.nameLabel}`);
     rehearsal = await rehearse(ports, group, point, recovery, context.signal);
   }
-  return checkFailover(
+  const findings = checkFailover(
     {
       group,
       observation,
@@ -151,6 +152,13 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
       standing: request.standing,
     },
     rehearsal,
+  );
+  return applyOverrides(findings, overridesOf(request.decisions));
+}
+
+function overridesOf(decisions: readonly Decision[]): Override[] {
+  return decisions.flatMap(({ decision, by, reason }) =>
+    decision.startsWith('override ') ? [{ code: decision.slice('override '.length), by, reason }] : [],
   );
 }
 

@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { CheckContext } from '../../src/check/context.ts';
 import { blocks, checkFailover } from '../../src/check/failover.ts';
+import { applyOverrides } from '../../src/check/override.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import {
   alive,
@@ -240,5 +241,27 @@ t.test('problems come before warnings, in one order for one world', (t) => {
 t.test('a VM of the group that runs at the recovery site already is left alone, and said', (t) => {
   const recovery = { ...recoveryPool(), vms: [vm(1, 'db-01', recoveryPool().networks[1]?.uuid ?? '')] };
   t.same(codes({ recovery }), ['warning DR-TWIN-RUNNING']);
+  t.end();
+});
+
+t.test('a problem is overridden by name, with a person and a reason, and stays in the list', (t) => {
+  const recovery = { ...recoveryPool(), networks: recoveryPool().networks.slice(0, 1) };
+  const findings = checkFailover(context({ recovery }), []);
+  t.same(
+    findings.map((f) => `${f.severity} ${f.code}`),
+    ['problem DR-NETWORK-MISSING'],
+  );
+  const by = { by: 'on-call engineer', reason: 'the databases come up by hand' };
+  const accepted = applyOverrides(findings, [{ code: 'DR-NETWORK-MISSING', ...by }]);
+  t.same(
+    accepted.map((f) => f.severity),
+    ['warning'],
+  );
+  t.match(accepted[0]?.evidence.join(), /accepted by on-call engineer: the databases come up by hand/);
+  const alive = checkFailover(context({ observation: quiet() }), []);
+  t.ok(
+    blocks(applyOverrides(alive, [{ code: 'DR-SOURCE-ALIVE', ...by }])),
+    'a living twin is never waved through',
+  );
   t.end();
 });

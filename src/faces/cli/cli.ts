@@ -196,6 +196,7 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
       .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
       .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
       .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted')
+      .option('--override <code=reason...>', 'a problem of this code is known and accepted; may be repeated')
       .option('--by <name>', 'who decides, instead of the login')
       .option('--full', 'show every step by itself');
   const plan = program

@@ -1,6 +1,6 @@
 /** Verbs that start, follow and explain runs: export, plan, failover, run. */
 import type { App, Decision, PlannedRun, PlanRequest } from '../../app/app.ts';
-import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
+import { type ErrorCode, type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { Run } from '../../domain/run.ts';
 import { runHtml } from '../../report/html.ts';
 import { jsonLine, runJson } from '../../report/json.ts';
@@ -17,6 +17,7 @@ export interface FailoverFlags {
   readonly point?: string;
   readonly declareLost?: string;
   readonly acceptLoss?: string;
+  readonly override?: readonly string[];
   readonly by?: string;
   readonly full?: boolean;
   readonly yes?: string;
@@ -91,8 +92,27 @@ export function failoverRequest(session: Session, group: string, flags: Failover
     operation: 'failover',
     group,
     pointId: flags.point ?? null,
-    decisions: [...decision('declare-lost', flags.declareLost), ...decision('accept-loss', flags.acceptLoss)],
+    decisions: [
+      ...decision('declare-lost', flags.declareLost),
+      ...decision('accept-loss', flags.acceptLoss),
+      ...(flags.override ?? []).map((text) => override(text, by)),
+    ],
   };
+}
+
+/** `CODE=REASON`, as --override takes it. */
+function override(text: string, by: string): Decision {
+  const match = /^(DR-[A-Z0-9-]+)=(.*\S.*)$/s.exec(text);
+  if (match !== null)
+    return { decision: `override ${match[1] as ErrorCode}`, by, reason: (match[2] ?? '').trim() };
+  throw new OperatorError(
+    {
+      code: 'DR-DECISION-OVERRIDE',
+      what: `--override takes a code and a reason, not ${JSON.stringify(text)}`,
+      next: 'write --override DR-CODE="…", with the code that stands behind the problem; it lands in the journal with your name',
+    },
+    { exitCode: exitCodes.usage },
+  );
 }
 
 export async function failoverVerb(session: Session, group: string, flags: FailoverFlags): Promise<ExitCode> {

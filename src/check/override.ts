@@ -1,0 +1,42 @@
+/** Problems that a named person accepted: they stay in the list, as warnings that say who took them upon themselves. */
+import { type Finding, sortFindings } from '../domain/finding.ts';
+
+export interface Override {
+  readonly code: string;
+  readonly by: string;
+  readonly reason: string;
+}
+
+/**
+ * Problems that nobody may wave through: two copies of a VM, or a plan that cannot be carried out at all. The first of
+ * them has a decision of its own (`declare-lost`, `accept-loss`).
+ */
+export const neverOverridden: ReadonlySet<string> = new Set([
+  'DR-GROUP-FAILED-OVER',
+  'DR-MASTER-OUT',
+  'DR-POINT-NONE',
+  'DR-RECOVERY-UNREACHABLE',
+  'DR-REPLICA-NONE',
+  'DR-REPLICA-OLD',
+  'DR-REPLICA-ROLE',
+  'DR-REPLICA-UNSEEN',
+  'DR-SOURCE-ALIVE',
+  'DR-SOURCE-HALF-DEAD',
+  'DR-SOURCE-UNSEEN',
+  'DR-SR-TWICE',
+]);
+
+export function applyOverrides(findings: readonly Finding[], overrides: readonly Override[]): Finding[] {
+  return sortFindings(
+    findings.map((finding) => {
+      const override = overrides.find(({ code }) => code === finding.code);
+      if (finding.severity !== 'problem' || override === undefined || neverOverridden.has(finding.code))
+        return finding;
+      return {
+        ...finding,
+        severity: 'warning' as const,
+        evidence: [...finding.evidence, `accepted by ${override.by}: ${override.reason}`],
+      };
+    }),
+  );
+}
