@@ -7,6 +7,7 @@ import { OperatorError } from '../../src/domain/errors.ts';
 import { editDistance, nearest } from '../../src/domain/nearest.ts';
 import { compileMatch, nothing } from '../../src/domain/scope.ts';
 import type { Settings } from '../../src/domain/settings.ts';
+import { arraysOf } from '../../src/lab/arrays/index.ts';
 import { demoPort } from '../../src/lab/commands/index.ts';
 import { startLab } from '../../src/lab/lab.ts';
 import { schemaFiles, schemaText } from '../../tools/schema.ts';
@@ -361,6 +362,14 @@ t.test('the sample describes the lab as it comes out of the box', async (t) => {
       for (const name of wanted) t.ok(name !== null && networks.includes(name), `${site.name} has ${name}`);
     }
   }
+  t.same(
+    settings.arrays.map(({ name, options }) => [name, options['url'], options['fingerprint']]),
+    [...arraysOf(lab)].map(([name, { array, certificate }]) => [
+      name,
+      `https://${array.address}:${demoPort}`,
+      certificate.sha256,
+    ]),
+  );
   const production = lab.pool('production').db;
   const srs = production.all('SR').map((sr) => sr.text('name_label'));
   for (const { sr } of shop?.storage ?? []) t.ok(srs.includes(sr), `production has SR ${sr}`);

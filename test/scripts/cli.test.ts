@@ -413,7 +413,8 @@ t.test('every error code has its heading in the runbooks, and no heading is left
   // Some codes are put together: `DR-ARRAY-` and the kind of the failure.
   const families = collect('src/**/*.ts', /\b(DR-[A-Z0-9]+(?:-[A-Z0-9]+)*-)\$\{/g);
   const headings = collect('runbooks/*.md', /^## (DR-[A-Z0-9-]+)$/gm);
-  const missing = codes.filter((code) => !headings.includes(code)).sort();
+  // Help texts write DR-CODE where any code may stand.
+  const missing = codes.filter((code) => code !== 'DR-CODE' && !headings.includes(code)).sort();
   t.same(missing, [], 'add a heading to a file under runbooks/: what one sees, what it means, what to do');
   const left = headings.filter(
     (code) => !codes.includes(code) && !families.some((each) => code.startsWith(each)),
