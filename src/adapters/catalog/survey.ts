@@ -36,7 +36,9 @@ export interface Survey {
   readonly notes: readonly Finding[];
   /** Packs by name, with their size. */
   readonly packs: ReadonlyMap<string, { readonly bytes: number; readonly modifiedAtSeconds: number }>;
-  /** Groups with a manifest that cannot be read: what it needs is unknown, so nothing may be swept. */
+  /** Names in the directory of packs that are not names of packs. */
+  readonly strangePacks: readonly string[];
+  /** How many manifests cannot be read: what they need is unknown, so nothing may be swept. */
   readonly unreadable: number;
 }
 
@@ -52,7 +54,7 @@ export async function surveyTarget(
   const notes: Finding[] = [];
   const points: SurveyedPoint[] = [];
   const chains = new Map<string, Signed<Chain> | null>();
-  const packs = await listPacks(store);
+  const { packs, strangers: strangePacks } = await listPacks(store);
   let unreadable = 0;
   const groups = (await store.list('points')).filter(
     (entry) => onlyGroup === null || entry.name === onlyGroup,
@@ -108,25 +110,24 @@ export async function surveyTarget(
       for (const fault of own) damage.push({ ...fault, point: manifest.point });
     }
   }
-  return { points, chains, damage, notes, packs, unreadable };
+  return { points, chains, damage, notes, packs, strangePacks, unreadable };
 }
 
 export function packPath(name: string): string {
   return `packs/${name}.pack`;
 }
 
-export async function listPacks(store: TargetStore): Promise<Survey['packs']> {
+export async function listPacks(
+  store: TargetStore,
+): Promise<{ readonly packs: Survey['packs']; readonly strangers: readonly string[] }> {
   const packs = new Map<string, { bytes: number; modifiedAtSeconds: number }>();
+  const strangers: string[] = [];
   for (const entry of await store.list('packs')) {
-    const name = packNameOf(entry.name);
-    if (name !== null && entry.kind === 'file')
-      packs.set(name, { bytes: entry.bytes, modifiedAtSeconds: entry.modifiedAtSeconds });
+    const name = /^([0-9a-f]{64})\.pack$/.exec(entry.name)?.[1];
+    if (name === undefined || entry.kind !== 'file') strangers.push(entry.name);
+    else packs.set(name, { bytes: entry.bytes, modifiedAtSeconds: entry.modifiedAtSeconds });
   }
-  return packs;
-}
-
-export function packNameOf(fileName: string): string | null {
-  return /^([0-9a-f]{64})\.pack$/.exec(fileName)?.[1] ?? null;
+  return { packs, strangers };
 }
 
 export async function mapAtOnce<A, B>(items: readonly A[], action: (item: A) => Promise<B>): Promise<B[]> {

@@ -41,7 +41,7 @@ import {
   walkRecords,
 } from './pack.ts';
 import { noCatalogYet } from './problems.ts';
-import { PackSession } from './session.ts';
+import { PackSession, packLimitBytes } from './session.ts';
 import { listPacks, mapAtOnce, packPath, type Survey, surveyTarget } from './survey.ts';
 import { StoreMissing, type TargetStore, temporaryPath, writeAtomically } from './target-store.ts';
 
@@ -215,9 +215,34 @@ export class Target {
     return location === null ? null : this.#readAt(location, object);
   }
 
-  /** The same for an object whose place is known. */
-  async readPlaced(location: Location, object: ObjectRef): Promise<Buffer> {
-    return this.#readAt(location, object);
+  /** Opens many objects of one pack, reading it once; an error per object, null where there is none. */
+  async readTogether(
+    pack: string,
+    wanted: readonly { readonly place: Location; readonly object: ObjectRef }[],
+  ): Promise<{ readonly object: ObjectRef; readonly error: unknown }[]> {
+    const keys = await this.open(false);
+    const bytes = wanted.length < 4 ? null : await this.#wholePack(pack);
+    const answers: { object: ObjectRef; error: unknown }[] = [];
+    for (const { place, object } of wanted) {
+      try {
+        if (bytes === null) await this.#readAt(place, object);
+        else {
+          const record = bytes.subarray(place.offset, place.offset + place.length);
+          await openRecord(keys, packSalt(bytes), place.offset, record, object);
+        }
+        answers.push({ object, error: null });
+      } catch (error) {
+        answers.push({ object, error });
+      }
+    }
+    return answers;
+  }
+
+  /** Null when it is missing, or too large to be held whole. */
+  async #wholePack(pack: string): Promise<Uint8Array | null> {
+    const path = await this.#pathOf(pack);
+    const entry = await this.store.stat(path);
+    return entry === null || entry.bytes > 2 * packLimitBytes ? null : this.store.read(path);
   }
 
   async readPoint(manifest: Manifest): Promise<RecoveryPoint> {
@@ -344,7 +369,7 @@ export class Target {
     if (read?.sha256 !== sha256)
       throw new DamagedPack(`${manifestPath(manifest.point)} does not read back as it was written`);
     await this.readBody(read.value);
-    const there = await listPacks(this.store);
+    const { packs: there } = await listPacks(this.store);
     for (const pack of manifest.packs) {
       if (there.get(pack.name)?.bytes !== pack.bytes)
         throw new DamagedPack(`${packPath(pack.name)} has gone while the point was being sealed`);

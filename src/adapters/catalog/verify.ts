@@ -4,8 +4,9 @@
  */
 import type { ObjectRef } from '../../domain/recovery-point.ts';
 import { Sha256 } from './hash.ts';
-import { DamagedPack } from './pack.ts';
-import { mapAtOnce, packNameOf, packPath, type SurveyedPoint } from './survey.ts';
+import type { Body } from './manifest.ts';
+import { DamagedPack, type Location } from './pack.ts';
+import { mapAtOnce, packPath, type Survey, type SurveyedPoint } from './survey.ts';
 import { headerFiles, objectsOf, readHeaders, type Target } from './target.ts';
 
 export interface TargetProof {
@@ -63,7 +64,7 @@ export async function proveTarget(
   });
   for (const pack of bad) damage.push(...(await nameDamage(target, pack, users.get(pack) ?? [])));
   if (whole) {
-    damage.push(...(await strangers(target)));
+    damage.push(...(await strangers(target, survey)));
     for (const name of survey.packs.keys())
       if (!users.has(name)) notes.push({ file: packPath(name), what: 'no point needs it; prune removes it' });
     for (const directory of ['tmp', 'locks', 'writers', 'damaged']) {
@@ -80,9 +81,8 @@ export async function proveTarget(
   const objects = new Set<string>();
   if (options.deep) {
     for (const point of points) {
-      const deep = await openAll(target, point, signal);
-      for (const object of deep.opened) objects.add(object);
-      for (const fault of deep.damage) if (!bad.has(fault.pack ?? '')) damage.push(fault);
+      const faults = await openAll(target, point, objects, signal);
+      for (const fault of faults) if (!bad.has(fault.pack ?? '')) damage.push(fault);
     }
   }
   return {
@@ -153,48 +153,57 @@ function labelOf(
   return vm === undefined ? 'the pool database' : `VM ${vm.nameLabel}`;
 }
 
+interface DeepFault {
+  readonly file: string;
+  readonly point: string;
+  readonly what: string;
+  readonly pack: string | null;
+}
+
+/** Opens what the points before have not opened; `opened` grows. A pack is read once for all objects in it. */
 async function openAll(
   target: Target,
   surveyed: SurveyedPoint,
+  opened: Set<string>,
   signal?: AbortSignal,
-): Promise<{
-  opened: string[];
-  damage: { file: string; point: string; what: string; pack: string | null }[];
-}> {
+): Promise<DeepFault[]> {
   const { manifest } = surveyed;
-  const opened: string[] = [];
-  const damage: { file: string; point: string; what: string; pack: string | null }[] = [];
+  const faults: DeepFault[] = [];
   const blame = (file: string, what: string, pack: string | null): void => {
-    damage.push({ file, point: manifest.point, what, pack });
+    faults.push({ file, point: manifest.point, what, pack });
   };
+  let body: Body;
   try {
-    const body = await target.readBody(manifest);
-    const places = new Map(body.objects.map((object) => [object.sha256, object]));
-    const packs = new Set(manifest.packs.map((pack) => pack.name));
-    for (const object of objectsOf(body.point)) {
-      signal?.throwIfAborted();
-      const place = places.get(object.sha256);
-      if (place === undefined || !packs.has(place.pack)) {
-        blame(surveyed.file, `${labelOf(body.point, object)} has no place in the manifest`, null);
-        continue;
-      }
-      try {
-        await target.readPlaced(place, object);
-        opened.push(object.sha256);
-      } catch (error) {
-        if (!(error instanceof DamagedPack) && !isMissing(error)) throw error;
-        blame(
-          packPath(place.pack),
-          `${labelOf(body.point, object)} cannot be read: ${error.message}`,
-          place.pack,
-        );
-      }
-    }
+    body = await target.readBody(manifest);
   } catch (error) {
     if (!(error instanceof DamagedPack) && !isMissing(error)) throw error;
     blame(packPath(manifest.body.pack), `the point cannot be read: ${error.message}`, manifest.body.pack);
+    return faults;
   }
-  return { opened, damage };
+  const places = new Map(body.objects.map((object) => [object.sha256, object]));
+  const packs = new Set(manifest.packs.map((pack) => pack.name));
+  const byPack = new Map<string, { place: Location; object: ObjectRef }[]>();
+  for (const object of objectsOf(body.point)) {
+    if (opened.has(object.sha256)) continue;
+    const place = places.get(object.sha256);
+    if (place === undefined || !packs.has(place.pack)) {
+      blame(surveyed.file, `${labelOf(body.point, object)} has no place in the manifest`, null);
+      continue;
+    }
+    const list = byPack.get(place.pack);
+    if (list === undefined) byPack.set(place.pack, [{ place, object }]);
+    else list.push({ place, object });
+  }
+  for (const [pack, wanted] of byPack) {
+    signal?.throwIfAborted();
+    const answers = await target.readTogether(pack, wanted);
+    for (const { object, error } of answers) {
+      if (error === null) opened.add(object.sha256);
+      else if (!(error instanceof DamagedPack) && !isMissing(error)) throw error;
+      else blame(packPath(pack), `${labelOf(body.point, object)} cannot be read: ${error.message}`, pack);
+    }
+  }
+  return faults;
 }
 
 function isMissing(error: unknown): error is Error {
@@ -202,7 +211,10 @@ function isMissing(error: unknown): error is Error {
 }
 
 /** Files that nothing of ours would have written. */
-async function strangers(target: Target): Promise<{ file: string; point: null; what: string }[]> {
+async function strangers(
+  target: Target,
+  survey: Survey,
+): Promise<{ file: string; point: null; what: string }[]> {
   const { store } = target;
   const ours = new Set<string>([
     ...headerFiles,
@@ -218,10 +230,7 @@ async function strangers(target: Target): Promise<{ file: string; point: null; w
   const found: { file: string; point: null; what: string }[] = [];
   for (const { name } of await store.list(''))
     if (!ours.has(name)) found.push({ file: name, point: null, what });
-  for (const { name, kind } of await store.list('packs')) {
-    if (packNameOf(name) === null || kind !== 'file')
-      found.push({ file: `packs/${name}`, point: null, what });
-  }
+  for (const name of survey.strangePacks) found.push({ file: `packs/${name}`, point: null, what });
   return found;
 }
 
