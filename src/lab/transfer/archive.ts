@@ -136,6 +136,30 @@ function readHeader(bytes: Buffer): { name: string; size: number } | null {
   return Number.isSafeInteger(size) ? { name: field(0, 100), size } : null;
 }
 
+/**
+ * Packs the text of `ova.xml` as xapi does: a header of the old kind, the content padded to 512, two zero blocks.
+ * Takes pieces, so that the document of a large pool is held only once more.
+ */
+export function packArchive(pieces: readonly Buffer[], modifiedAt: number): Buffer {
+  const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const archive = Buffer.alloc(block + size + padding(size) + 2 * block);
+  const octal = (at: number, digits: number, value: number): void => {
+    archive.write(`${Math.floor(value).toString(8).padStart(digits, '0')}\0`, at, 'latin1');
+  };
+  archive.write('ova.xml', 0, 'latin1');
+  octal(100, 7, 0o400);
+  octal(108, 7, 0);
+  octal(116, 7, 0);
+  octal(124, 11, size);
+  octal(136, 11, modifiedAt / 1000);
+  let sum = 8 * 0x20;
+  for (const byte of archive.subarray(0, block)) sum += byte;
+  octal(148, 7, sum);
+  let at = block;
+  for (const piece of pieces) at += piece.copy(archive, at);
+  return archive;
+}
+
 /** Feeds the declared length, or what comes before the client closes, through the decompressor. */
 async function decompress(first: Buffer, reader: Reader, declaredLength: number | null): Promise<Buffer> {
   const engine = first.subarray(0, 4).equals(zstdMagic) ? createZstdDecompress() : createGunzip();

@@ -1,10 +1,10 @@
 /** `GET /export_metadata` (xapi.md 3.2): choose, lock, write the document in memory, answer. */
-import { packOva } from '../../metadata/tar.ts';
 import type { Row } from '../core/database.ts';
 import { xmlText } from '../core/encode.ts';
 import { fail, internal, quoted } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { HttpExchange } from '../core/registry.ts';
+import { packArchive } from './archive.ts';
 import { exportedClasses, exportedObject } from './records.ts';
 import { type DeviceType, Selection } from './selection.ts';
 import { noteSize } from './stats.ts';
@@ -21,24 +21,26 @@ interface Wanted {
 }
 
 /** The archive of some VMs. No locks: a consistent view of one VM, none of the pool. */
-export function metadataArchive(pool: LabPool, wanted: Wanted): Uint8Array {
+export function metadataArchive(pool: LabPool, wanted: Wanted): Buffer {
   const selection = new Selection(pool, wanted);
   for (const vm of wanted.vms) selection.addVm(vm);
-  const parts = [`<value><struct><member><name>version</name>${xmlText(versionOf(pool))}</member>`];
-  parts.push('<member><name>objects</name><value><array><data>');
+  const pieces: Buffer[] = [];
+  const add = (text: string): unknown => pieces.push(Buffer.from(text));
+  add(`<value><struct><member><name>version</name>${xmlText(versionOf(pool))}</member>`);
+  add('<member><name>objects</name><value><array><data>');
   for (const cls of exportedClasses) {
     for (const row of selection.rows(cls))
-      parts.push(xmlText(exportedObject(cls, row, selection, wanted.snapshots)));
+      add(xmlText(exportedObject(cls, row, selection, wanted.snapshots)));
   }
-  parts.push('</data></array></value></member></struct></value>');
-  return packOva(parts.join(''));
+  add('</data></array></value></member></struct></value>');
+  return packArchive(pieces, pool.clock.now());
 }
 
 export async function exportMetadata(exchange: HttpExchange): Promise<string> {
   const { pool, task } = exchange;
   const wanted = wantedBy(exchange);
   const locked: Row[] = [];
-  let archive: Uint8Array;
+  let archive: Buffer;
   try {
     for (const ref of wanted.vms) {
       const vm = pool.db.row('VM', ref);
@@ -55,7 +57,7 @@ export async function exportMetadata(exchange: HttpExchange): Promise<string> {
     'Content-Length': String(archive.length),
     'Content-Disposition': 'attachment; filename="export.xva"',
   });
-  await exchange.write(Buffer.from(archive.buffer, archive.byteOffset, archive.byteLength));
+  await exchange.write(archive);
   return '';
 }
 
@@ -100,7 +102,7 @@ function deviceTypes(text: string): ReadonlySet<DeviceType> {
   for (const word of text === '' ? [] : text.split(',')) {
     const type = knownDeviceTypes.find((t) => t === word.toLowerCase());
     if (type === undefined) {
-      const problem = `Importexport.Devicetype.of_string: Type '${word}' not one of [${knownDeviceTypes.join('; ')}]`;
+      const problem = `Importexport.Devicetype.of_string: Type '${word.toLowerCase()}' not one of [${knownDeviceTypes.join('; ')}]`;
       internal(`Failure(${quoted(problem)})`);
     }
     found.add(type);

@@ -46,7 +46,7 @@ export async function exportVm(exchange: HttpExchange): Promise<string> {
       'Content-Type': 'application/octet-stream',
       'Content-Disposition': 'attachment; filename="export.xva"',
     });
-    await exchange.write(Buffer.from(archive.buffer, archive.byteOffset, archive.byteLength));
+    await exchange.write(archive);
   });
   return '';
 }

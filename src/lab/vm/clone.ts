@@ -1,4 +1,5 @@
 /** VM.clone, copy, snapshot, revert and provision (xapi.md 9.1, 8.4). */
+
 import { randomUUID } from 'node:crypto';
 import { classes } from '../../metadata/datamodel/index.ts';
 import type { Row } from '../core/database.ts';
@@ -8,6 +9,7 @@ import type { Call, Registry } from '../core/registry.ts';
 import { oneEnd } from '../core/relations.ts';
 import { DateTime, epoch, isStruct, nullRef, type Struct, struct, type Value } from '../core/values.ts';
 import { cloneVdi, copyVdi, destroyVdi, snapshotVdi } from '../storage/vdi.ts';
+import { setVtpmContents, vtpmContents } from '../transfer/vtpm.ts';
 import { renewGuestMetrics } from './agent.ts';
 import { halt, newGeneration } from './power.ts';
 import { macOf, needState, needUnblocked } from './state.ts';
@@ -140,13 +142,15 @@ function duplicateVm(
       qos_algorithm_type: vif.text('qos_algorithm_type'),
       qos_algorithm_params: struct(vif.map('qos_algorithm_params')),
     });
-  for (const vtpm of vm.rows('VTPMs', 'VTPM'))
-    pool.db.create('VTPM', {
+  for (const vtpm of vm.rows('VTPMs', 'VTPM')) {
+    const copy = pool.db.create('VTPM', {
       VM: row.ref,
       is_unique: vtpm.bool('is_unique'),
       is_protected: vtpm.bool('is_protected'),
       persistence_backend: vtpm.text('persistence_backend'),
     });
+    setVtpmContents(copy, vtpmContents(vtpm));
+  }
   return row;
 }
 
