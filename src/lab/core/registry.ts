@@ -160,12 +160,14 @@ export class Registry {
     const same = (this.#routes.get(route.path) ?? []).filter((r) => r.method !== route.method);
     this.#routes.set(route.path, [...same, route]);
   }
-  /** The routes of a path. The router is a prefix tree: what stands behind a known path is ignored (xapi.md 1.1). */
-  routes(path: string): readonly HttpRoute[] {
-    const exact = this.#routes.get(path);
-    if (exact !== undefined) return exact;
-    const known = [...this.#routes.keys()].filter((known) => path.startsWith(`${known}/`));
-    return this.#routes.get(known.sort((a, b) => b.length - a.length)[0] ?? '') ?? [];
+  /** The route whose path is the longest beginning of this one: xapi's router is a prefix tree per method (xapi.md 1.1). */
+  find(method: string, path: string): HttpRoute | undefined {
+    let best: HttpRoute | undefined;
+    for (const routes of this.#routes.values())
+      for (const route of routes)
+        if (route.method === method && path.startsWith(route.path))
+          if (best === undefined || route.path.length > best.path.length) best = route;
+    return best;
   }
 
   /** Stands round every call and every HTTP handler from now on; the first one added is the outermost. */

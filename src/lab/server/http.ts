@@ -143,8 +143,7 @@ async function serve(
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
   if (headerBytes(request) > maxHeaderBytes) return page(response, 431, 'Request Header Fields Too Large');
-  const routes = host.pool.registry.routes(path);
-  const route = routes.find((r) => r.method === method);
+  const route = host.pool.registry.find(method, path);
   if (route !== undefined) return handle(host, hooks, route, query, request, response);
   if (method === 'OPTIONS') {
     response.writeHead(200, {
@@ -155,12 +154,10 @@ async function serve(
     response.end();
     return;
   }
-  if (method === 'POST' && routes.length === 0)
-    return path === '/jsonrpc'
+  if (method === 'POST')
+    return path.startsWith('/jsonrpc')
       ? jsonPost(host, hooks, request, response)
       : xmlPost(host, hooks, request, response);
-  // xapi.md 3.1: POST falls through to the RPC reader, which finds no request; GET and PUT are refused.
-  if (method === 'POST') return page(response, 500, 'Xmlm.Error(1:1, "expected root element")');
   if (method === 'GET' || method === 'PUT') return page(response, 403, 'Forbidden');
   return page(response, 501, 'Method not implemented');
 }
