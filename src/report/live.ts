@@ -175,8 +175,8 @@ export function eventLine(event: RunEvent, run: Run, paper: Paper): string {
       );
     case 'StepSucceeded': {
       const started = run.steps.get(event.step)?.startedAt;
-      const took =
-        started == null ? '' : `, ${formatDuration(Math.max(0, secondsBetween(started, event.at)))}`;
+      const seconds = started == null ? 0 : secondsBetween(started, event.at);
+      const took = seconds < 0.05 ? '' : `, ${formatDuration(seconds)}`;
       const nothing = event.changed ? '' : ', nothing to do';
       const warned = event.warnings.length > 0 ? `; ${event.warnings.map(clean).join('; ')}` : '';
       return line(

@@ -17,14 +17,7 @@ import {
   wrap,
 } from './paper.ts';
 import { type RunFacts, runFacts, type VmReport } from './run-facts.ts';
-import {
-  describeAction,
-  formatInstant,
-  formatStopwatch,
-  operationWords,
-  outcomeWords,
-  sitesOf,
-} from './words.ts';
+import { describeAction, formatInstant, operationWords, outcomeWords, sitesOf } from './words.ts';
 
 /** `now` only matters for a run that has not ended. */
 export function runText(run: Run, now: Instant, paper: Paper): string {
@@ -144,7 +137,7 @@ function vmLines(run: Run, vms: readonly VmReport[], paper: Paper): string[] {
       .flatMap((vm) => vm.at ?? [])
       .sort()
       .at(-1);
-    const when = last === undefined || isExport ? '' : ` after ${formatStopwatch(secondsSince(run, last))}`;
+    const when = last === undefined || isExport ? '' : ` after ${formatDuration(secondsSince(run, last))}`;
     const list =
       ready.length === 0
         ? ''

@@ -142,6 +142,12 @@ t.test('decisions carry name and reason', async (t) => {
     'plan {"operation":"failover","group":"shop","pointId":"p1","decisions":[{"decision":"declare-lost","by":"Akira","reason":"fire"},{"decision":"accept-loss","by":"Akira","reason":"told the owner"}]}',
   );
   t.ok(called.asked.includes('run failover by Akira'));
+  const known = await call(['plan', 'failover', '--override', 'DR-NETWORK-MTU=told them', 'shop']);
+  t.match(
+    known.asked[1],
+    '"decisions":[{"decision":"override DR-NETWORK-MTU","by":"night-shift","reason":"told them"}]',
+  );
+  t.match(await call(['failover', 'shop', '--override', 'DR-X']), { code: 2, err: /DR-DECISION-OVERRIDE/ });
   const empty = await call(['failover', 'shop', '--declare-lost', ' ']);
   t.equal(empty.code, 2);
   t.match(empty.err, /has no reason.*DR-DECISION-REASON/s);

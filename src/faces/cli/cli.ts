@@ -191,12 +191,19 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .addHelpText('after', `\n${examples('export')}`)
     .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
 
+  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
   const decisions = (command: Command): Command =>
     command
       .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
       .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
       .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted')
-      .option('--override <code=reason...>', 'a problem of this code is known and accepted; may be repeated')
+      // Not variadic: it would take the name of the group for one more override.
+      .option(
+        '--override <code=reason>',
+        'a problem of this code is known and accepted; may be repeated',
+        collect,
+        [],
+      )
       .option('--by <name>', 'who decides, instead of the login')
       .option('--full', 'show every step by itself');
   const plan = program
@@ -260,7 +267,6 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .argument('<run>')
     .description('watch a run that another terminal carries out')
     .action(act((session, values) => runFollow(session, one(values))));
-  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
   runs
     .command('resume')
     .argument('<run>')
