@@ -14,7 +14,7 @@ import {
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { documentOf, exportPoint, keyOf, localCatalog, noise, scratch } from './world.ts';
 
 const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex');
@@ -40,6 +40,7 @@ function gcm(key: Buffer, nonce: Buffer, label: Buffer, ciphertext: Buffer, tag:
 }
 
 function masterKey(
+  t: Test,
   header: Record<string, unknown>,
   operator: { keyFile: Buffer } | { passphrase: string },
 ): Buffer {
@@ -64,6 +65,7 @@ function masterKey(
 }
 
 function readObject(
+  t: Test,
   directory: string,
   packs: Buffer,
   names: Buffer,
@@ -106,6 +108,7 @@ function readObject(
 }
 
 async function followsTheDocument(
+  t: Test,
   directory: string,
   operator: { keyFile: Buffer } | { passphrase: string },
   catalog: ReturnType<typeof localCatalog>,
@@ -130,7 +133,7 @@ async function followsTheDocument(
   t.ok(
     readFileSync(join(directory, 'catalog.json')).equals(readFileSync(join(directory, 'catalog-copy.json'))),
   );
-  const master = masterKey(header, operator);
+  const master = masterKey(t, header, operator);
   const derived = (info: string): Buffer => hkdf(master, hex(header.id), info);
   const [names, packs] = [derived('lifeboat/1 names'), derived('lifeboat/1 packs')];
   const publicKey = createPublicKey({
@@ -153,23 +156,23 @@ async function followsTheDocument(
   t.same((signed('payroll/chain').value as { head: unknown }).head, { sequence: 2, sha256: manifest.hash });
 
   const body = JSON.parse(
-    readObject(directory, packs, names, manifest.value['body'] as Place, null).toString('utf8'),
+    readObject(t, directory, packs, names, manifest.value['body'] as Place, null).toString('utf8'),
   ) as { point: typeof point; objects: (Place & { sha256: string })[] };
   t.same(body.point, point, 'the point is what was sealed');
   for (const place of body.objects) {
     t.ok((manifest.value['packs'] as { name: string }[]).some(({ name }) => name === place.pack));
-    readObject(directory, packs, names, place, place.sha256);
+    readObject(t, directory, packs, names, place, place.sha256);
   }
   t.equal(body.objects.length, 3);
 }
 
-const withKeyFile = scratch(t);
-await followsTheDocument(withKeyFile, { keyFile: Buffer.from(keyOf('right')) }, localCatalog([withKeyFile]));
+t.test('a point is read as the document says, with a key file', async (t) => {
+  const directory = scratch(t);
+  await followsTheDocument(t, directory, { keyFile: Buffer.from(keyOf('right')) }, localCatalog([directory]));
+});
 
-const withPassphrase = scratch(t);
-const key = async () => ({ from: 'passphrase', passphrase: 'correct horse' }) as const;
-await followsTheDocument(
-  withPassphrase,
-  { passphrase: 'correct horse' },
-  localCatalog([withPassphrase], { key }),
-);
+t.test('and with a passphrase', async (t) => {
+  const directory = scratch(t);
+  const key = async () => ({ from: 'passphrase', passphrase: 'correct horse' }) as const;
+  await followsTheDocument(t, directory, { passphrase: 'correct horse' }, localCatalog([directory], { key }));
+});

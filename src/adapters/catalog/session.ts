@@ -5,7 +5,7 @@ import { discard, publish, type StoreFile, type TargetStore, temporaryPath } fro
 
 const flushBytes = 1024 * 1024;
 /** A pack is closed beyond this size, so that damage and clean-up stay small. */
-export const packLimitBytes = 32 * 1024 * 1024;
+const packLimitBytes = 32 * 1024 * 1024;
 
 interface OpenPack {
   readonly encoder: PackEncoder;

@@ -41,9 +41,11 @@ import {
   walkRecords,
 } from './pack.ts';
 import { noCatalogYet } from './problems.ts';
-import { PackSession, packLimitBytes } from './session.ts';
+import { PackSession } from './session.ts';
 import { listPacks, mapAtOnce, packPath, type Survey, surveyTarget } from './survey.ts';
 import { StoreMissing, type TargetStore, temporaryPath, writeAtomically } from './target-store.ts';
+
+const windowBytes = 4 * 1024 * 1024;
 
 export const headerFiles = ['catalog.json', 'catalog-copy.json'] as const;
 
@@ -215,34 +217,30 @@ export class Target {
     return location === null ? null : this.#readAt(location, object);
   }
 
-  /** Opens many objects of one pack, reading it once; an error per object, null where there is none. */
+  /** Opens many objects of one pack, reading neighbours together; an error per object, null where there is none. */
   async readTogether(
     pack: string,
     wanted: readonly { readonly place: Location; readonly object: ObjectRef }[],
   ): Promise<{ readonly object: ObjectRef; readonly error: unknown }[]> {
     const keys = await this.open(false);
-    const bytes = wanted.length < 4 ? null : await this.#wholePack(pack);
     const answers: { object: ObjectRef; error: unknown }[] = [];
-    for (const { place, object } of wanted) {
+    for (const neighbours of windows(wanted)) {
       try {
-        if (bytes === null) await this.#readAt(place, object);
-        else {
-          const record = bytes.subarray(place.offset, place.offset + place.length);
-          await openRecord(keys, packSalt(bytes), place.offset, record, object);
+        const offset = neighbours[0]?.place.offset ?? 0;
+        const end = Math.max(...neighbours.map(({ place }) => place.offset + place.length));
+        const path = await this.#pathOf(pack);
+        const bytes = await this.store.read(path, { offset, length: end - offset });
+        const salt = await this.#saltOf(pack, path);
+        for (const { place, object } of neighbours) {
+          const record = bytes.subarray(place.offset - offset, place.offset - offset + place.length);
+          const [answer] = await Promise.allSettled([openRecord(keys, salt, place.offset, record, object)]);
+          answers.push({ object, error: answer.status === 'rejected' ? answer.reason : null });
         }
-        answers.push({ object, error: null });
       } catch (error) {
-        answers.push({ object, error });
+        for (const { object } of neighbours) answers.push({ object, error });
       }
     }
     return answers;
-  }
-
-  /** Null when it is missing, or too large to be held whole. */
-  async #wholePack(pack: string): Promise<Uint8Array | null> {
-    const path = await this.#pathOf(pack);
-    const entry = await this.store.stat(path);
-    return entry === null || entry.bytes > 2 * packLimitBytes ? null : this.store.read(path);
   }
 
   async readPoint(manifest: Manifest): Promise<RecoveryPoint> {
@@ -529,11 +527,7 @@ export class Target {
     const keys = await this.open(false);
     const path = await this.#pathOf(location.pack);
     const record = await this.store.read(path, { offset: location.offset, length: location.length });
-    let salt = this.#salts.get(location.pack);
-    if (salt === undefined) {
-      salt = packSalt(await this.store.read(path, { offset: 0, length: packHeaderBytes }));
-      this.#salts.set(location.pack, salt);
-    }
+    const salt = await this.#saltOf(location.pack, path);
     try {
       return await openRecord(keys, salt, location.offset, record, expected);
     } catch (error) {
@@ -541,6 +535,15 @@ export class Target {
       this.#salts.delete(location.pack);
       throw new DamagedPack(`${path}, byte ${location.offset}: ${error.message}`);
     }
+  }
+
+  async #saltOf(pack: string, path: string): Promise<Uint8Array> {
+    let salt = this.#salts.get(pack);
+    if (salt === undefined) {
+      salt = packSalt(await this.store.read(path, { offset: 0, length: packHeaderBytes }));
+      this.#salts.set(pack, salt);
+    }
+    return salt;
   }
 
   async #pathOf(pack: string): Promise<string> {
@@ -567,6 +570,23 @@ export function manifestPath(pointId: string): string {
     });
   }
   return `points/${match[1]}/${match[2]}.point`;
+}
+
+/** Records in the order of the pack, in groups that are read at once: neighbours, up to about 4 MiB. */
+function windows<T extends { readonly place: Location }>(wanted: readonly T[]): T[][] {
+  const groups: T[][] = [];
+  let start = 0;
+  let end = 0;
+  for (const one of [...wanted].sort((a, b) => a.place.offset - b.place.offset)) {
+    const { offset, length } = one.place;
+    const group = groups.at(-1);
+    if (group === undefined || offset - end > windowBytes / 16 || offset + length - start > windowBytes) {
+      groups.push([one]);
+      start = offset;
+    } else group.push(one);
+    end = offset + length;
+  }
+  return groups;
 }
 
 /** Every object that a point names, each once. */
