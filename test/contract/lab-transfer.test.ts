@@ -117,6 +117,13 @@ t.test('with all=true, snapshots left out become ordinary VMs', async (t) => {
   t.same(single, [['web', false]], 'with one VM they stay out');
 });
 
+t.test('an export of nothing is an error', async (t) => {
+  const { prod } = await world(t);
+  await t.rejects(prod.export({ all: 'true', include_dom0: 'false' }), {
+    description: ['INTERNAL_ERROR', 'Failure("need to specify at least one VM")'],
+  });
+});
+
 t.test('a busy VM makes the export wait for two minutes, and spoils the export of all', async (t) => {
   const clock = new DrivenClock();
   const { prod } = await world(t, clock);

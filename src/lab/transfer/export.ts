@@ -39,6 +39,7 @@ export function metadataArchive(pool: LabPool, wanted: Wanted): Buffer {
 export async function exportMetadata(exchange: HttpExchange): Promise<string> {
   const { pool, task } = exchange;
   const wanted = wantedBy(exchange);
+  if (wanted.vms.length === 0) internal('Failure("need to specify at least one VM")');
   const locked: Row[] = [];
   let archive: Buffer;
   try {

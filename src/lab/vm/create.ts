@@ -61,8 +61,10 @@ function destroy(call: Call): string {
   const vm = call.row('VM');
   needUnblocked(vm, 'destroy');
   if (vm.bool('is_default_template')) fail('VM_CANNOT_DELETE_DEFAULT_TEMPLATE', vm.ref);
-  if (vm.bool('is_control_domain')) fail('OPERATION_NOT_ALLOWED', 'A control domain cannot be destroyed.');
   needState(vm, 'halted', 'suspended');
+  // Only the domain of a host itself: an imported "control domain" goes like any other VM.
+  if (pool.db.all('host').some((host) => host.text('control_domain') === vm.ref))
+    fail('OPERATION_NOT_ALLOWED', 'This operation is not allowed on dom0');
   destroyVm(pool, vm);
   return '';
 }
