@@ -191,7 +191,7 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .addHelpText('after', `\n${examples('export')}`)
     .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
 
-  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+  const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
   const decisions = (command: Command): Command =>
     command
       .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
@@ -202,7 +202,6 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
         '--override <code=reason>',
         'a problem of this code is known and accepted; may be repeated',
         collect,
-        [],
       )
       .option('--by <name>', 'who decides, instead of the login')
       .option('--full', 'show every step by itself');
@@ -270,8 +269,8 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
   runs
     .command('resume')
     .argument('<run>')
-    .option('--retry <step>', 'a stuck step: do it again', collect, [])
-    .option('--skip <step>', 'a stuck step: it is settled by hand', collect, [])
+    .option('--retry <step>', 'a stuck step: do it again', collect)
+    .option('--skip <step>', 'a stuck step: it is settled by hand', collect)
     .option('--reason <text>', 'what you saw; needed with --retry and --skip')
     .option('--by <name>', 'who answers for it, instead of the login')
     .description('go on with a run that crashed, was stopped, failed or is stuck')

@@ -210,14 +210,15 @@ export async function runResume(
   runId: string,
   flags: {
     readonly by?: string;
-    readonly retry: readonly string[];
-    readonly skip: readonly string[];
+    readonly retry?: readonly string[];
+    readonly skip?: readonly string[];
     readonly reason?: string;
   },
 ): Promise<ExitCode> {
   const app = await session.app();
   const base = await app.runs.read(runId);
-  const answered = [...flags.retry, ...flags.skip];
+  const { retry = [], skip = [] } = flags;
+  const answered = [...retry, ...skip];
   const reason = flags.reason?.trim() ?? '';
   if (answered.length > 0 && reason === '') {
     throw new OperatorError(
@@ -241,8 +242,8 @@ export async function runResume(
     );
   }
   const answers = [
-    ...flags.retry.map((step) => ({ step, answer: 'retry' as const, reason })),
-    ...flags.skip.map((step) => ({ step, answer: 'skip' as const, reason })),
+    ...retry.map((step) => ({ step, answer: 'retry' as const, reason })),
+    ...skip.map((step) => ({ step, answer: 'skip' as const, reason })),
   ];
   return watched(session, base, (watch) =>
     app.runs.resume(base.id, {
