@@ -160,6 +160,23 @@ void t.test('after a change of master the old one names the new one', async (t) 
   t.equal(await other.call('pool.get_master', String(ref)), lab.host('dr2').row.ref);
 });
 
+void t.test('a member that refuses a login tells the certificate of its master to who asks', async (t) => {
+  const lab = await aLab(t);
+  const answer = await exchange({
+    url: new URL(lab.url(lab.host('dr2'))),
+    method: 'POST',
+    target: '/jsonrpc',
+    headers: { 'x-xenapi-request-host-certificate-thumbprint': 'sha-256:master' },
+    body: Buffer.from(
+      '{"jsonrpc":"2.0","id":1,"method":"session.login_with_password","params":["root","x"]}',
+    ),
+    timeoutSeconds: 10,
+    halfClose: false,
+  });
+  t.match(answer.body.toString(), /"HOST_IS_SLAVE","data":\["127\.0\.0\.3"\]/);
+  t.equal(answer.headers['x-xenapi-response-host-certificate-thumbprint'], lab.host('dr').certificate.sha256);
+});
+
 void t.test('event.from waits for a change and brings one event with the newest record', async (t) => {
   const lab = await aLab(t);
   const client = await loggedIn(lab);

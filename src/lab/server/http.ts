@@ -211,10 +211,21 @@ async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   return Buffer.concat(pieces);
 }
 
-function send(response: ServerResponse, type: string, pieces: readonly Buffer[]): void {
+function send(
+  response: ServerResponse,
+  type: string,
+  pieces: readonly Buffer[],
+  headers: Readonly<Record<string, string>>,
+): void {
   let length = 0;
   for (const piece of pieces) length += piece.length;
-  response.writeHead(200, { 'Content-Type': type, 'Content-Length': String(length) });
+  response.writeHead(200, {
+    'Content-Type': type,
+    'Content-Length': String(length),
+    'Access-Control-Allow-Origin': '*',
+    'Access-Control-Allow-Headers': 'X-Requested-With',
+    ...headers,
+  });
   response.cork();
   for (const piece of pieces) response.write(piece);
   response.uncork();
@@ -240,6 +251,19 @@ async function rpcBody(request: IncomingMessage, response: ServerResponse): Prom
   return body;
 }
 
+/** A member that refuses tells the master's certificate to who asks for it, so that it can be pinned (xapi.md 1.5). */
+function masterThumbprint(
+  host: LabHost,
+  request: IncomingMessage,
+  result: Answered | XenFailure,
+): Record<string, string> {
+  const wish = request.headers['x-xenapi-request-host-certificate-thumbprint'];
+  if (wish === undefined || !(result instanceof XenFailure) || result.code !== 'HOST_IS_SLAVE') return {};
+  const { sha256, sha1 } = host.pool.master.certificate;
+  const shown = wish === 'sha-256:master' ? sha256 : wish === 'sha-1:master' ? sha1 : null;
+  return shown === null ? {} : { 'x-xenapi-response-host-certificate-thumbprint': shown };
+}
+
 async function xmlPost(
   host: LabHost,
   hooks: ServerHooks,
@@ -257,6 +281,7 @@ async function xmlPost(
       response,
       'text/xml',
       result instanceof XenFailure ? failureXml(result) : successXml(result.answer, bare),
+      masterThumbprint(host, request, result),
     );
   } catch (error) {
     if (!(error instanceof Unparsable)) throw error;
@@ -280,6 +305,7 @@ async function jsonPost(
       response,
       'application/json',
       result instanceof XenFailure ? failureJson(result, call) : successJson(result.answer, call),
+      masterThumbprint(host, request, result),
     );
   } catch (error) {
     if (!(error instanceof Unparsable)) throw error;
