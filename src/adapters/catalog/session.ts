@@ -11,8 +11,9 @@ interface OpenPack {
   readonly encoder: PackEncoder;
   readonly file: StoreFile;
   readonly records: { readonly name: string; readonly at: Omit<Location, 'pack'> }[];
-  buffered: Uint8Array[];
-  bufferedBytes: number;
+  /** One buffer for the life of the pack: many small ones would wait for the garbage collector outside of its heap. */
+  readonly buffer: Buffer;
+  filled: number;
 }
 
 export class PackSession {
@@ -85,28 +86,24 @@ export class PackSession {
     if (this.#pack !== null) return this.#pack;
     const encoder = new PackEncoder(this.#keys);
     const file = await this.#store.create(temporaryPath());
-    this.#pack = {
-      encoder,
-      file,
-      records: [],
-      buffered: [encoder.header],
-      bufferedBytes: encoder.header.length,
-    };
+    this.#pack = { encoder, file, records: [], buffer: Buffer.allocUnsafe(flushBytes), filled: 0 };
+    await this.#write(this.#pack, [encoder.header]);
     return this.#pack;
   }
 
   async #write(pack: OpenPack, parts: readonly Uint8Array[]): Promise<void> {
     for (const part of parts) {
-      pack.buffered.push(part);
-      pack.bufferedBytes += part.length;
+      if (part.length > flushBytes - pack.filled) await this.#flush(pack);
+      if (part.length > flushBytes) await pack.file.write(part);
+      else {
+        pack.buffer.set(part, pack.filled);
+        pack.filled += part.length;
+      }
     }
-    if (pack.bufferedBytes >= flushBytes) await this.#flush(pack);
   }
 
   async #flush(pack: OpenPack): Promise<void> {
-    const bytes = Buffer.concat(pack.buffered);
-    pack.buffered = [];
-    pack.bufferedBytes = 0;
-    if (bytes.length > 0) await pack.file.write(bytes);
+    if (pack.filled > 0) await pack.file.write(pack.buffer.subarray(0, pack.filled));
+    pack.filled = 0;
   }
 }
