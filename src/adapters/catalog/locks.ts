@@ -77,8 +77,11 @@ async function tryCreate(store: TargetStore, path: string, text: string): Promis
     const file = await store.create(path);
     try {
       await file.write(Buffer.from(text));
-    } finally {
       await file.close();
+    } catch (error) {
+      // A full disk takes the name and not the content: a lock without an owner must not stay.
+      await discard(store, file);
+      throw error;
     }
     return true;
   } catch (error) {

@@ -43,7 +43,7 @@ import {
 import { noCatalogYet } from './problems.ts';
 import { PackSession } from './session.ts';
 import { listPacks, mapAtOnce, packPath, type Survey, surveyTarget } from './survey.ts';
-import { StoreMissing, type TargetStore, temporaryPath, writeAtomically } from './target-store.ts';
+import { discard, StoreMissing, type TargetStore, temporaryPath, writeAtomically } from './target-store.ts';
 
 const windowBytes = 4 * 1024 * 1024;
 
@@ -179,8 +179,10 @@ export class Target {
     const file = await this.store.create(path);
     try {
       await file.write(Buffer.from(JSON.stringify(this.#options.owner)));
-    } finally {
       await file.close();
+    } catch (error) {
+      await discard(this.store, file);
+      throw error;
     }
     await waitUntilFree(this.store, 'prune');
     await this.#learnNewest();
