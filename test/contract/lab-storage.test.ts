@@ -1,5 +1,6 @@
 /** The lab's storage: what lies on disk decides, as in xapi.md 7 and 9.1. */
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:https';
 import { join } from 'node:path';
 import t from 'tap';
 import { fabricOf, type Lun, pretendFull, scanDirty } from '../../src/lab/storage/index.ts';
@@ -121,6 +122,56 @@ t.test('an unneeded hidden parent goes with the background scan', async (test) =
   scanDirty(one.pool);
   test.same(one.row('SR', sr).texts('VDIs'), []);
 });
+
+t.test('raw content goes out and in over HTTP', async (test) => {
+  const rig = await labRig(test, 47, 2);
+  const one = rig.site('one');
+  const sr = await one.createSr('gold');
+  const [disk, other] = [await one.createDisk(sr, 'data'), await one.createDisk(sr, 'copy')];
+  const session = await one.call('session.login_with_password', 'root', 'lifeboat-lab', '1.1', 'test');
+  const ask = (method: string, path: string, host = one.pool.master, body?: Buffer): Promise<RawAnswer> =>
+    rawRequest(`${rig.lab.url(host)}${path}&session_id=${session}`, method, body);
+  const content = Buffer.alloc(8 * 1024 * 1024);
+  content.write('boot sector', 0);
+  content.write('far away', 7_000_000);
+  test.equal(
+    (await ask('PUT', `/import_raw_vdi?format=raw&vdi=${disk}`, one.pool.master, content)).status,
+    200,
+  );
+  const out = await ask('GET', `/export_raw_vdi?format=raw&vdi=${one.row('VDI', disk).uuid}`);
+  test.equal(out.status, 200);
+  test.ok(out.body.equals(content), 'exactly virtual_size bytes, and the same');
+  const [, member] = one.pool.hosts;
+  const pbd = one
+    .row('SR', sr)
+    .rows('PBDs', 'PBD')
+    .find((row) => row.text('host') === member?.row.ref);
+  await one.call('PBD.unplug', pbd?.ref ?? '');
+  const redirect = await ask('GET', `/export_raw_vdi?format=raw&vdi=${disk}`, member);
+  test.equal(redirect.status, 302, 'a host without the SR points at one that has it');
+  const vm = await one.createVm('holder', [other]);
+  await one.call('VM.start', vm, false, false);
+  test.equal((await ask('GET', `/export_raw_vdi?format=raw&vdi=${other}`)).status, 500, 'the disk is in use');
+});
+
+interface RawAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+function rawRequest(url: string, method: string, body?: Buffer): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const headers = body === undefined ? {} : { 'Content-Length': body.length };
+    const sending = request(url, { method, headers, rejectUnauthorized: false, agent: false }, (response) => {
+      const pieces: Buffer[] = [];
+      response.on('data', (piece: Buffer) => pieces.push(piece));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(pieces) }));
+      response.on('error', reject);
+    });
+    sending.on('error', reject);
+    sending.end(body);
+  });
+}
 
 t.test('LVM on a LUN: the ladder of probes, names that come back, and no twins', async (test) => {
   const rig = await labRig(test, 46);

@@ -61,23 +61,38 @@ export class Ledger {
     return this.#violations;
   }
 
-  /** Looks for disks of one uuid with writers in several pools, copies for a drill left out. */
+  /** Looks at every VM of the lab. */
   check(): void {
-    const byDisk = new Map<string, Writer[]>();
-    for (const pool of this.#lab.pools.values())
-      for (const vm of pool.db.all('VM'))
-        for (const writer of writersOf(pool, vm)) {
-          if (writer.backend.isolated?.() === true) continue;
-          byDisk.set(writer.vdi.uuid, [...(byDisk.get(writer.vdi.uuid) ?? []), writer]);
-        }
-    for (const [vdi, writers] of byDisk) {
-      if (new Set(writers.map((w) => w.pool)).size < 2) continue;
-      const names = writers.map((w) => `${w.pool.name}/${w.vm.uuid}`).sort();
-      const key = `${vdi} ${names.join(' ')}`;
-      if (this.#seen.has(key)) continue;
-      this.#seen.add(key);
-      this.#violations.push({ at: this.#lab.clock.now(), vdi, writers: names });
+    for (const pool of this.#lab.pools.values()) for (const vm of pool.db.all('VM')) this.checkVm(pool, vm);
+  }
+
+  /** Looks whether another pool writes to a disk that this VM writes to; copies for a drill do not count. */
+  checkVm(pool: LabPool, vm: Row): void {
+    for (const own of writersOf(pool, vm)) {
+      if (own.backend.isolated?.() === true) continue;
+      const others = [...this.#lab.pools.values()]
+        .filter((other) => other !== pool)
+        .flatMap((other) => this.#writersTo(other, own.vdi.uuid));
+      if (others.length > 0) this.#note(own.vdi.uuid, [own, ...others]);
     }
+  }
+
+  #writersTo(pool: LabPool, uuid: string): Writer[] {
+    const vdi = pool.db.findByUuid('VDI', uuid);
+    if (vdi === undefined) return [];
+    return vdi
+      .rows('VBDs', 'VBD')
+      .flatMap((vbd) => vbd.row('VM', 'VM') ?? [])
+      .flatMap((vm) => writersOf(pool, vm))
+      .filter((writer) => writer.vdi === vdi && writer.backend.isolated?.() !== true);
+  }
+
+  #note(vdi: string, writers: readonly Writer[]): void {
+    const names = writers.map((w) => `${w.pool.name}/${w.vm.uuid}`).sort();
+    const key = `${vdi} ${names.join(' ')}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.#violations.push({ at: this.#lab.clock.now(), vdi, writers: names });
   }
 }
 
@@ -118,7 +133,7 @@ export function guestWrite(
   offset: number,
   bytes: Uint8Array,
 ): void {
-  const { backend, vdi } = openDisk(lab, poolName, vmUuid, device);
+  const { pool, vm, backend, vdi } = openDisk(lab, poolName, vmUuid, device);
   if (backend.access() !== 'rw') throw new GuestFailure('the disk is read-only');
   const disk = backend.open(vdi.text('location'), 'r+');
   try {
@@ -126,7 +141,7 @@ export function guestWrite(
   } finally {
     disk.close();
   }
-  ledgerOf(lab).check();
+  ledgerOf(lab).checkVm(pool, vm);
 }
 
 /** What the guest reads there. */

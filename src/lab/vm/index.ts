@@ -32,7 +32,7 @@ export function installVm(lab: Lab): void {
         fields.includes('resident_on') &&
         row.text('power_state') === 'Running'
       )
-        ledgerOf(lab).check();
+        ledgerOf(lab).checkVm(pool, row);
     });
   });
   lab.onPower.push((host, up) => {
