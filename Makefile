@@ -21,7 +21,7 @@ node_modules/.ready: package.json package-lock.json
 	@touch $@
 
 demo: setup ## watch a group being protected, its site die, and the group come up elsewhere
-	@test/demo/run.sh
+	@node test/demo/demo.ts
 
 check: setup types lint imports ## types, lint and the import table
 

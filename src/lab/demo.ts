@@ -3,12 +3,15 @@
  * on two SRs in production, and recovery networks that go by other names.
  */
 import { addArray, addVolume, pairVolumes } from './arrays/index.ts';
-import { addNetwork, addPool } from './core/build.ts';
+import { addNetwork, addPool, addVlan } from './core/build.ts';
 import { invoke } from './core/dispatch.ts';
 import type { Lab } from './core/lab.ts';
 import type { LabPool } from './core/pool.ts';
 import { nullRef, struct } from './core/values.ts';
 import { vmState } from './vm/state.ts';
+
+/** How often the production array sends a point: often enough that a newcomer sees the written data arrive. */
+const replicationSeconds = 10;
 
 /** What the production array replicates to the recovery array: two NFS volumes. */
 export const demoVolumes = ['gold', 'silver'] as const;
@@ -31,18 +34,20 @@ const roles: readonly Role[] = [
 interface Net {
   readonly name: string;
   readonly subnet: string;
+  /** VLAN on every host; a network without one leads nowhere, as a drill wants it. */
+  readonly vlan?: bigint;
 }
 
 const productionNetworks: readonly Net[] = [
-  { name: 'Production LAN', subnet: '10.10.0.0/22' },
-  { name: 'DMZ', subnet: '10.10.8.0/24' },
-  { name: 'Database', subnet: '10.10.16.0/24' },
+  { name: 'Production LAN', subnet: '10.10.0.0/22', vlan: 10n },
+  { name: 'DMZ', subnet: '10.10.8.0/24', vlan: 20n },
+  { name: 'Database', subnet: '10.10.16.0/24', vlan: 30n },
 ];
 
 const recoveryNetworks: readonly Net[] = [
-  { name: 'Recovery LAN', subnet: '10.20.0.0/22' },
-  { name: 'Recovery DMZ', subnet: '10.20.8.0/24' },
-  { name: 'Recovery Database', subnet: '10.20.16.0/24' },
+  { name: 'Recovery LAN', subnet: '10.20.0.0/22', vlan: 110n },
+  { name: 'Recovery DMZ', subnet: '10.20.8.0/24', vlan: 120n },
+  { name: 'Recovery Database', subnet: '10.20.16.0/24', vlan: 130n },
   { name: 'Drill LAN', subnet: '10.99.0.0/22' },
   { name: 'Drill DMZ', subnet: '10.99.8.0/24' },
   { name: 'Drill Database', subnet: '10.99.16.0/24' },
@@ -74,7 +79,11 @@ export async function demoWorld(lab: Lab): Promise<void> {
   const [source, target] = arrays;
   if (source !== undefined && target !== undefined)
     for (const volume of demoVolumes)
-      pairVolumes({ array: source, volume }, { array: target, volume }, { intervalSeconds: 60 });
+      pairVolumes(
+        { array: source, volume },
+        { array: target, volume },
+        { intervalSeconds: replicationSeconds },
+      );
   for (const pool of [production, recovery]) vmState(pool).agents = true;
   await addGuests(production);
   // The pairs have been in step for long: the target holds a point from the start.
@@ -82,8 +91,11 @@ export async function demoWorld(lab: Lab): Promise<void> {
 }
 
 function addNetworks(pool: LabPool, networks: readonly Net[]): void {
-  for (const { name, subnet } of networks)
-    vmState(pool).subnets.set(addNetwork(pool, name, { description: subnet }).uuid, subnet);
+  for (const { name, subnet, vlan } of networks) {
+    const network = addNetwork(pool, name, { description: subnet });
+    vmState(pool).subnets.set(network.uuid, subnet);
+    if (vlan !== undefined) addVlan(pool, network, vlan);
+  }
 }
 
 async function addGuests(pool: LabPool): Promise<void> {

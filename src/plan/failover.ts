@@ -615,11 +615,11 @@ class Builder {
         `Everything written in the last ${formatDuration(lossSeconds)} is lost: ${against} the RPO of ${formatDuration(group.rpoSeconds)}`,
       );
     }
-    if (this.#choice.tooYoung.length > 0) {
-      const names = this.#choice.tooYoung.map((vm) => vm.nameLabel).join(', ');
-      notes.push(
-        `${this.#choice.tooYoung.length} VMs were created after the replica's point: they will not come up (${names})`,
-      );
+    const young = this.#choice.tooYoung.map((vm) => vm.nameLabel);
+    if (young.length > 0) {
+      const who = young.length === 1 ? 'One VM was' : `${young.length} VMs were`;
+      const fate = young.length === 1 ? 'it' : 'they';
+      notes.push(`${who} created after the replica's point: ${fate} will not come up (${young.join(', ')})`);
     }
     if (declaredLost)
       notes.push(

@@ -14,7 +14,7 @@ import {
   addNic,
   addSr,
   addVm,
-  type CallFailed,
+  CallFailed,
   edited,
   eventually,
   LabClient,
@@ -119,9 +119,10 @@ t.test('with all=true, snapshots left out become ordinary VMs', async (t) => {
 
 t.test('an export of nothing is an error', async (t) => {
   const { prod } = await world(t);
-  await t.rejects(prod.export({ all: 'true', include_dom0: 'false' }), {
-    description: ['INTERNAL_ERROR', 'Failure("need to specify at least one VM")'],
-  });
+  await t.rejects(
+    prod.export({ all: 'true', include_dom0: 'false' }),
+    new CallFailed(['INTERNAL_ERROR', 'Failure("need to specify at least one VM")']),
+  );
 });
 
 t.test('a busy VM makes the export wait for two minutes, and spoils the export of all', async (t) => {
@@ -157,7 +158,7 @@ t.test('without a task of the client nobody can ask how an import ended', async 
   const task = String(answer.headers['task-id']);
   await eventually(() => dr.pool.db.count('task') === before);
   t.equal(dr.pool.db.byName('VM', 'web').length, 1);
-  await t.rejects(dr.call('task.get_record', task), { description: ['HANDLE_INVALID', 'task', task] });
+  await t.rejects(dr.call('task.get_record', task), new CallFailed(['HANDLE_INVALID', 'task', task]));
 });
 
 t.test('every export makes an event of its VM', async (t) => {

@@ -3,10 +3,11 @@ import { connect, createServer, type Server } from 'node:net';
 import type { Lab } from '../core/lab.ts';
 import type { LabPool } from '../core/pool.ts';
 import { parseFault } from '../faults/rule.ts';
+import { ledgerOf } from '../vm/index.ts';
 import { readDisk, writeDisk } from './disks.ts';
 
 export type ControlRequest =
-  | { readonly verb: 'status' | 'stop' | 'calls' | 'forget-calls' | 'faults' | 'clear-faults' }
+  | { readonly verb: 'status' | 'stop' | 'violations' | 'calls' | 'forget-calls' | 'faults' | 'clear-faults' }
   | { readonly verb: 'kill' | 'revive'; readonly what: 'site' | 'host'; readonly name: string }
   | { readonly verb: 'fault'; readonly rule: unknown }
   | { readonly verb: 'remove-fault'; readonly id: string }
@@ -53,6 +54,8 @@ async function perform(lab: Lab, request: ControlRequest): Promise<unknown> {
   switch (request.verb) {
     case 'status':
       return [...lab.pools.values()].map(statusOf);
+    case 'violations':
+      return ledgerOf(lab).violations;
     case 'calls':
       return Object.fromEntries([...lab.counts].sort(([a], [b]) => (a < b ? -1 : 1)));
     case 'forget-calls':

@@ -1,8 +1,6 @@
-/** What a guest would do with its disk: bytes are written to and read from the storage that the VM is attached to. */
-import type { Row } from '../core/database.ts';
+/** What the guest of a running VM does with its disk, for `lab write` and `lab read`. */
 import type { Lab } from '../core/lab.ts';
-import type { LabPool } from '../core/pool.ts';
-import { backendOf } from '../storage/state.ts';
+import { guestRead, guestWrite } from '../vm/index.ts';
 
 export interface DiskPlace {
   /** Name of the site or pool. */
@@ -14,7 +12,7 @@ export interface DiskPlace {
   readonly offset: number;
 }
 
-function find(lab: Lab, place: DiskPlace): { pool: LabPool; vdi: Row } {
+function find(lab: Lab, place: DiskPlace): { readonly pool: string; readonly vm: string } {
   const pool = [...lab.pools.values()].find((p) => p.site === place.site || p.name === place.site);
   if (pool === undefined)
     throw new Error(
@@ -27,34 +25,17 @@ function find(lab: Lab, place: DiskPlace): { pool: LabPool; vdi: Row } {
   if (vm === undefined) throw new Error(`no VM is called ${place.vm} at ${place.site}`);
   if (vms.length > 1)
     throw new Error(`${vms.length} VMs are called ${place.vm} at ${place.site}: give the uuid`);
-  const vbd = vm
-    .rows('VBDs', 'VBD')
-    .find((row) => row.get('userdevice') === place.disk && row.get('type') === 'Disk');
-  const vdi = vbd?.row('VDI', 'VDI');
-  if (vdi === undefined) throw new Error(`${place.vm} at ${place.site} has no disk ${place.disk}`);
-  return { pool, vdi };
+  return { pool: pool.name, vm: vm.uuid };
 }
 
 export function readDisk(lab: Lab, place: DiskPlace & { readonly length: number }): Buffer {
-  const { pool, vdi } = find(lab, place);
-  const sr = pool.db.row('SR', vdi.text('SR'));
-  const disk = backendOf(pool, sr).open(vdi.text('location'), 'r');
-  try {
-    return disk.read(place.offset, place.length);
-  } finally {
-    disk.close();
-  }
+  const { pool, vm } = find(lab, place);
+  return guestRead(lab, pool, vm, place.disk, place.offset, place.length);
 }
 
 /** Returns how many bytes were written. */
 export function writeDisk(lab: Lab, place: DiskPlace & { readonly data: Buffer }): number {
-  const { pool, vdi } = find(lab, place);
-  const sr = pool.db.row('SR', vdi.text('SR'));
-  const disk = backendOf(pool, sr).open(vdi.text('location'), 'r+');
-  try {
-    disk.write(place.offset, place.data);
-    return place.data.length;
-  } finally {
-    disk.close();
-  }
+  const { pool, vm } = find(lab, place);
+  guestWrite(lab, pool, vm, place.disk, place.offset, place.data);
+  return place.data.length;
 }

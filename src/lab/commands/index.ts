@@ -37,6 +37,7 @@ const help = `lifeboat lab: a simulated two-site world that speaks XenAPI over T
                                    what a guest writes to its disk, and reads from it
   lab fault JSON                   make calls fail, e.g. '{"method":"VM.start","nth":3,"effect":{"kind":"lose-answer"}}'
   lab faults [--clear | --remove ID]
+  lab violations                   disks that guests of both sites have written to at once: must be none
   lab calls [--forget]             how often each call was made
 
 Several labs run side by side under different names and ports. --json prints one JSON value.
@@ -174,6 +175,11 @@ async function run(verb: string, rest: readonly string[], given: Given, io: LabI
       const faults = await control({ verb: 'faults' });
       const lines = (faults as unknown[]).map((fault) => `${JSON.stringify(fault)}\n`);
       return say(faults, lines.join('') || 'no fault is in force\n');
+    }
+    case 'violations': {
+      const violations = (await control({ verb: 'violations' })) as { vdi: string; writers: string[] }[];
+      const lines = violations.map(({ vdi, writers }) => `${vdi}: ${writers.join(', ')}\n`);
+      return say(violations, lines.join('') || 'no disk has two writers\n');
     }
     case 'calls': {
       if (given.forget === true) await control({ verb: 'forget-calls' });

@@ -279,6 +279,35 @@ export function addNetwork(
   });
 }
 
+/** A VLAN on the first network card of every host: gives a network its way out. */
+export function addVlan(pool: LabPool, network: Row, tag: bigint): void {
+  const { db } = pool;
+  for (const host of pool.hosts) {
+    const trunk = db
+      .all('PIF')
+      .find(
+        (pif) => pif.get('host') === host.row.ref && pif.get('device') === 'eth0' && pif.bool('physical'),
+      );
+    if (trunk === undefined) continue;
+    const untagged = db.create('PIF', {
+      device: 'eth0',
+      network: network.ref,
+      host: host.row.ref,
+      MAC: trunk.text('MAC'),
+      MTU: network.int('MTU'),
+      VLAN: tag,
+      metrics: db.create('PIF_metrics').ref,
+      physical: false,
+      currently_attached: true,
+      management: false,
+      ip_configuration_mode: 'None',
+      managed: true,
+    });
+    const vlan = db.create('VLAN', { tagged_PIF: trunk.ref, untagged_PIF: untagged.ref, tag });
+    untagged.set({ VLAN_master_of: vlan.ref });
+  }
+}
+
 export function nextBridge(pool: LabPool): string {
   const number = networkNumbers.get(pool) ?? 0;
   networkNumbers.set(pool, number + 1);
