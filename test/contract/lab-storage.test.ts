@@ -123,6 +123,21 @@ t.test('an unneeded hidden parent goes with the background scan', async (test) =
   test.same(one.row('SR', sr).texts('VDIs'), []);
 });
 
+t.test('a disk marked as attached to a halted VM can do nothing until the mark is gone', async (test) => {
+  const rig = await labRig(test, 48);
+  const one = rig.site('one');
+  const sr = await one.createSr('gold');
+  const disk = await one.createDisk(sr, 'data');
+  const vm = await one.createVm('imported', [disk]);
+  const [vbd = ''] = one.row('VM', vm).texts('VBDs');
+  one.row('VBD', vbd).set({ currently_attached: true });
+  test.same(await refusal(one.call('VDI.snapshot', disk, struct())), ['VDI_IN_USE', disk, 'snapshot']);
+  test.same(await refusal(one.call('VDI.copy', disk, sr)), ['VDI_IN_USE', disk, 'copy']);
+  test.same(await refusal(one.call('VDI.destroy', disk)), ['VDI_IN_USE', disk, 'destroy']);
+  await one.call('VM.power_state_reset', vm);
+  test.same(await refusal(one.call('VDI.destroy', disk)), ['done']);
+});
+
 t.test('raw content goes out and in over HTTP', async (test) => {
   const rig = await labRig(test, 47, 2);
   const one = rig.site('one');

@@ -171,7 +171,16 @@ export function cloneVdi(pool: LabPool, vdi: Row): Row {
   return split(pool, vdi, 'VDI_CLONE', {});
 }
 
+/** A disk that is marked as attached to a VM which does not run: what an import of a running VM leaves (xapi.md 4.6). */
+function checkNoStaleMark(vdi: Row, operation: string): void {
+  const stale = vdi
+    .rows('VBDs', 'VBD')
+    .some((vbd) => vbd.bool('currently_attached') && vbd.row('VM', 'VM')?.text('power_state') === 'Halted');
+  if (stale) fail('VDI_IN_USE', vdi.ref, operation);
+}
+
 function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
+  checkNoStaleMark(vdi, capability === 'VDI_CLONE' ? 'clone' : 'snapshot');
   const sr = srOf(vdi);
   const backend = backendOf(pool, sr);
   const disks = disksOf(sr, backend, capability);
@@ -221,6 +230,7 @@ function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
 
 /** A full copy into an SR, as VM.copy and VDI.copy make it. */
 export function copyVdi(pool: LabPool, vdi: Row, target: Row): Row {
+  checkNotAttached(vdi, 'copy');
   const source = backendOf(pool, srOf(vdi));
   const backend = backendOf(pool, target);
   const disks = disksOf(target, backend, 'VDI_CREATE');
