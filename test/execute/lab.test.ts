@@ -1,22 +1,23 @@
-/** Export and failover of the demo world, through the real client, planners, catalog and files; the array is a copy. */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+/** Export and failover of the demo world, through the real client, planners, catalog, files and arrays. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
 import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
+import { openReplication } from '../../src/adapters/replication/open.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { Plan } from '../../src/domain/plan.ts';
-import type { ReplicaPoint } from '../../src/domain/replication.ts';
 import { vmsInScope } from '../../src/domain/scope.ts';
 import type { GroupSettings, ScopeMatch } from '../../src/domain/settings.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
 import { execute, planDigest } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
+import { writeArrayAccess } from '../../src/lab/arrays/index.ts';
 import { startLab } from '../../src/lab/lab.ts';
 import { observe } from '../../src/observe/observe.ts';
 import { planExport } from '../../src/plan/export.ts';
@@ -34,8 +35,8 @@ const group: GroupSettings = {
   scope: { include: everything, exclude: nothing },
   storage: volumes.map((volume) => ({
     sr: `${volume} storage`,
-    source: { array: 'filer-a', volume },
-    target: { array: 'filer-b', volume },
+    source: { array: 'array-production', volume },
+    target: { array: 'array-recovery', volume },
   })),
   rpoSeconds: 900,
   rtoSeconds: 3600,
@@ -94,52 +95,27 @@ t.test(
     });
     const states = new SqliteStates(join(root, 'state.db'), systemClock, systemEntropy);
     t.teardown(async () => {
-      await Promise.all([...sites.values()].map((site) => site.close()));
+      await Promise.all([...sites.values(), ...arrays.values()].map((open) => open.close()));
       await catalog.close();
       states.close();
       await lab.stop();
       rmSync(root, { recursive: true, force: true });
     });
 
-    const points = new Map<string, ReplicaPoint>();
-    const promoted = new Set<string>();
-    const replicate = (): void => {
-      for (const volume of volumes) {
-        cpSync(lab.directory('array-production', volume), lab.directory('array-recovery', volume), {
-          recursive: true,
-        });
-        const takenAt = systemClock.now();
-        points.set(volume, {
-          ref: `snap-${takenAt}`,
-          takenAt,
-          clock: 'source',
-          complete: true,
-          consistency: 'crash',
-        });
-      }
-    };
-    const array: Replication = {
-      array: 'filer-b',
-      identify: async () => ({ vendor: 'test', model: 'copy', serial: '1', clock: systemClock.now() }),
-      observe: async (volume) => ({
-        pair: { array: 'filer-b', volume },
-        observedAt: systemClock.now(),
-        role: promoted.has(volume) ? 'promoted' : 'target',
-        link: 'up',
-        health: { level: 'ok', reasons: [] },
-        newestComplete: points.get(volume) ?? null,
-        writable: promoted.has(volume),
-        reportedLagSeconds: null,
-        raw: null,
-      }),
-      points: async (volume) => [points.get(volume)].flatMap((point) => point ?? []),
-      syncNow: async () => Promise.reject(new Error('the plan syncs nothing')),
-      promote: async (volume) => {
-        promoted.add(volume);
-      },
-      expose: async (volume) => ({ kind: 'nfs', server: '127.0.2.100', path: `/volumes/${volume}` }),
-      fence: async () => Promise.reject(new Error('the plan fences no array')),
-      close: async () => undefined,
+    const access = join(root, 'access');
+    mkdirSync(access);
+    await writeArrayAccess(lab, access);
+    const arrays = new Map<string, Replication>();
+    const arrayOfName = (name: string): Replication => {
+      const site = name.replace('array-', '');
+      const found =
+        arrays.get(name) ??
+        openReplication(
+          { name, site, type: 'lab', options: { directory: access }, secret: null },
+          { clock: systemClock, secrets: { resolve: async () => Promise.reject(new Error('no secret')) } },
+        );
+      arrays.set(name, found);
+      return found;
     };
     const reach = {
       clock: systemClock,
@@ -149,7 +125,7 @@ t.test(
         if (found === undefined) throw new Error(`no site ${site}`);
         return found;
       },
-      array: async () => array,
+      array: async (name: string) => arrayOfName(name),
       catalog: async () => catalog,
     };
     const ports = {
@@ -191,8 +167,8 @@ t.test(
     );
     t.equal(saved.run.steps.get('read-back')?.status, 'succeeded', saved.summary);
     t.match(saved.run.steps.get('seal')?.output, { vmCount: 24, failureCount: 0 });
-    replicate();
-    for (const host of lab.pool('production').hosts) await lab.killHost(host);
+    for (const volume of volumes) await arrayOfName('array-production').syncNow(volume, 'after the export');
+    await lab.killSite('production');
 
     const plan = planFailover({
       planId: 'f1',

@@ -10,7 +10,9 @@ export interface ReplicationSurroundings {
   readonly clock: Clock;
 }
 
-const types: Readonly<Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>> = {
+const types: Readonly<
+  Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>
+> = {
   lab: openLabArray,
 };
 

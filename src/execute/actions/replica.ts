@@ -67,7 +67,8 @@ export async function promote(
   // A verb is done when the array shows the new role, never because the call returned (storage.md B.4).
   for (let pause = 0.5; ; pause = Math.min(pause * 2, 5)) {
     const view = await array.observe(volume, context.signal);
-    if (view.role === 'promoted') return { output: viewOutput(view), warnings: view.health.reasons };
+    // What the array complains of now (no peer, nothing replicates) is what a failover is; the output keeps its words.
+    if (view.role === 'promoted') return { output: viewOutput(view), warnings: [] };
     await world.clock.sleep(pause, context.signal);
   }
 }
@@ -102,7 +103,12 @@ export async function isPromoted(world: World, pair: PairAction, signal: AbortSi
 }
 
 function viewOutput(view: PairView): Json {
-  return { role: view.role, writable: view.writable, observedAt: view.observedAt };
+  return {
+    role: view.role,
+    writable: view.writable,
+    observedAt: view.observedAt,
+    health: [...view.health.reasons],
+  };
 }
 
 export async function expose(
