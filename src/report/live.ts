@@ -108,6 +108,8 @@ function waitingLines(run: Run, paper: Paper): string[] {
   const byReason = new Map<string, Step[]>();
   for (const step of run.plan.steps) {
     if (run.steps.get(step.id)?.status !== 'waiting') continue;
+    // That a VM is awaited after its start goes without saying; the line of the start stands for both.
+    if (step.action.do === 'await-ready' && step.after.some((id) => !isOverIn(run, id))) continue;
     const reason = waitReason(run, step);
     byReason.set(reason, [...(byReason.get(reason) ?? []), step]);
   }
@@ -121,12 +123,14 @@ function waitingLines(run: Run, paper: Paper): string[] {
   });
 }
 
+function isOverIn(run: Run, stepId: string): boolean {
+  const state = run.steps.get(stepId);
+  return state === undefined || isOver(state);
+}
+
 /** Why a step has not started, as a clause. */
 export function waitReason(run: Run, step: Step): string {
-  const open = step.after.filter((id) => {
-    const state = run.steps.get(id);
-    return state !== undefined && !isOver(state);
-  });
+  const open = step.after.filter((id) => !isOverIn(run, id));
   if (open.length > 0) {
     const byKind = open.length > 3 ? count(open.length, 'step') : names(open);
     return `waits for ${byKind}`;

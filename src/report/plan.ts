@@ -69,6 +69,24 @@ function title(plan: Plan, paper: Paper): string[] {
   return [heading(paper, `${operationWords[plan.operation]} of group ${plan.group}${way}`)];
 }
 
+/** What a person says yes to, once more, where they are asked: the plan itself may have scrolled away. */
+export function recapText(planned: PlanOnPaper, paper: Paper): string {
+  const { plan, findings } = planned;
+  const { expects } = plan;
+  const vms = expects.tiers.reduce((sum, tier) => sum + tier.vms.length, 0);
+  const warnings = findings.filter((finding) => finding.severity === 'warning').length;
+  const rows: [string, string][] = [
+    [
+      'Starts',
+      `${count(vms, 'VM')}${expects.leftOut.length > 0 ? `; ${expects.leftOut.length} left out` : ''}`,
+    ],
+    ['Loss', lossText(expects.lossSeconds, expects.rpoSeconds, paper)],
+    ['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)],
+  ];
+  if (warnings > 0) rows.push(['Warnings', `${count(warnings, 'warning')}, told above`]);
+  return page([heading(paper, 'In short'), ...facts(paper, rows)]);
+}
+
 /** The promise in a few lines: recovery point, replica, loss, time. */
 export function meaningLines(plan: Plan, paper: Paper): string[] {
   const { expects } = plan;

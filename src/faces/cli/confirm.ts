@@ -2,6 +2,7 @@
 import type { PlannedRun } from '../../app/app.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { clean } from '../../report/paper.ts';
+import { recapText } from '../../report/plan.ts';
 import type { Session } from './session.ts';
 
 /** Resolves when the person meant it; throws `OperatorError` otherwise, and nothing was changed. */
@@ -23,6 +24,7 @@ export async function confirm(session: Session, planned: PlannedRun, yes: string
       'DR-CONFIRM-NEEDED',
     );
   }
+  session.say(`\n${recapText(planned, session.paper)}`);
   const typed = await session.terminal.ask(
     `\nThis changes site ${wanted.site} (${clean(wanted.title)}), pool ${clean(wanted.pool)}.\nType the name of the site to go on: `,
   );
