@@ -10,7 +10,7 @@ import { parseArchive } from '../metadata/document.ts';
 import { ImportRehearsal } from '../metadata/import-rules.ts';
 import { rewriteForRecovery } from '../metadata/recovery.ts';
 import { problemOf } from '../observe/observe.ts';
-import { mappedName, networksNamed } from '../plan/failover.ts';
+import { mappedName, networksNamed } from '../plan/networks.ts';
 import type { Catalog } from '../ports/catalog.ts';
 
 export interface RehearsalPorts {

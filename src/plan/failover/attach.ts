@@ -1,0 +1,134 @@
+/** The SRs of the group at the recovery site: same UUIDs, true names, the disks compared with the recovery point. */
+import type { SrToAttach } from '../../domain/plan.ts';
+import type { HostFacts, VdiFacts } from '../../domain/pool.ts';
+import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
+import { costs } from '../forecast.ts';
+import type { FailoverDraft, StorageOfPlan } from './draft.ts';
+
+/** Returns, per SR, the step after which its disks may be relied upon. */
+export function attach(
+  draft: FailoverDraft,
+  promoted: ReadonlyMap<StorageOfPlan, string>,
+): Map<string, string> {
+  const hosts = hostsMasterFirst(draft);
+  return new Map(
+    draft.storage.map((item) => [item.sr.uuid, attachOne(draft, item, promoted.get(item), hosts)]),
+  );
+}
+
+function hostsMasterFirst({ pool }: FailoverDraft): HostFacts[] {
+  const isMaster = (host: HostFacts): number => Number(host.uuid === pool.masterUuid);
+  return pool.hosts
+    .filter((host) => host.enabled && host.live)
+    .sort((a, b) => isMaster(b) - isMaster(a) || (a.nameLabel < b.nameLabel ? -1 : 1));
+}
+
+function attachOne(
+  draft: FailoverDraft,
+  { sr, pair, settings }: StorageOfPlan,
+  promoted: string | undefined,
+  hosts: readonly HostFacts[],
+): string {
+  const site = draft.request.group.recovery;
+  const disks = disksOf(sr, draft.choice.point);
+  const exposed = draft.add({
+    id: draft.ids.of('expose', settings.target.volume),
+    after: promoted === undefined ? [] : [promoted],
+    action: { do: 'expose', pair, site },
+    repeatable: true,
+    uses: [`array:${settings.target.array}`],
+    timeoutSeconds: 300,
+    forecastSeconds: 1,
+    why: `The hosts of site ${site} need a way to volume ${settings.target.volume}`,
+  });
+  const attached = draft.add({
+    id: draft.ids.of('attach', sr.nameLabel),
+    after: [exposed],
+    action: { do: 'attach-sr', site, sr: srToAttach(draft, sr, exposed, hosts) },
+    holdsWhen: { is: 'sr-attached', site, srUuid: sr.uuid, hosts: hosts.map((host) => host.uuid) },
+    repeatable: true,
+    uses: [`sr:${site}`],
+    timeoutSeconds: 1800,
+    forecastSeconds: costs.plugSeconds(disks.length),
+    why: `Same UUID, true name, a PBD on each of ${hosts.length} hosts, the master first`,
+  });
+  const compared = draft.add({
+    id: draft.ids.of('compare', sr.nameLabel),
+    after: [attached],
+    action: { do: 'compare-disks', site, srUuid: sr.uuid, disks },
+    timeoutSeconds: 600,
+    forecastSeconds: 0.5,
+    why: `${disks.length} disks of the recovery point are looked for on the replica itself`,
+  });
+  // A scan makes records anew, and file-based SRs keep no names beside the disks (xapi.md 7.8).
+  draft.add({
+    id: draft.ids.of('names', sr.nameLabel),
+    after: [compared],
+    action: {
+      do: 'restore-names',
+      site,
+      srUuid: sr.uuid,
+      nameLabel: sr.nameLabel,
+      nameDescription: sr.nameDescription,
+      disks,
+    },
+    holdsWhen: { is: 'names-restored', site, srUuid: sr.uuid, disks },
+    repeatable: true,
+    onFailure: 'continue',
+    timeoutSeconds: 900,
+    forecastSeconds: 0.2 + disks.length * 0.002,
+    why: 'File-based SRs forget the names of their disks',
+  });
+  return compared;
+}
+
+function srToAttach(
+  draft: FailoverDraft,
+  sr: PointSr,
+  exposedBy: string,
+  hosts: readonly HostFacts[],
+): SrToAttach {
+  return {
+    uuid: sr.uuid,
+    nameLabel: sr.nameLabel,
+    nameDescription: sr.nameDescription,
+    type: sr.type,
+    contentType: sr.contentType,
+    shared: sr.shared,
+    smConfig: sr.smConfig,
+    deviceConfig: withoutSecrets(sr.pbds[0]?.deviceConfig ?? {}),
+    pointId: draft.choice.point.id,
+    exposedBy,
+    hosts: hosts.map((host) => ({
+      uuid: host.uuid,
+      nameLabel: host.nameLabel,
+      master: host.uuid === draft.pool.masterUuid,
+    })),
+  };
+}
+
+function disksOf(sr: PointSr, point: RecoveryPoint) {
+  const users = new Map<string, string[]>();
+  for (const vm of point.vms)
+    for (const vdi of vm.vdiUuids) users.set(vdi, [...(users.get(vdi) ?? []), vm.nameLabel]);
+  return point.vdis
+    .filter((vdi: VdiFacts) => vdi.srUuid === sr.uuid && users.has(vdi.uuid))
+    .map((vdi) => ({
+      uuid: vdi.uuid,
+      location: vdi.location,
+      nameLabel: vdi.nameLabel,
+      nameDescription: vdi.nameDescription,
+      virtualSize: vdi.virtualSize,
+      usedBy: users.get(vdi.uuid) ?? [],
+    }))
+    .sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
+}
+
+/** `<key>_secret` holds a uuid of the production pool's secret; it means nothing elsewhere (xapi.md 7.2). */
+function withoutSecrets(config: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
+    ),
+  );
+}

@@ -1,0 +1,103 @@
+/** What a failover promises: loss, time, who comes up, who is left out, and what a person must know before. */
+import type { Observation, PairObservation } from '../../domain/observation.ts';
+import type { Expectation } from '../../domain/plan.ts';
+import { formatDuration, secondsBetween } from '../../domain/time.ts';
+import { newestComplete } from '../choose-point.ts';
+import { forecastSeconds } from '../forecast.ts';
+import { alreadyPromoted } from '../pairs.ts';
+import type { StartOrder } from '../tiers.ts';
+import { type FailoverDraft, type FailoverRequest, named } from './draft.ts';
+
+export function expectationOf(draft: FailoverDraft, order: StartOrder): Expectation {
+  const { group, observation } = draft.request;
+  const { point, tooYoung, skewSeconds } = draft.choice;
+  const replicas = replicasOf(draft.pairs, observation);
+  const lossSeconds = worstAge(replicas);
+  return {
+    pointId: point.id,
+    metadataTakenAt: point.takenAt,
+    replicas,
+    skewSeconds,
+    lossSeconds,
+    rpoSeconds: group.rpoSeconds,
+    rtoSeconds: group.rtoSeconds,
+    forecastSeconds: Math.ceil(forecastSeconds(draft.steps)),
+    tiers: order.tiers.map((tier) => ({ name: tier.name, vms: tier.vms.map(named) })),
+    leftOut: [
+      ...tooYoung.map(({ nameLabel }) => ({
+        nameLabel,
+        reason: 'created or given a disk after the replica: its disks are not there',
+      })),
+      ...point.failures.map(({ nameLabel, reason }) => ({
+        nameLabel,
+        reason: `its metadata could not be saved: ${reason}`,
+      })),
+      ...order.halted.map(({ vm, reason }) => ({
+        nameLabel: vm.nameLabel,
+        reason: `stays halted: ${reason}`,
+      })),
+    ],
+    notes: notesOf(draft, lossSeconds),
+  };
+}
+
+/** When no plan can be made, the ages of the replicas are still worth telling. */
+export function nothingExpected(
+  { group, observation }: FailoverRequest,
+  pairs: readonly PairObservation[],
+): Expectation {
+  return {
+    pointId: null,
+    metadataTakenAt: null,
+    replicas: replicasOf(pairs, observation),
+    skewSeconds: null,
+    lossSeconds: null,
+    rpoSeconds: group.rpoSeconds,
+    rtoSeconds: group.rtoSeconds,
+    forecastSeconds: 0,
+    tiers: [],
+    leftOut: [],
+    notes: [],
+  };
+}
+
+function replicasOf(pairs: readonly PairObservation[], observation: Observation): Expectation['replicas'] {
+  return pairs.map((pair) => {
+    const point = newestComplete(pair);
+    return {
+      sr: pair.sr,
+      point,
+      ageSeconds: point === null ? null : secondsBetween(point.takenAt, observation.takenAt),
+    };
+  });
+}
+
+/** Null as soon as one replica's age is unknown: a loss is never told smaller than it may be. */
+function worstAge(replicas: Expectation['replicas']): number | null {
+  const ages = replicas.map((replica) => replica.ageSeconds);
+  return ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0));
+}
+
+function notesOf(draft: FailoverDraft, lossSeconds: number | null): string[] {
+  const { group, declaredLost } = draft.request;
+  const notes: string[] = [];
+  if (lossSeconds !== null) {
+    const against = lossSeconds > group.rpoSeconds ? 'more than' : 'within';
+    notes.push(
+      `Everything written in the last ${formatDuration(lossSeconds)} is lost: ${against} the RPO of ${formatDuration(group.rpoSeconds)}`,
+    );
+  }
+  const young = draft.choice.tooYoung.map((vm) => vm.nameLabel);
+  if (young.length > 0) {
+    const who = young.length === 1 ? 'One VM was' : `${young.length} VMs were`;
+    const fate = young.length === 1 ? 'it' : 'they';
+    notes.push(`${who} created after the replica's point: ${fate} will not come up (${young.join(', ')})`);
+  }
+  if (declaredLost)
+    notes.push(`Site ${group.production} was declared lost by a person; what still answers there is stopped`);
+  for (const pair of draft.pairs) {
+    if (alreadyPromoted(pair))
+      notes.push(`The copy of SR ${pair.sr} is promoted already; it is taken as it is`);
+  }
+  return notes;
+}
