@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 TSC := node node_modules/typescript7/bin/tsc
 
-.PHONY: help setup demo test check types lint imports format golden bench test-real lab-up lab-down schemas clean
+.PHONY: help setup demo test check types lint imports format golden bench test-real package lab-up lab-down schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s'|'
@@ -48,6 +48,9 @@ golden: setup ## rewrite the golden files; review the difference
 
 bench: setup ## ratios from one run: export, import, analysis, catalog, memory
 	node test/bench/run.ts
+
+package: setup ## pack it, install the tarball elsewhere, and run it from there
+	@tools/try-package.sh
 
 schemas: setup ## rewrite docs/*.schema.json
 	node tools/schema.ts

@@ -62,13 +62,13 @@ function chainWithout(
     (best, one) => (best === null || one.manifest.sequence > best.manifest.sequence ? one : best),
     null,
   );
-  const [any] = leaving;
-  if (any === undefined || newest === null) throw new Error('nothing to prune');
+  const [first] = leaving;
+  if (first === undefined || newest === null) throw new Error('nothing to prune');
   const head =
     old?.head != null && old.head.sequence > newest.manifest.sequence
       ? old.head
       : { sequence: newest.manifest.sequence, sha256: newest.sha256 };
-  return { format: chainFormat, catalog: any.manifest.catalog, group, head, pruned: merged };
+  return { format: chainFormat, catalog: first.manifest.catalog, group, head, pruned: merged };
 }
 
 async function sweep(target: Target, graceSeconds: number): Promise<TargetPruning> {

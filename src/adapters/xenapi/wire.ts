@@ -41,13 +41,13 @@ class Typed extends CustomType {
   }
 }
 
-const any: ModelType = { kind: 'any' };
+const untyped: ModelType = { kind: 'any' };
 
 /** Types of the arguments as they stand on the wire: the session first where the method takes one. */
 function wireTypes(method: string, count: number): readonly ModelType[] {
   const { params, takesSession } = methodTypes(method);
   const types: ModelType[] = takesSession ? [{ kind: 'string' }, ...params] : [...params];
-  while (types.length < count) types.push(any);
+  while (types.length < count) types.push(untyped);
   return types;
 }
 
@@ -55,7 +55,7 @@ export function encodeXmlCall(method: string, params: readonly XapiParam[]): str
   const types = wireTypes(method, params.length);
   return serializer.serializeMethodCall(
     method,
-    params.map((param, index) => forXml(param, types[index] ?? any)),
+    params.map((param, index) => forXml(param, types[index] ?? untyped)),
   );
 }
 
@@ -80,7 +80,7 @@ export function encodeJsonCall(
   version: '2.0' | '1.0' = '2.0',
 ): string {
   const types = wireTypes(method, params.length);
-  const body = { method, params: params.map((param, index) => forJson(param, types[index] ?? any)), id };
+  const body = { method, params: params.map((param, index) => forJson(param, types[index] ?? untyped)), id };
   return JSON.stringify(version === '2.0' ? { jsonrpc: '2.0', ...body } : body);
 }
 
@@ -106,8 +106,10 @@ function mapStructure(
 ): unknown {
   if (typeof value === 'boolean' || typeof value === 'string') return value;
   if (Array.isArray(value))
-    return (value as readonly XapiParam[]).map((item) => inner(item, type.kind === 'set' ? type.of : any));
-  const of = type.kind === 'map' ? type.value : any;
+    return (value as readonly XapiParam[]).map((item) =>
+      inner(item, type.kind === 'set' ? type.of : untyped),
+    );
+  const of = type.kind === 'map' ? type.value : untyped;
   return Object.fromEntries(
     Object.entries(value as Record<string, XapiParam | undefined>).flatMap(([name, item]) =>
       item === undefined ? [] : [[name, inner(item, of)]],
