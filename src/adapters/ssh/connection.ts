@@ -160,7 +160,7 @@ function fingerprintBytes(address: SshAddress): Buffer | PortError {
 }
 
 function fingerprintAdvice(address: SshAddress): string {
-  return `On the server itself run: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and write what it prints as hostKey of ${address.host} in sites.yaml`;
+  return `On the server itself run: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and write what it prints as host_key of ${address.host} in sites.yaml`;
 }
 
 function lostConnection(address: SshAddress): PortError {
@@ -197,7 +197,7 @@ function explain(address: SshAddress, error: Error & { level?: string }, offered
       'DR-SSH-LOGIN',
       'The SSH server refuses the login',
       ['wrong user, password or key'],
-      'Correct user name, password or privateKeyFile of this target in sites.yaml, or add the public key to authorized_keys',
+      'Correct user name, password or private_key_file of this target in sites.yaml, or add the public key to authorized_keys',
       error,
     );
   }

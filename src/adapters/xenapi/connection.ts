@@ -339,7 +339,7 @@ export class PoolConnection {
           `expected pool ${expected}${this.options.poolUuid === null ? ', as seen before' : ', from sites.yaml'}`,
           `found pool ${uuid}`,
         ],
-        next: 'Check the address; if the pool was rebuilt on purpose, write its new uuid into sites.yaml',
+        next: 'Check the address; if the pool was rebuilt on purpose, write its new uuid into sites.yaml as pool_uuid',
       });
     this.#seenPool = uuid;
     return String(pool);

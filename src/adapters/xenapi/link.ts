@@ -267,7 +267,7 @@ export class HostLink {
       endpoint.fingerprint === null
         ? {
             code: 'DR-POOL-CERTIFICATE' as const,
-            what: 'The host has no fingerprint in sites.yaml, and no CA file is given: nothing was sent',
+            what: 'The host has no fingerprint in sites.yaml, and its pool no ca_file: nothing was sent',
             known: [`the host shows ${seen}`],
             next: 'Compare it with `openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256` on the host, then write it into sites.yaml as its fingerprint',
           }
