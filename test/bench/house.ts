@@ -1,0 +1,194 @@
+/** Lifeboat as src/main.ts puts it together, with settings made here and an array that answers at once. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
+import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
+import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
+import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
+import { systemClock } from '../../src/adapters/system/clock.ts';
+import { systemEntropy } from '../../src/adapters/system/entropy.ts';
+import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
+import type { App } from '../../src/app/app.ts';
+import { createApp } from '../../src/app/create-app.ts';
+import type { ReplicaPoint } from '../../src/domain/replication.ts';
+import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../src/domain/settings.ts';
+import type { Hypervisor } from '../../src/ports/hypervisor.ts';
+import type { Replication } from '../../src/ports/replication.ts';
+import type { PoolAddress } from './lab.ts';
+import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
+
+const noMatch: ScopeMatch = { names: [], patterns: [], tags: [], folders: [], srs: [], uuids: [] };
+
+const firstTier: TierSettings = {
+  name: 'first',
+  vms: { ...noMatch, names: ['first-*'] },
+  ready: [{ gate: 'running' }],
+  timeoutSeconds: 300,
+  onTimeout: 'stop',
+};
+
+export interface House {
+  readonly app: App;
+  readonly catalog: TargetsCatalog;
+  readonly group: GroupSettings;
+  hypervisor(site: string): Hypervisor;
+  close(): Promise<void>;
+}
+
+/** Where pools are and how to log in there: a lab, or what another process knows of one. */
+export interface Pools {
+  readonly username: string;
+  readonly password: string;
+  readonly pools: Readonly<Record<string, PoolAddress>>;
+}
+
+export interface HouseOptions {
+  readonly lab: Pools;
+  readonly recovery: string;
+  readonly stateDirectory: string;
+  readonly catalogDirectory: string;
+  /** Whether a failover starts the VMs, or leaves all of them halted. */
+  readonly starts?: boolean;
+}
+
+const groupName = 'everything';
+
+export function openHouse(options: HouseOptions): House {
+  const { lab, recovery, stateDirectory, catalogDirectory, starts = true } = options;
+  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+  const group: GroupSettings = {
+    name: groupName,
+    production: 'production',
+    recovery,
+    scope: { include: { ...noMatch, names: ['*'] }, exclude: noMatch },
+    storage: srNames.map((sr) => ({
+      sr,
+      source: { array: 'here', volume: sr },
+      target: { array: 'there', volume: sr },
+    })),
+    rpoSeconds: 900,
+    rtoSeconds: 3600,
+    networks: networkNames.map((production) => ({
+      production,
+      recovery: recoveryNetworkOf(production),
+      drill: null,
+    })),
+    plan: {
+      file: null,
+      tiers: starts ? [firstTier] : [],
+      others: starts ? 'last' : 'leave-halted',
+      honourStartDelay: true,
+    },
+    retention: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0, maxAgeSeconds: null },
+  };
+  const site = (name: string): Settings['sites'][number] => {
+    const address = lab.pools[name];
+    if (address === undefined) throw new Error(`there is no pool ${name}`);
+    const { url, fingerprint, uuid } = address;
+    return {
+      name,
+      title: name,
+      pool: {
+        hosts: [{ url, fingerprint }],
+        username: lab.username,
+        password: { from: 'env', name: 'UNUSED' },
+        poolUuid: uuid,
+        caFile: null,
+        transport: 'auto',
+        maxRequests: 4,
+      },
+    };
+  };
+  const settings: Settings = {
+    file: 'sites.yaml',
+    digest: 'bench',
+    stateDirectory,
+    sites: ['production', recovery].map(site),
+    arrays: [],
+    groups: [group],
+    catalog: { targets: [], encryption: { passphrase: { from: 'env', name: 'UNUSED' } } },
+    secretsFile: join(stateDirectory, 'secrets'),
+  };
+  const hypervisors = new Map(
+    settings.sites.map((site) => [
+      site.name,
+      openHypervisor({
+        site: site.name,
+        pool: site.pool,
+        password: async () => lab.password,
+        clock: systemClock,
+      }),
+    ]),
+  );
+  const hypervisor = (site: string): Hypervisor => {
+    const found = hypervisors.get(site);
+    if (found === undefined) throw new Error(`no site ${site}`);
+    return found;
+  };
+  const catalog = new TargetsCatalog({
+    targets: [new LocalStore('near', catalogDirectory)],
+    key: async () => ({ from: 'passphrase', passphrase: 'a passphrase of the bench' }),
+    now: () => systemClock.now(),
+  });
+  const states = new SqliteStates(join(stateDirectory, 'state.sqlite'), systemClock, systemEntropy);
+  const arrays = new Map(['here', 'there'].map((name) => [name, arrayThatAnswersAtOnce(name)]));
+  const app = createApp({
+    settings,
+    version: 'bench',
+    clock: systemClock,
+    entropy: systemEntropy,
+    journals: new JournalFiles(join(stateDirectory, 'runs')),
+    states: async () => states,
+    hypervisor: async (site) => hypervisor(site),
+    array: async (name) => {
+      const array = arrays.get(name);
+      if (array === undefined) throw new Error(`no array ${name}`);
+      return array;
+    },
+    catalog: async () => catalog,
+    secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
+    probeTcp: async () => true,
+    close: async () => {
+      await Promise.all([...hypervisors.values()].map((open) => open.close()));
+      await catalog.close();
+      states.close();
+    },
+  });
+  return { app, catalog, group, hypervisor, close: () => app.close() };
+}
+
+/** Arrays are not what is measured here: this one has a point from the moment at which it was made. */
+function arrayThatAnswersAtOnce(name: string): Replication {
+  const promoted = new Set<string>();
+  const takenAt = systemClock.now();
+  const point: ReplicaPoint = {
+    ref: `point-${takenAt}`,
+    takenAt,
+    clock: 'source',
+    complete: true,
+    consistency: 'crash',
+  };
+  return {
+    array: name,
+    identify: async () => ({ vendor: 'bench', model: 'none', serial: '1', clock: systemClock.now() }),
+    observe: async (volume) => ({
+      pair: { array: name, volume },
+      observedAt: systemClock.now(),
+      role: promoted.has(volume) ? 'promoted' : name === 'here' ? 'source' : 'target',
+      link: 'up',
+      health: { level: 'ok', reasons: [] },
+      newestComplete: name === 'there' ? point : null,
+      writable: promoted.has(volume) || name === 'here',
+      reportedLagSeconds: null,
+      raw: null,
+    }),
+    points: async () => [point],
+    syncNow: async () => point,
+    promote: async (volume) => {
+      promoted.add(volume);
+    },
+    expose: async (volume) => ({ kind: 'nfs', server: 'storage.production', path: `/volumes/${volume}` }),
+    fence: async () => undefined,
+    close: async () => undefined,
+  };
+}
