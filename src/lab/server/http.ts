@@ -5,6 +5,7 @@
 import { createServer as createPlain, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecure } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createSecureContext, TLSSocket } from 'node:tls';
 import type { Row } from '../core/database.ts';
 import { dispatch } from '../core/dispatch.ts';
 import { failureOf, XenFailure } from '../core/failure.ts';
@@ -12,7 +13,9 @@ import type { CallEntry, LabHost } from '../core/pool.ts';
 import type { HttpExchange, HttpRoute } from '../core/registry.ts';
 import { authenticate, openSession, useSession } from '../core/sessions.ts';
 import { AnswerLost } from '../core/wrap.ts';
+import { Answer } from './answer.ts';
 import { failureJson, parseJsonCall, successJson } from './jsonrpc.ts';
+import { offersProtocols, TlsTap } from './tap.ts';
 import { failureXml, parseCall, successXml, Unparsable } from './xmlrpc.ts';
 
 /** xapi.md 1.6: request line and headers together. */
@@ -63,12 +66,15 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
     requestTimeout: 0,
     headersTimeout: 60_000,
   };
-  const secure = createSecure({
-    ...options,
+  // xapi's stunnel is set to this one version.
+  const tls = {
     key: host.certificate.key,
     cert: host.certificate.cert,
     minVersion: 'TLSv1.2',
-  });
+    maxVersion: 'TLSv1.2',
+  } as const;
+  const secure = createSecure({ ...options, ...tls });
+  const secureContext = createSecureContext(tls);
   const plain = createPlain(options);
   for (const http of [secure, plain]) {
     http.timeout = 0;
@@ -80,7 +86,7 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
     http.on('request', (request: IncomingMessage, response: ServerResponse) => {
       void serve(host, hooks, request, response).catch((error: unknown) => {
         if (response.headersSent) response.destroy();
-        else page(response, 500, failureOf(error).description.join(' '));
+        else page(new Answer(request, response, null), 500, failureOf(error).description.join(' '));
       });
     });
   }
@@ -100,7 +106,14 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
         return;
       }
       socket.unshift(first);
-      (first[0] === 22 ? secure : plain).emit('connection', socket);
+      if (first[0] !== 22) plain.emit('connection', socket);
+      else if (offersProtocols(first)) secure.emit('connection', socket);
+      else {
+        const tap = new TlsTap(socket);
+        const above = new TLSSocket(tap, { isServer: true, secureContext });
+        taps.set(above, tap);
+        plain.emit('connection', above);
+      }
     });
   });
   return {
@@ -117,9 +130,12 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
   };
 }
 
+/** What lies under the TLS sockets of clients that may end TLS without saying so. */
+const taps = new WeakMap<Socket, TlsTap>();
+
 /** A connection, below and above TLS. */
 function nameOf(host: LabHost, socket: Socket): string {
-  return `${host.name} ${socket.remotePort}`;
+  return `${host.name} ${(taps.get(socket)?.raw ?? socket).remotePort}`;
 }
 
 /** Bytes of the header block as the client sent it. */
@@ -142,9 +158,10 @@ async function serve(
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
-  if (headerBytes(request) > maxHeaderBytes) return page(response, 431, 'Request Header Fields Too Large');
+  const answer = new Answer(request, response, taps.get(request.socket) ?? null);
+  if (headerBytes(request) > maxHeaderBytes) return page(answer, 431, 'Request Header Fields Too Large');
   const route = host.pool.registry.find(method, path);
-  if (route !== undefined) return handle(host, hooks, route, query, request, response);
+  if (route !== undefined) return handle(host, hooks, route, query, request, answer);
   if (method === 'OPTIONS') {
     response.writeHead(200, {
       'Access-Control-Allow-Origin': '*',
@@ -156,10 +173,10 @@ async function serve(
   }
   if (method === 'POST')
     return path.startsWith('/jsonrpc')
-      ? jsonPost(host, hooks, request, response)
-      : xmlPost(host, hooks, request, response);
-  if (method === 'GET' || method === 'PUT') return page(response, 403, 'Forbidden');
-  return page(response, 501, 'Method not implemented');
+      ? jsonPost(host, hooks, request, response, answer)
+      : xmlPost(host, hooks, request, response, answer);
+  if (method === 'GET' || method === 'PUT') return page(answer, 403, 'Forbidden');
+  return page(answer, 501, 'Method not implemented');
 }
 
 const titles: Record<number, string> = {
@@ -182,7 +199,7 @@ function escapeHtml(text: string): string {
 
 /** An error page, after which xapi closes the connection. */
 function page(
-  response: ServerResponse,
+  answer: Answer,
   status: number,
   text: string,
   headers: Readonly<Record<string, string>> = {},
@@ -190,14 +207,14 @@ function page(
   const body = `<html><body><h1>${titles[status] ?? `HTTP ${status}`}</h1>${
     status === 500 ? `${apology}<h1> Additional information </h1>${escapeHtml(text)}` : escapeHtml(text)
   }</body></html>`;
-  response.writeHead(status, {
+  const whole = {
     ...headers,
     'Content-Type': 'text/html',
     'Content-Length': String(Buffer.byteLength(body)),
     'Cache-Control': 'no-cache, no-store',
     Connection: 'close',
-  });
-  response.end(body);
+  };
+  answer.whole(status, whole, body);
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
@@ -232,20 +249,14 @@ function send(
   response.end();
 }
 
-function gone(response: ServerResponse): AbortSignal {
-  const controller = new AbortController();
-  response.on('close', () => controller.abort());
-  return controller.signal;
-}
-
-async function rpcBody(request: IncomingMessage, response: ServerResponse): Promise<Buffer | null> {
+async function rpcBody(request: IncomingMessage, answer: Answer): Promise<Buffer | null> {
   if (request.headers['content-length'] === undefined) {
-    page(response, 500, 'Http.Http_parse_failure');
+    page(answer, 500, 'Http.Http_parse_failure');
     return null;
   }
   const body = await readBody(request);
   if (body === null) {
-    page(response, 500, 'Http.Http_parse_failure');
+    page(answer, 500, 'Http.Http_parse_failure');
     request.resume();
   }
   return body;
@@ -269,13 +280,14 @@ async function xmlPost(
   hooks: ServerHooks,
   request: IncomingMessage,
   response: ServerResponse,
+  answer: Answer,
 ): Promise<void> {
-  const body = await rpcBody(request, response);
+  const body = await rpcBody(request, answer);
   if (body === null) return;
   try {
     const call = parseCall(body.toString());
     const bare = call.method === 'system.listMethods';
-    const result = await perform(host, hooks, response, body.length, call);
+    const result = await perform(host, hooks, response, answer.signal, body.length, call);
     if (result === null) return;
     send(
       response,
@@ -285,7 +297,7 @@ async function xmlPost(
     );
   } catch (error) {
     if (!(error instanceof Unparsable)) throw error;
-    page(response, 500, error.message);
+    page(answer, 500, error.message);
   }
 }
 
@@ -294,12 +306,13 @@ async function jsonPost(
   hooks: ServerHooks,
   request: IncomingMessage,
   response: ServerResponse,
+  answer: Answer,
 ): Promise<void> {
-  const body = await rpcBody(request, response);
+  const body = await rpcBody(request, answer);
   if (body === null) return;
   try {
     const call = parseJsonCall(body.toString());
-    const result = await perform(host, hooks, response, body.length, call);
+    const result = await perform(host, hooks, response, answer.signal, body.length, call);
     if (result === null) return;
     send(
       response,
@@ -309,7 +322,7 @@ async function jsonPost(
     );
   } catch (error) {
     if (!(error instanceof Unparsable)) throw error;
-    page(response, 500, error.message);
+    page(answer, 500, error.message);
   }
 }
 
@@ -320,6 +333,7 @@ async function perform(
   host: LabHost,
   hooks: ServerHooks,
   response: ServerResponse,
+  signal: AbortSignal,
   bytesIn: number,
   call: { readonly method: string; readonly params: Parameters<typeof dispatch>[1]['params'] },
 ): Promise<Answered | XenFailure | null> {
@@ -341,7 +355,7 @@ async function perform(
   }
   let result: Answered | XenFailure;
   try {
-    result = { answer: await dispatch(host, { ...call, signal: gone(response) }) };
+    result = { answer: await dispatch(host, { ...call, signal }) };
   } catch (error) {
     if (error instanceof AnswerLost) {
       ended(error.done ? 'lost' : 'dropped');
@@ -397,10 +411,9 @@ async function handle(
   route: HttpRoute,
   query: URLSearchParams,
   request: IncomingMessage,
-  response: ServerResponse,
+  answer: Answer,
 ): Promise<void> {
   const { pool } = host;
-  response.useChunkedEncodingByDefault = false;
   const name = `${route.method} ${route.path}`;
   hooks.log({ at: pool.clock.now(), host: host.name, method: name, bytesIn: 0 });
   const ended = hooks.observe({ host, call: name });
@@ -421,7 +434,7 @@ async function handle(
   );
   if (known === null) {
     ended('401');
-    return page(response, 401, 'Unauthorised', { 'WWW-Authenticate': `Basic realm="${route.realm}"` });
+    return page(answer, 401, 'Unauthorised', { 'WWW-Authenticate': `Basic realm="${route.realm}"` });
   }
   const { session, temporary } = known;
   try {
@@ -429,7 +442,7 @@ async function handle(
     const given = taskRef === undefined ? undefined : pool.db.find('task', taskRef);
     if (taskRef !== undefined && given === undefined) {
       ended('HANDLE_INVALID');
-      return page(response, 500, `HANDLE_INVALID: [ task; ${taskRef} ]`);
+      return page(answer, 500, `HANDLE_INVALID: [ task; ${taskRef} ]`);
     }
     const permit = (): void => {
       if (typeof verdict !== 'string') throw new XenFailure(verdict[0] ?? 'INTERNAL_ERROR', verdict.slice(1));
@@ -439,7 +452,7 @@ async function handle(
     const parent = query.get('subtask_of');
     if (given === undefined && parent !== null && pool.db.find('task', parent) !== undefined)
       task.set({ subtask_of: parent });
-    ended(await run(host, route, { query, cookies, session, task, permit }, request, response));
+    ended(await run(host, route, { query, cookies, session, task, permit }, request, answer));
     // performance.md 5.1: a task that the handler made for itself is gone with it.
     if (given === undefined) task.destroy();
     if (verdict === 'cut after') request.socket.destroy();
@@ -459,7 +472,7 @@ async function run(
     permit: () => void;
   },
   request: IncomingMessage,
-  response: ServerResponse,
+  answer: Answer,
 ): Promise<string> {
   const { pool } = host;
   const { task } = given;
@@ -474,39 +487,29 @@ async function run(
     session: given.session,
     task,
     body: request,
-    signal: gone(response),
+    signal: answer.signal,
     get started() {
-      return response.headersSent;
+      return answer.started;
     },
     start(status, headers = {}) {
-      // xapi never sends chunks: without a length the end of the connection is the end of the answer.
-      response.useChunkedEncodingByDefault = false;
-      response.writeHead(status, {
+      answer.start(status, {
         ...headers,
         'Task-id': task.ref,
         'Cache-Control': 'no-cache, no-store',
         Connection: 'close',
       });
-      response.flushHeaders();
     },
-    write: (chunk) =>
-      new Promise((resolve, reject) => {
-        response.write(chunk, (error) => (error ? reject(error) : resolve()));
-      }),
-    end: () => {
-      response.end();
-    },
-    cut: () => {
-      response.destroy();
-    },
+    write: (chunk) => answer.write(chunk),
+    end: () => answer.end(),
+    cut: () => answer.cut(),
   };
   try {
     given.permit();
     await pool.beforeCall?.(`${route.method} ${route.path}`, host);
     const result = await pool.registry.performHttp(exchange, route.handler);
     pool.finishTask(task, { result });
-    if (!response.headersSent) exchange.start(200, { 'Content-Length': '0' });
-    if (!response.writableEnded) response.end();
+    if (!answer.started) exchange.start(200, { 'Content-Length': '0' });
+    answer.end();
     return 'ok';
   } catch (error) {
     if (error instanceof AnswerLost) {
@@ -517,9 +520,9 @@ async function run(
     const failure = failureOf(error);
     if (failure.code === 'TASK_CANCELLED') pool.finishTask(task, 'cancelled');
     else pool.finishTask(task, { error: failure.description });
-    if (!response.headersSent)
-      page(response, 500, `${failure.code}: [ ${failure.params.join('; ')} ]`, { 'Task-id': task.ref });
-    else if (!response.writableEnded) response.destroy();
+    if (!answer.started)
+      page(answer, 500, `${failure.code}: [ ${failure.params.join('; ')} ]`, { 'Task-id': task.ref });
+    else if (!answer.ended) answer.cut();
     return failure.code;
   }
 }

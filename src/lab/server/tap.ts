@@ -1,0 +1,104 @@
+/**
+ * A look below TLS, for clients that end TLS without saying so. Python's `SSLSocket.shutdown` forgets its TLS state,
+ * closes the sending side of the bare TCP connection and reads on without TLS: such a client can only read an answer in
+ * clear text. Programs that speak HTTP for themselves (browsers, Node, curl) offer a protocol by ALPN and never do this,
+ * so that only connections without ALPN are looked at.
+ */
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+
+const handshakeRecord = 22;
+const alertRecord = 21;
+const alpnExtension = 16;
+
+/** Does a ClientHello (RFC 5246 7.4.1.2) name application protocols? True when it cannot be read in one piece. */
+export function offersProtocols(first: Buffer): boolean {
+  try {
+    if (first[0] !== handshakeRecord) return true;
+    // Record header 5, handshake header 4, version 2, random 32.
+    let at = 43;
+    at += 1 + first.readUInt8(at);
+    at += 2 + first.readUInt16BE(at);
+    at += 1 + first.readUInt8(at);
+    const end = at + 2 + first.readUInt16BE(at);
+    at += 2;
+    while (at < end) {
+      if (first.readUInt16BE(at) === alpnExtension) return true;
+      at += 4 + first.readUInt16BE(at + 2);
+    }
+    return false;
+  } catch (error) {
+    if (error instanceof RangeError) return true;
+    throw error;
+  }
+}
+
+/** The TCP connection under a TLS socket. Records of TLS 1.2 tell their type in clear. */
+export class TlsTap extends Duplex {
+  readonly raw: Socket;
+  /** The client ended TCP without ending TLS, and an answer was waiting: it goes to `raw` in clear text. */
+  bare = false;
+  /** Milliseconds since 1970 of the last bytes. */
+  lastReadAt = Date.now();
+  /** Told, before TLS is, that the client sends no more: properly (`true`) or not. Answers whether it minds. */
+  onClosing: ((properly: boolean) => boolean) | null = null;
+  #header: number[] = [];
+  #skip = 0;
+  #properly = false;
+
+  constructor(raw: Socket) {
+    super();
+    this.raw = raw;
+    raw.on('data', (chunk: Buffer) => {
+      this.lastReadAt = Date.now();
+      this.#follow(chunk);
+      if (!this.push(chunk)) raw.pause();
+    });
+    // Once what was read has been decrypted: the request that it belongs to may be in it.
+    raw.on('end', () => setImmediate(() => this.#ended()));
+    raw.on('close', () => this.destroy());
+  }
+
+  #ended(): void {
+    if (!this.#properly) this.bare = this.onClosing?.(false) === true;
+    this.push(null);
+  }
+
+  /** Walks from record to record; an alert behind the handshake is the end of TLS. */
+  #follow(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#skip > 0) {
+        const step = Math.min(this.#skip, chunk.length - at);
+        this.#skip -= step;
+        at += step;
+        continue;
+      }
+      this.#header.push(chunk[at] ?? 0);
+      at += 1;
+      if (this.#header.length < 5) continue;
+      const [type, , , high = 0, low = 0] = this.#header;
+      this.#header = [];
+      this.#skip = high * 256 + low;
+      if (type !== alertRecord) continue;
+      this.#properly = true;
+      this.onClosing?.(true);
+    }
+  }
+
+  override _read(): void {
+    this.raw.resume();
+  }
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.bare || this.raw.destroyed) done();
+    else this.raw.write(chunk, done);
+  }
+  override _final(done: () => void): void {
+    if (!this.bare) this.raw.end();
+    done();
+  }
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (!this.bare) this.raw.destroy();
+    done(error);
+  }
+}
