@@ -159,6 +159,11 @@ export interface VmFacts {
     readonly driversDetected: boolean;
     readonly live: boolean;
   } | null;
+  /**
+   * SHA-256, in hexadecimal digits, over all that makes up the VM's metadata document and matters for a recovery: equal
+   * digests mean documents that import alike. Absent when it cannot be known; VMs with a virtual TPM never have one.
+   */
+  readonly digest?: string;
 }
 
 export interface VbdFacts {

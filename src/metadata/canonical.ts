@@ -145,7 +145,7 @@ function orderMap(map: XmlStruct): XmlStruct {
 }
 
 /** Fields that change while the VM means the same: operations in flight, counters, places and times (performance.md 2). */
-const volatile: Readonly<Record<string, readonly string[]>> = {
+export const volatileFields: Readonly<Record<string, readonly string[]>> = {
   VM: [
     'domid',
     'memory_target',
@@ -169,7 +169,7 @@ const volatile: Readonly<Record<string, readonly string[]>> = {
   network: ['assigned_ips', 'PIFs'],
 };
 /** Of these classes only the named fields mean anything for a recovery. */
-const meaningful: Readonly<Record<string, readonly string[]>> = {
+export const meaningfulFields: Readonly<Record<string, readonly string[]>> = {
   host: ['uuid'],
   SR: ['uuid', 'name_label', 'name_description', 'type', 'content_type', 'shared', 'sm_config'],
   VM_metrics: ['current_domain_type'],
@@ -183,7 +183,9 @@ const meaningful: Readonly<Record<string, readonly string[]>> = {
 export function fingerprint(document: MetadataDocument): string {
   // Placement first, so that a host which nothing else names does not count.
   const placed = document.objects.map((object) =>
-    object.class === 'VM' ? { ...object, fields: without(object.fields, volatile['VM'] ?? []) } : object,
+    object.class === 'VM'
+      ? { ...object, fields: without(object.fields, volatileFields['VM'] ?? []) }
+      : object,
   );
   const used = new Set<XmlValue | undefined>();
   for (const object of placed) if (object.class === 'VM') used.add(object.fields['affinity']);
@@ -196,7 +198,7 @@ export function fingerprint(document: MetadataDocument): string {
 }
 
 function essence(object: MetadataObject): MetadataObject {
-  const keep = meaningful[object.class];
+  const keep = meaningfulFields[object.class];
   if (keep !== undefined) {
     const fields = Object.create(null) as XmlStruct;
     for (const field of keep) {
@@ -208,7 +210,7 @@ function essence(object: MetadataObject): MetadataObject {
   const fields = without(object.fields, [
     'allowed_operations',
     'current_operations',
-    ...(volatile[object.class] ?? []),
+    ...(volatileFields[object.class] ?? []),
   ]);
   const smConfig = fields['sm_config'];
   if (object.class === 'VDI' && isStruct(smConfig)) {

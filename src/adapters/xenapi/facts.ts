@@ -19,6 +19,15 @@ import type {
   XapiBuild,
 } from '../../domain/pool.ts';
 import type { Instant } from '../../domain/time.ts';
+import {
+  type AllMarks,
+  type DigestedClass,
+  digestFields,
+  isDigested,
+  type Marks,
+  marksOf,
+  VmDigests,
+} from './digest.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
 
 const fields = (text: string): ReadonlySet<string> => new Set(text.split(' '));
@@ -46,14 +55,51 @@ export const observedFields = {
   VM_appliance: fields('uuid name_label name_description VMs'),
   GPU_group: fields('uuid name_label GPU_types'),
   VTPM: fields('uuid'),
+  VGPU: fields('uuid GPU_group type'),
+  VGPU_type: fields('uuid'),
+  PVS_proxy: fields('uuid VIF'),
 } as const;
 export type ObservedClass = keyof typeof observedFields;
 export const observedClasses = Object.keys(observedFields) as readonly ObservedClass[];
 
+/** The fields that are asked for: those kept, and those that only the digests of the VMs need. */
+export const readFields = Object.fromEntries(
+  observedClasses.map((name) => [
+    name,
+    new Set([...observedFields[name], ...(isDigested(name) ? digestFields[name] : [])]),
+  ]),
+) as unknown as Readonly<Record<ObservedClass, ReadonlySet<string>>>;
+
 /** Classes that older pools do not have. */
-export const optionalClasses: ReadonlySet<ObservedClass> = new Set(['VM_appliance', 'GPU_group', 'VTPM']);
+export const optionalClasses: ReadonlySet<ObservedClass> = new Set([
+  'VM_appliance',
+  'GPU_group',
+  'VTPM',
+  'VGPU',
+  'VGPU_type',
+  'PVS_proxy',
+]);
 
 export type Records = Readonly<Record<ObservedClass, XapiRecord>>;
+
+/** Records of a class with the fields that are kept, and their marks where the digests need them. */
+export function condensed(
+  name: ObservedClass,
+  records: XapiRecord,
+): { readonly records: XapiRecord; readonly marks: Marks | null } {
+  if (!isDigested(name)) return { records, marks: null };
+  const marks = marksOf(name, records);
+  const kept: XapiRecord = {};
+  for (const [ref, record] of Object.entries(records)) {
+    const slim: XapiRecord = {};
+    for (const field of observedFields[name]) {
+      const value = (record as XapiRecord)[field];
+      if (value !== undefined) slim[field] = value;
+    }
+    kept[ref] = slim;
+  }
+  return { records: kept, marks };
+}
 
 export interface PoolMoment {
   readonly observedAt: Instant;
@@ -110,7 +156,9 @@ function uuidOf(records: XapiRecord, ref: string | null): Uuid | null {
   return uuid === undefined || uuid === '' ? null : uuid;
 }
 
-export function poolFacts(records: Records, moment: PoolMoment): PoolFacts {
+/** `marks` as they were taken from whole records; without them, the records are whole. */
+export function poolFacts(records: Records, moment: PoolMoment, marks?: AllMarks): PoolFacts {
+  const digests = new VmDigests(records, marks ?? allMarks((name) => marksOf(name, records[name])));
   const [[, pool] = [null, new Fields({})]] = each(records.pool);
   const masterRef = pool.ref('master');
   const software = find(records.host, masterRef)?.map('software_version') ?? {};
@@ -133,7 +181,13 @@ export function poolFacts(records: Records, moment: PoolMoment): PoolFacts {
     networks: networkFacts(records),
     srs: srFacts(records),
     vdis: each(records.VDI).map(([, vdi]) => vdiFacts(vdi, records)),
-    vms: vms.filter(([, vm]) => !isDefault(vm)).map(([, vm]) => vmFacts(vm, records)),
+    vms: vms
+      .filter(([, vm]) => !isDefault(vm))
+      .map(([ref, vm]) => {
+        const facts = vmFacts(vm, records);
+        const digest = facts.isSnapshot ? null : digests.of(ref);
+        return digest === null ? facts : { ...facts, digest };
+      }),
     defaultTemplateNames: vms.filter(([, vm]) => isDefault(vm)).map(([, vm]) => vm.text('name_label')),
     appliances: each(records.VM_appliance).map(([, appliance]) => applianceFacts(appliance, records)),
     gpuGroups: each(records.GPU_group).map(([, group]) => ({
@@ -143,6 +197,11 @@ export function poolFacts(records: Records, moment: PoolMoment): PoolFacts {
     })),
     vtpmUuids: each(records.VTPM).map(([, vtpm]) => vtpm.text('uuid')),
   };
+}
+
+export function allMarks(of: (name: DigestedClass) => Marks): AllMarks {
+  const names = observedClasses.filter(isDigested);
+  return Object.fromEntries(names.map((name) => [name, of(name)])) as unknown as AllMarks;
 }
 
 /** Builds of products whose hosts do not tell theirs (xapi.md, sources; 1.8). */

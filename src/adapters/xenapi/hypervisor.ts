@@ -11,14 +11,17 @@ import type { Instant } from '../../domain/time.ts';
 import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
+import type { Marks } from './digest.ts';
 import { Disks } from './disks.ts';
 import {
+  allMarks,
+  condensed,
   type ObservedClass,
   observedClasses,
-  observedFields,
   optionalClasses,
   poolFacts,
   type Records,
+  readFields,
 } from './facts.ts';
 import { portError } from './failures.ts';
 import { type Endpoint, type HostLink, LinkError } from './link.ts';
@@ -165,9 +168,12 @@ class XapiHypervisor implements Hypervisor {
 
   async observe(signal?: AbortSignal): Promise<PoolFacts> {
     const serverTime = this.serverTime(signal);
+    const marks = new Map<ObservedClass, Marks>();
     const reads = observedClasses.map(async (name): Promise<[ObservedClass, XapiRecord]> => {
       try {
-        return [name, await this.#objects.all(name, observedFields[name], signal)];
+        const read = condensed(name, await this.#objects.all(name, readFields[name], signal));
+        if (read.marks !== null) marks.set(name, read.marks);
+        return [name, read.records];
       } catch (error) {
         if (optionalClasses.has(name) && isPeer(error, 'MESSAGE_METHOD_UNKNOWN', 'MESSAGE_REMOVED'))
           return [name, {}];
@@ -177,7 +183,11 @@ class XapiHypervisor implements Hypervisor {
     const [time, ...entries] = await unlessAborted(Promise.all([serverTime, ...reads]), signal, this.site);
     const records = Object.fromEntries(entries) as Records;
     const freeMemory = await this.#freeMemory(records, signal);
-    return poolFacts(records, { observedAt: this.#clock.now(), serverTime: time, freeMemory });
+    return poolFacts(
+      records,
+      { observedAt: this.#clock.now(), serverTime: time, freeMemory },
+      allMarks((name) => marks.get(name) ?? new Map()),
+    );
   }
 
   async #freeMemory(records: Records, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, number>> {
@@ -389,7 +399,7 @@ function readCa(file: string, site: string): string {
         code: 'DR-POOL-CA-FILE',
         what: 'The CA file of the pool cannot be read',
         known: [(error as Error).message],
-        next: 'Correct caFile in sites.yaml, or pin the fingerprints of the hosts instead',
+        next: 'Correct ca_file in sites.yaml, or pin the fingerprints of the hosts instead',
       },
       error,
     );
