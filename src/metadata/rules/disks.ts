@@ -29,7 +29,7 @@ function find(context: RuleContext, vdi: VdiObject): DiskMatch {
         name: nameOf(vdi),
         uuid: vdi.uuid,
         what: `The document names no SR for disk ${nameOf(vdi)}`,
-        evidence: [`SR ${id}`, 'xapi.md 4.4'],
+        evidence: [`SR ${id}`],
         next: 'Export the VM again.',
         refusal: refusal(context, vdi.object, danglingError(id)),
       },
@@ -52,7 +52,7 @@ function findIso(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch 
         ...about,
         code: 'DR-IMPORT-ISO-ABSENT',
         what: `ISO ${vdi.location} is in no ISO library of pool ${context.pool.facts.nameLabel}: the drive will be empty`,
-        evidence: [`it was in ${sr.nameLabel}`, 'xapi.md 4.7'],
+        evidence: [`it was in ${sr.nameLabel}`],
         next: 'Nothing, unless the VM boots from it; then copy the ISO to the recovery site.',
       },
       users,
@@ -78,7 +78,7 @@ function findIso(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch 
         ...about,
         code: 'DR-IMPORT-ISO-ELSEWHERE',
         what: `ISO ${vdi.location} is matched by its file name to another ISO library, ${context.pool.srs.get(first.srUuid)?.nameLabel ?? first.srUuid}`,
-        evidence: [`it was in ${sr.nameLabel}`, 'xapi.md 4.7: the content is not compared'],
+        evidence: [`it was in ${sr.nameLabel}`, 'the content is not compared'],
         next: 'Eject the ISO before the import unless both files are known to be equal.',
       },
       users,
@@ -101,7 +101,7 @@ function findDisk(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch
         name: nameOf(vdi),
         uuid: vdi.uuid,
         what: `Disk ${nameOf(vdi)} is mapped to ${target}, which is not there: the entry is silently ignored and the original disk may be attached`,
-        evidence: ['xapi.md 4.4 rule B1'],
+        evidence: [`VDI ${vdi.uuid}`],
         next: 'Correct the map, or scan the SR of the copy.',
       },
       usersOf(context, vdi),
@@ -123,7 +123,7 @@ function findDisk(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch
         name: nameOf(vdi),
         uuid: vdi.uuid,
         what: `Disk ${nameOf(vdi)} carries the mark of a storage migration, which the import takes for a disk without looking`,
-        evidence: ['other_config holds maps_to', 'xapi.md 4.4 rule B4'],
+        evidence: ['other_config holds maps_to'],
         next: 'Remove maps_to from other_config of the disk at the production pool and export again.',
       },
       usersOf(context, vdi),
@@ -153,7 +153,7 @@ function notFound(context: RuleContext, vdi: VdiObject, sr: SrObject): void {
         name: sr.nameLabel,
         uuid: sr.uuid,
         what: `SR ${sr.nameLabel} (${sr.type}) is not attached to pool ${pool.facts.nameLabel}: disks on it are not found, and ${outcome}`,
-        evidence: [`SR ${sr.uuid}`, 'xapi.md 4.4 rule B5'],
+        evidence: [`SR ${sr.uuid}`],
         next: `Attach the replica of ${sr.nameLabel} before the import.`,
         ...(force
           ? {}
@@ -178,7 +178,6 @@ function notFound(context: RuleContext, vdi: VdiObject, sr: SrObject): void {
           : plugged > 0
             ? `the SR is plugged on ${plugged} host${plugged === 1 ? '' : 's'}`
             : 'the SR is plugged on no host, so its disks are not known',
-        'xapi.md 4.4 rule B5',
       ],
       next:
         plugged > 0 || attaching

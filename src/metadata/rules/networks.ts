@@ -1,4 +1,4 @@
-/** Networks and interfaces: matched by name, then by bridge, else created; never by uuid (xapi.md 4.8, 4.9). */
+/** Networks and interfaces: matched by name, then by bridge, else created; never by uuid (xapi.md 4.8, 4.9, 8.6). */
 import { type VifObject, VifObject as VifView, type VmObject } from '../objects.ts';
 import { danglingError, problem, type RuleContext, refusal, warning } from './context.ts';
 import { replaced } from './drives.ts';
@@ -23,9 +23,7 @@ export function networks(context: RuleContext): void {
           ...about,
           code: 'DR-IMPORT-NETWORK-AMBIGUOUS',
           what: `Pool ${pooled} has ${byName.length} networks called ${network.nameLabel}: the import takes any of them`,
-          evidence: byName
-            .map((here) => `network ${here.uuid} on bridge ${here.bridge}`)
-            .concat('xapi.md 4.8'),
+          evidence: byName.map((here) => `network ${here.uuid} on bridge ${here.bridge}`),
           next: `Rename all but one network ${network.nameLabel} in pool ${pooled}.`,
         },
         [...users],
@@ -38,10 +36,7 @@ export function networks(context: RuleContext): void {
           ...about,
           code: 'DR-IMPORT-NETWORK-BRIDGE',
           what: `Network ${network.nameLabel} is not in pool ${pooled} by name; the import connects its VMs to ${byBridge.map((here) => here.nameLabel).join(' or ')}, which has the same bridge ${network.bridge} by chance`,
-          evidence: [
-            `bridge ${network.bridge}`,
-            'xapi.md 4.8 rule 2: bridges are numbered alike in every pool',
-          ],
+          evidence: [`bridge ${network.bridge}`, 'bridges are numbered alike in every pool'],
           next,
         },
         [...users],
@@ -53,7 +48,7 @@ export function networks(context: RuleContext): void {
           ...about,
           code: 'DR-IMPORT-NETWORK-CREATED',
           what: `Network ${network.nameLabel} is not in pool ${pooled}: the import creates an internal one without uplink, and its VMs start with no connection`,
-          evidence: [`bridge ${network.bridge}`, 'xapi.md 4.8 rule 3'],
+          evidence: [`bridge ${network.bridge}`],
           next,
         },
         [...users],
@@ -85,7 +80,7 @@ function oneInterface(context: RuleContext, vif: VifObject, devices: Map<VmObjec
           ...about,
           code: 'DR-IMPORT-INTERFACE-TAKEN',
           what: `An interface with the uuid of interface ${vif.device} of ${about.name} exists at ${owner.nameLabel}: the import leaves it there, and ${about.name} comes up without it`,
-          evidence: [`VIF ${vif.uuid}`, 'xapi.md 4.9'],
+          evidence: [`VIF ${vif.uuid}`],
           next: `Destroy ${owner.nameLabel} if it is a left copy; its disks stay.`,
         },
         vms,
@@ -103,7 +98,7 @@ function oneInterface(context: RuleContext, vif: VifObject, devices: Map<VmObjec
         ...about,
         code: 'DR-IMPORT-DANGLING',
         what: `Interface ${vif.device} of ${about.name} names a ${dangling} that ${skipped ? 'the import skips' : 'is not in the document'}`,
-        evidence: [`${dangling} ${id}`, 'xapi.md 4.9'],
+        evidence: [`${dangling} ${id}`],
         next: skipped ? `Leave ${about.name} out of the batch.` : 'Export the VM again.',
         refusal: refusal(context, vif.object, danglingError(id), owner === undefined ? 'both' : 'import'),
       },
@@ -121,7 +116,7 @@ function oneInterface(context: RuleContext, vif: VifObject, devices: Map<VmObjec
         ...about,
         code: 'DR-IMPORT-SAME-DEVICE',
         what: `Two interfaces of ${vm.nameLabel} are device ${vif.device}: the import is refused`,
-        evidence: [`VIF ${vif.uuid}`, 'xapi.md 4.9'],
+        evidence: [`VIF ${vif.uuid}`],
         next: `Remove one of them at the production pool and export ${vm.nameLabel} again.`,
         refusal: refusal(
           context,
@@ -154,7 +149,7 @@ function macInUse(context: RuleContext, vif: VifObject, vm: VmObject): void {
         name: vm.nameLabel,
         uuid: vm.uuid,
         what: `MAC address ${vif.mac} of ${vm.nameLabel} is that of ${owner.vm.nameLabel} on the same network ${target.nameLabel}`,
-        evidence: [`VM ${owner.vm.uuid}`, 'xapi.md 8.6'],
+        evidence: [`VM ${owner.vm.uuid}`],
         next: `Do not run both at once, or move ${owner.vm.nameLabel} to another network.`,
       },
       [vm],
