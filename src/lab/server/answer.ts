@@ -14,6 +14,7 @@ export class Answer {
   #sent = false;
   #held: Buffer[] = [];
   #ended = false;
+  #closed = false;
 
   /**
    * With a tap the answer to a PUT is kept back until the client has closed its side or sends nothing any more: only
@@ -25,13 +26,21 @@ export class Answer {
     this.#tap = request.method === 'PUT' ? tap : null;
     response.on('close', () => this.#gone.abort());
     if (this.#tap === null) return;
-    this.#tap.onClosing = (properly) => {
-      const minds = !properly && !this.#sent;
-      if (minds && this.#tap !== null) this.#tap.bare = true;
-      if (this.#head !== null) this.#send();
-      if (minds) this.#gone.abort();
-      return minds;
-    };
+    this.#tap.onClosing = (properly) => this.#closing(properly);
+    response.on('finish', () => this.#tap?.letGo());
+    response.on('close', () => this.#tap?.letGo());
+  }
+
+  /** The client has closed its side. Is an answer still to come? */
+  #closing(properly: boolean): boolean {
+    if (this.#tap === null || (properly ? this.#response.writableEnded : this.#sent)) return false;
+    // The rest of a body never comes: TLS has to know.
+    if (properly && !this.#request.complete) return false;
+    this.#closed = true;
+    this.#tap.bare = !properly;
+    this.#send();
+    this.#gone.abort();
+    return true;
   }
 
   /** Aborted when nobody is there to read the answer, or when the client has closed its side. */
@@ -47,7 +56,7 @@ export class Answer {
 
   start(status: number, headers: Readonly<Record<string, string>> = {}): void {
     this.#head = { status, headers };
-    if (this.#tap === null || this.#tap.bare) this.#send();
+    if (this.#tap === null || this.#closed) this.#send();
     else this.#sendWhenQuiet(this.#tap);
   }
 

@@ -40,32 +40,55 @@ export class TlsTap extends Duplex {
   bare = false;
   /** Milliseconds since 1970 of the last bytes. */
   lastReadAt = Date.now();
-  /** Told, before TLS is, that the client sends no more: properly (`true`) or not. Answers whether it minds. */
+  /** Told, before TLS is, that the client sends no more: properly (`true`) or not. True: an answer is still to come. */
   onClosing: ((properly: boolean) => boolean) | null = null;
-  #header: number[] = [];
+  #header = Buffer.alloc(0);
   #skip = 0;
-  #properly = false;
+  /** From the closing alert on: kept from TLS while an answer is to come. */
+  #tail: Buffer | null = null;
 
   constructor(raw: Socket) {
     super();
     this.raw = raw;
     raw.on('data', (chunk: Buffer) => {
       this.lastReadAt = Date.now();
-      this.#follow(chunk);
-      if (!this.push(chunk)) raw.pause();
+      if (this.#tail !== null) return;
+      const end = this.#alertAt(chunk);
+      if (end < 0) this.#pass(chunk);
+      else {
+        if (end > 0) this.#pass(chunk.subarray(0, end));
+        this.#tail = chunk.subarray(end);
+        setImmediate(() => this.#ended(true));
+      }
     });
     // Once what was read has been decrypted: the request that it belongs to may be in it.
-    raw.on('end', () => setImmediate(() => this.#ended()));
+    raw.on('end', () => setImmediate(() => this.#tail ?? this.#ended(false)));
     raw.on('close', () => this.destroy());
   }
 
-  #ended(): void {
-    if (!this.#properly) this.bare = this.onClosing?.(false) === true;
-    this.push(null);
+  #pass(chunk: Buffer): void {
+    if (!this.push(chunk)) this.raw.pause();
   }
 
-  /** Walks from record to record; an alert behind the handshake is the end of TLS. */
-  #follow(chunk: Buffer): void {
+  #ended(properly: boolean): void {
+    const minds = this.onClosing?.(properly) === true;
+    if (!properly) {
+      this.bare = minds;
+      this.push(null);
+    } else if (!minds) this.letGo();
+  }
+
+  /** The answer is out: TLS may know that the client has closed its side. */
+  letGo(): void {
+    if (this.#tail === null || this.#tail.length === 0) return;
+    this.push(this.#tail);
+    this.#tail = Buffer.alloc(0);
+    if (this.raw.readableEnded) this.push(null);
+    else this.raw.once('end', () => this.push(null));
+  }
+
+  /** Walks from record to record; an alert behind the handshake is the end of TLS. Where in the chunk it starts, or -1. */
+  #alertAt(chunk: Buffer): number {
     let at = 0;
     while (at < chunk.length) {
       if (this.#skip > 0) {
@@ -74,16 +97,15 @@ export class TlsTap extends Duplex {
         at += step;
         continue;
       }
-      this.#header.push(chunk[at] ?? 0);
-      at += 1;
-      if (this.#header.length < 5) continue;
-      const [type, , , high = 0, low = 0] = this.#header;
-      this.#header = [];
-      this.#skip = high * 256 + low;
-      if (type !== alertRecord) continue;
-      this.#properly = true;
-      this.onClosing?.(true);
+      const start = at;
+      const missing = 5 - this.#header.length;
+      const header = Buffer.concat([this.#header, chunk.subarray(at, at + missing)]);
+      if (header[0] === alertRecord) return start;
+      at += missing;
+      this.#header = header.length < 5 ? header : Buffer.alloc(0);
+      if (header.length === 5) this.#skip = header.readUInt16BE(3);
     }
+    return -1;
   }
 
   override _read(): void {
