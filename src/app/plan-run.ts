@@ -1,9 +1,13 @@
 /** Observe, plan, check: everything up to the question. Nothing is changed here. */
 import { createHash } from 'node:crypto';
+import { checkAfterFailover, hasMoved, openFailover, unfinishedFailover } from '../check/after-failover.ts';
+import type { CheckContext } from '../check/context.ts';
 import { checkExport } from '../check/export.ts';
 import { checkFailover } from '../check/failover.ts';
 import { applyOverrides, type Override } from '../check/override.ts';
+import { groupMayMove } from '../check/rules/group-state.ts';
 import { canonicalJson } from '../domain/canonical.ts';
+import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
@@ -72,7 +76,7 @@ function exportRun(
   return {
     plan,
     digest: digestOf(plan),
-    findings: checkExport({ group, observation, vms }),
+    findings: checkExport({ group, observation, vms, state }),
     observation,
     decisions: [],
     confirm: null,
@@ -133,28 +137,44 @@ export interface FindingsRequest {
 
 /** All checks of a failover, with the rehearsal of the import; the same for the real thing and for quiet times. */
 export async function failoverFindings(ports: AppPorts, request: FindingsRequest): Promise<Finding[]> {
-  const { group, observation, context } = request;
+  const { group, observation, context, state } = request;
   const recovery = poolOf(observation, group.recovery);
   const point = chosenPoint(group, observation, request.pointId);
+  const checked: CheckContext = {
+    group,
+    observation,
+    recovery,
+    production: poolOf(observation, group.production),
+    point,
+    state,
+    decisions: new Set(request.decisions.map(({ decision }) => decision)),
+    standing: request.standing,
+  };
+  const open = openFailover(state);
+  if (open !== null) {
+    const underWay = await (await ports.states()).isCarriedOut(open);
+    if (underWay && !request.standing) throw beingCarriedOut(group.name, open);
+    return [unfinishedFailover(group, open, underWay)];
+  }
+  if (hasMoved(state, group)) return request.standing ? checkAfterFailover(checked) : groupMayMove(checked);
   let rehearsal: readonly Finding[] = [];
   if (point !== null && recovery !== null) {
     context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${recovery.nameLabel}`);
     rehearsal = await rehearse(ports, group, point, recovery, context.signal);
   }
-  const findings = checkFailover(
+  return applyOverrides(checkFailover(checked, rehearsal), overridesOf(request.decisions));
+}
+
+function beingCarriedOut(group: string, run: string): OperatorError {
+  return new OperatorError(
     {
-      group,
-      observation,
-      recovery,
-      production: poolOf(observation, group.production),
-      point,
-      state: request.state,
-      decisions: new Set(request.decisions.map(({ decision }) => decision)),
-      standing: request.standing,
+      code: 'DR-LOCK-HELD',
+      what: `Group ${group} is being worked on by run ${run}`,
+      known: ['nothing was done by this command'],
+      next: `Follow it with \`lifeboat run follow ${run}\``,
     },
-    rehearsal,
+    { exitCode: exitCodes.locked },
   );
-  return applyOverrides(findings, overridesOf(request.decisions));
 }
 
 function overridesOf(decisions: readonly Decision[]): Override[] {

@@ -1,5 +1,6 @@
 /** Execute exactly the plan that was shown; resume, answer and abandon what was begun. */
 import { blocks } from '../check/failover.ts';
+import { networksAreThere } from '../check/rules/recovery-pool.ts';
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Run } from '../domain/run.ts';
@@ -106,7 +107,11 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     array: (name) => ports.array(name),
     catalog: () => ports.catalog(),
     probeTcp: (address, port, signal) => ports.probeTcp(address, port, signal),
-    rehearse: (group, point, pool, signal) => rehearse(ports, group, point, pool, signal),
+    // The checks of a failover tell of networks in their own words; an export has no such checks before it.
+    rehearse: async (group, point, pool, signal) => [
+      ...networksAreThere({ group, point, recovery: pool }),
+      ...(await rehearse(ports, group, point, pool, signal)),
+    ],
   });
   return {
     journals: ports.journals,

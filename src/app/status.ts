@@ -1,4 +1,5 @@
 /** How the groups stand: phase, RPO promised and actual, skew, readiness, runs. */
+import { hasMoved } from '../check/after-failover.ts';
 import { checkExport } from '../check/export.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
@@ -99,7 +100,7 @@ export async function check(
       operations: [
         {
           operation: 'export',
-          findings: checkExport({ group, observation, vms }),
+          findings: checkExport({ group, observation, vms, state }),
           forecastSeconds: forecast(saving),
         },
         {
@@ -167,6 +168,7 @@ function groupStatus(
   const production = poolOf(observation, group.production);
   const [point] = observation.catalog.points.filter((p) => p.group === group.name);
   const pairs = pairsOf(group, observation);
+  const moved = hasMoved(state, group);
   const replicas = pairs.map((pair) => replicaStatus(pair, observation));
   const ages = replicas.map((replica) => replica.ageSeconds);
   const newest = pairs.map((pair) => newestComplete(pair)?.takenAt);
@@ -191,10 +193,13 @@ function groupStatus(
             vmCount: point.vms.length,
           },
     replicas,
-    lossSeconds: ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0)),
-    skewSeconds: point === undefined || oldest === undefined ? null : secondsBetween(oldest, point.takenAt),
+    // A promoted replica is the original now: its age says nothing.
+    lossSeconds:
+      moved || ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0)),
+    skewSeconds:
+      moved || point === undefined || oldest === undefined ? null : secondsBetween(oldest, point.takenAt),
     vmCount: production === null ? null : scopeOf(group, production).length,
-    readiness: readinessOf(findings, observation, group),
+    readiness: moved ? 'not-ready' : readinessOf(findings, observation, group),
     findings,
     currentRun: runs.find((run) => run.endedAt === null || run.outcome === 'stuck') ?? null,
     lastRun: runs.find((run) => run.endedAt !== null) ?? null,

@@ -1,4 +1,5 @@
 /** What a rule gets to see, and the small helpers that rules share. */
+import type { Problem } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
@@ -23,6 +24,11 @@ export interface CheckContext {
 }
 
 export type Rule = (context: CheckContext) => Finding[];
+
+/** An error as evidence: what, with the host or array where it is known, and what we know. */
+export function toldBy({ what, where, known }: Problem): string[] {
+  return [where?.object === undefined ? what : `${where.object}: ${what}`, ...(known ?? [])];
+}
 
 export function problem(finding: Omit<Finding, 'severity' | 'vms' | 'evidence'> & Partial<Finding>): Finding {
   return { evidence: [], vms: [], ...finding, severity: 'problem' };

@@ -1,18 +1,37 @@
 /** Checks before an export: is there something to save, and is anybody left out? */
 import { type Finding, sortFindings } from '../domain/finding.ts';
+import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
-import { problem, warning } from './context.ts';
+import { hasMoved, openFailover } from './after-failover.ts';
+import { problem, toldBy, warning } from './context.ts';
 
 export interface ExportCheck {
   readonly group: GroupSettings;
   readonly observation: Observation;
   readonly vms: readonly Matchable[];
+  /** Null when nothing was ever done for the group. */
+  readonly state?: GroupState | null;
 }
 
-export function checkExport({ group, observation, vms }: ExportCheck): Finding[] {
+export function checkExport({ group, observation, vms, state = null }: ExportCheck): Finding[] {
   const findings: Finding[] = [];
+  if (hasMoved(state, group) || openFailover(state) !== null) {
+    // A point of the lost copies would be newer than the good one, and a later failover would choose it.
+    return [
+      problem({
+        code: 'DR-EXPORT-OF-LOST-SITE',
+        about: 'group',
+        name: group.name,
+        what: `Group ${group.name} has left site ${group.production}: what that site holds now is not worth a recovery point`,
+        evidence: [
+          `${state?.phase === 'failed-over' ? 'failed over' : 'failing over'} since ${state?.changedAt}`,
+        ],
+        next: `Stop the schedule of this export; see how the group stands: lifeboat status ${group.name}`,
+      }),
+    ];
+  }
   const site = observation.sites[group.production];
   if (site === undefined || !site.reachable) {
     findings.push(
@@ -21,7 +40,7 @@ export function checkExport({ group, observation, vms }: ExportCheck): Finding[]
         about: 'pool',
         name: group.production,
         what: `The pool of site ${group.production} cannot be read, so that nothing can be saved`,
-        evidence: site?.reachable === false ? [site.problem.what, ...(site.problem.known ?? [])] : [],
+        evidence: site?.reachable === false ? toldBy(site.problem) : [],
         next: site?.reachable === false ? site.problem.next : 'Run the command again.',
       }),
     );

@@ -20,6 +20,7 @@ export const neverOverridden: ReadonlySet<string> = new Set([
   'DR-REPLICA-OLD',
   'DR-REPLICA-ROLE',
   'DR-REPLICA-UNSEEN',
+  'DR-RUN-OPEN',
   'DR-SOURCE-ALIVE',
   'DR-SOURCE-HALF-DEAD',
   'DR-SOURCE-UNSEEN',

@@ -19,7 +19,7 @@ import {
 } from './guards.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
 import { Occupancy } from './occupancy.ts';
-import { answerTo, exitCodeOf, isSettled, summaryOf, wasJudged } from './outcome.ts';
+import { answerTo, cameToNothing, exitCodeOf, isSettled, summaryOf, wasJudged } from './outcome.ts';
 import { firstState, raisesGeneration, stateAtEnd, stateAtStart } from './phases.ts';
 import { type StepEnd, StepRunner } from './step-runner.ts';
 
@@ -465,6 +465,7 @@ class Session {
     if (this.#failed) return 'failed';
     if (this.#tornOff || !this.#run.plan.steps.every((step) => wasJudged(this.#run, step.id)))
       return 'stopped';
+    if (cameToNothing(this.#run)) return 'failed';
     const states = [...this.#run.steps.values()];
     const clean = states.every((state) => state.status === 'succeeded' && state.warnings.length === 0);
     return clean ? 'done' : 'done-with-warnings';

@@ -38,6 +38,21 @@ export function wasJudged(run: Run, stepId: string): boolean {
   return status !== undefined && status !== 'waiting' && status !== 'running';
 }
 
+/** VMs were to be imported or started, and not one was: that is no success, however well the rest went. */
+export function cameToNothing(run: Run): boolean {
+  const failed = (kind: 'import-vms' | 'start-vm'): boolean => {
+    const ends = run.plan.steps
+      .filter((step) => step.action.do === kind)
+      .map((step) => run.steps.get(step.id)?.status);
+    return (
+      ends.length > 0 &&
+      ends.every((status) => status === 'failed' || status === 'unknown' || status === 'skipped')
+    );
+  };
+  const byHand = run.plan.steps.some((step) => answerTo(run, step.id)?.answer === 'skip');
+  return !byHand && (failed('import-vms') || failed('start-vm'));
+}
+
 /** `failover of payroll: 24 of 26 steps succeeded; failed: start-web03; skipped: ready-web03`. */
 export function summaryOf(run: Run, outcome: RunOutcome): string {
   const named = (status: string): string[] =>

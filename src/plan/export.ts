@@ -30,7 +30,7 @@ export function planExport(request: ExportRequest): Plan {
   const { group, observation } = request;
   const production = observation.sites[group.production];
   const pool = production?.reachable === true ? production.pool : null;
-  const waitingOn = pool === null ? [`the pool of site ${group.production}, which does not answer`] : [];
+  const waitingOn = pool === null ? [`the pool of site ${group.production}, which cannot be read`] : [];
   if (pool !== null && request.vms.length === 0)
     waitingOn.push(`VMs: no VM of pool ${pool.nameLabel} matches the rules of the group`);
   const steps = pool === null || waitingOn.length > 0 ? [] : exportSteps(request, pool);
@@ -132,7 +132,8 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       after: ['read-back'],
       action: { do: 'rehearse-import', site: group.recovery, pointId },
       onFailure: 'continue',
-      timeoutSeconds: 600,
+      // The point is safe by now: a recovery site that does not answer must not hold up the next export.
+      timeoutSeconds: 30 + Math.ceil(0.1 * vms.length),
       forecastSeconds: 0.3 + 0.002 * vms.length,
       why: `Whether site ${group.recovery} would take these VMs as it is now`,
     }),

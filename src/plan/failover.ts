@@ -36,7 +36,7 @@ export function planFailover(request: FailoverRequest): Plan {
     basedOn: { observation: observation.id, takenAt: observation.takenAt },
     configDigest: request.configDigest,
     steps: waitingOn.length > 0 ? [] : (built?.steps ?? []),
-    expects: built?.expects ?? nothingExpected(request, pairs),
+    expects: built?.expects ?? nothingExpected(request, pairs, choice),
     waitingOn,
   };
 }
@@ -48,7 +48,7 @@ function missing(
   there: { readonly pool: boolean; readonly point: boolean },
 ): string[] {
   const waitingOn: string[] = [];
-  if (!there.pool) waitingOn.push(`the pool of site ${group.recovery}, which does not answer`);
+  if (!there.pool) waitingOn.push(`the pool of site ${group.recovery}, which cannot be read`);
   if (!there.point)
     waitingOn.push(
       pointId === null

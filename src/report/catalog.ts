@@ -9,7 +9,12 @@ import { formatInstant } from './words.ts';
 
 export function catalogText(listing: CatalogListing, paper: Paper): string {
   const lines: string[] = [];
-  if (listing.points.length === 0) lines.push('The catalog holds no recovery point.');
+  if (listing.points.length === 0)
+    lines.push(
+      listing.targets.some((target) => !target.ok)
+        ? 'No recovery point could be read: not every target of the catalog can be opened.'
+        : 'The catalog holds no recovery point.',
+    );
   else {
     lines.push(
       ...table(

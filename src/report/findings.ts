@@ -4,9 +4,48 @@ import { type Finding, sortFindings } from '../domain/finding.ts';
 import type { Gap } from '../domain/observation.ts';
 import { asSentence, clean, count, heading, names, type Paper, paint, wrap } from './paper.ts';
 
+/** Findings that say the same of one VM after the other become one that names all of them. JSON keeps them apart. */
+export function foldFindings(findings: readonly Finding[]): Finding[] {
+  const groups = new Map<string, Finding[]>();
+  for (const finding of sortFindings(findings)) {
+    const { severity, code, about, vms, name, what, next } = finding;
+    const foldable = about === 'vm' && vms.length === 1 && (vms[0] === name || mentions(what, vms[0] ?? ''));
+    const key = foldable
+      ? [severity, code, withoutName(what, vms[0] ?? ''), withoutName(next, vms[0] ?? '')].join('\n')
+      : `${groups.size}`;
+    groups.set(key, [...(groups.get(key) ?? []), finding]);
+  }
+  return [...groups.values()].flatMap((alike) => {
+    const [first, second] = alike;
+    if (first === undefined || second === undefined) return alike;
+    const name = first.vms[0] ?? '';
+    const vms = [...new Set(alike.flatMap((finding) => finding.vms))];
+    const common = first.evidence.filter((line) => alike.every((finding) => finding.evidence.includes(line)));
+    const [before = '', ...after] = withoutName(first.what, name).split(blank);
+    const everyone = `each of ${count(vms.length, 'VM')}`;
+    return [
+      {
+        ...first,
+        name: vms.join(', '),
+        what: `${before.replace(/VM $/, '')}${everyone}${after.join('the VM')}`,
+        evidence: common,
+        vms,
+        next: withoutName(first.next, name).replaceAll(`VM ${blank}`, 'the VM').replaceAll(blank, 'the VM'),
+      },
+    ];
+  });
+}
+
+const blank = '\u0000';
+const nameIn = (name: string): RegExp =>
+  new RegExp(`(?<![\\w.-])${name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}(?![\\w-])`, 'g');
+const mentions = (text: string, name: string): boolean => name !== '' && nameIn(name).test(text);
+const withoutName = (text: string, name: string): string =>
+  name === '' ? text : text.replace(nameIn(name), blank);
+
 export function findingLines(findings: readonly Finding[], paper: Paper): string[] {
   if (findings.length === 0) return [];
-  const sorted = sortFindings(findings);
+  const sorted = foldFindings(findings);
   const problems = sorted.filter((finding) => finding.severity === 'problem');
   const warnings = sorted.filter((finding) => finding.severity === 'warning');
   const lines: string[] = [];

@@ -140,9 +140,10 @@ export function heading(paper: Paper, text: string): string {
   return paint(paper, 'bold', text);
 }
 
-/** A sentence for the end of a line: capital first, no full stop. */
+/** A sentence for the end of a line: capital first, no full stop. Only a plain word takes one: names stay as they are. */
 export function upperFirst(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  const [first = ''] = text.split(' ', 1);
+  return /^[a-z]+[,;:]?$/.test(first) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 export function asSentence(text: string): string {

@@ -248,7 +248,9 @@ function troubleLines(run: Run, paper: Paper): string[] {
     lines.push(heading(paper, `Skipped: ${count(skipped.length, 'step')}`));
     const byReason = new Map<string, string[]>();
     for (const step of skipped) {
-      const reason = run.steps.get(step.id)?.reason ?? 'no reason given';
+      const given = run.steps.get(step.id)?.reason ?? 'no reason given';
+      const reason =
+        step.action.do === 'await-ready' ? given.replace(/^needs start-\S+,/, 'needs the start,') : given;
       byReason.set(reason, [...(byReason.get(reason) ?? []), step.id]);
     }
     for (const [reason, ids] of byReason) {
@@ -280,6 +282,8 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
       ];
     }
     case 'failed':
+      if (plan.operation === 'export')
+        return [`Put right what failed (above), then export anew: lifeboat export ${plan.group}`];
       return [
         'Put right what failed (above).',
         `Then go on: lifeboat run resume ${run.id}; what is done is not done again.`,

@@ -3,7 +3,7 @@ import type { Finding } from '../domain/finding.ts';
 import type { ScopePreview, ScopeRule, ScopeVerdict } from '../domain/scope.ts';
 import type { CheckReport, GroupStatus, Readiness, RunBrief, StatusReport } from '../domain/status.ts';
 import { formatDuration } from '../domain/time.ts';
-import { findingLines, gapLines } from './findings.ts';
+import { findingLines, foldFindings, gapLines } from './findings.ts';
 import { clean, count, facts, heading, names, type Paper, page, paint, table, wrap } from './paper.ts';
 import {
   describeSkew,
@@ -36,28 +36,31 @@ export function statusText(report: StatusReport, paper: Paper): string {
 
 function groupLines(group: GroupStatus, paper: Paper): string[] {
   const rpo = formatDuration(group.rpoSeconds);
-  const rows: [string, string][] = [
-    [
-      'Phase',
-      `${paint(paper, group.phase === 'protected' ? 'good' : group.phase === 'stuck' ? 'bad' : 'warn', groupPhaseWords[group.phase])}; the VMs run at ${group.activeSite}`,
-    ],
-    ['RPO', rpoText(group, rpo, paper)],
-    [
-      'Metadata',
-      group.point === null
-        ? paint(paper, 'bad', 'there is no good recovery point')
-        : `${formatAge(group.point.ageSeconds)} old, ${count(group.point.vmCount, 'VM')}: ${group.point.id}`,
-    ],
-    ['Skew', describeSkew(group.skewSeconds)],
-    ...group.replicas.map((replica, index): [string, string] => [
-      index === 0 ? 'Replica' : '',
-      `${clean(replica.sr)}: ${replica.point === null ? 'no complete point' : `${formatAge(replica.ageSeconds)} old`}, ${clean(replica.state)}`,
-    ]),
-    ['VMs now', group.vmCount === null ? 'unknown' : String(group.vmCount)],
-    ['Failover', readinessText(group.readiness, group.findings, paper)],
-    ['Last run', group.lastRun === null ? 'none' : briefText(group.lastRun)],
-    ['Last drill', group.lastDrill === null ? 'never' : briefText(group.lastDrill)],
-  ];
+  const rows: [string, string][] =
+    group.phase === 'failed-over'
+      ? movedRows(group, rpo, paper)
+      : [
+          [
+            'Phase',
+            `${paint(paper, group.phase === 'protected' ? 'good' : group.phase === 'stuck' ? 'bad' : 'warn', groupPhaseWords[group.phase])}; the VMs run at ${group.activeSite}`,
+          ],
+          ['RPO', rpoText(group, rpo, paper)],
+          [
+            'Metadata',
+            group.point === null
+              ? paint(paper, 'bad', 'there is no good recovery point')
+              : `${formatAge(group.point.ageSeconds)} old, ${count(group.point.vmCount, 'VM')}: ${group.point.id}`,
+          ],
+          ['Skew', describeSkew(group.skewSeconds)],
+          ...group.replicas.map((replica, index): [string, string] => [
+            index === 0 ? 'Replica' : '',
+            `${clean(replica.sr)}: ${replica.point === null ? 'no complete point' : `${formatAge(replica.ageSeconds)} old`}, ${clean(replica.state)}`,
+          ]),
+          ['VMs now', group.vmCount === null ? 'unknown' : String(group.vmCount)],
+          ['Failover', readinessText(group.readiness, group.findings, paper)],
+          ['Last run', group.lastRun === null ? 'none' : briefText(group.lastRun)],
+          ['Last drill', group.lastDrill === null ? 'never' : briefText(group.lastDrill)],
+        ];
   if (group.currentRun !== null)
     rows.push(['Now', `${paint(paper, 'accent', 'a run is under way')}: ${briefText(group.currentRun)}`]);
   if (group.frozen !== null) {
@@ -70,6 +73,37 @@ function groupLines(group: GroupStatus, paper: Paper): string[] {
     heading(paper, `Group ${group.group}, ${group.production} → ${group.recovery}`),
     ...facts(paper, rows),
     ...(group.findings.length > 0 ? ['', ...findingLines(group.findings, paper)] : []),
+  ];
+}
+
+/** After a failover the promise is void: no replica, no loss to forecast, and no way on before the sites are reconciled. */
+function movedRows(group: GroupStatus, rpo: string, paper: Paper): [string, string][] {
+  return [
+    [
+      'Phase',
+      `${paint(paper, 'warn', 'failed over')}; the VMs run at ${group.activeSite}, and nothing protects them there`,
+    ],
+    [
+      'RPO',
+      paint(paper, 'bad', `${rpo} promised, and everything written since the failover would be lost now`),
+    ],
+    ...(group.point === null
+      ? []
+      : [
+          [
+            'Metadata',
+            `from before the failover, ${formatAge(group.point.ageSeconds)} old: ${group.point.id}`,
+          ] as [string, string],
+        ]),
+    ...group.replicas.map((replica, index): [string, string] => [
+      index === 0 ? 'Storage' : '',
+      `${clean(replica.sr)}: ${clean(replica.state)}`,
+    ]),
+    [
+      'Failover',
+      `carried out; none is possible from ${group.activeSite} until site ${group.production} is reconciled`,
+    ],
+    ['Last run', group.lastRun === null ? 'none' : briefText(group.lastRun)],
   ];
 }
 
@@ -90,11 +124,11 @@ const readinessWords: Readonly<Record<Readiness, string>> = {
 
 function readinessText(readiness: Readiness, findings: readonly Finding[], paper: Paper): string {
   const tone = readiness === 'ready' ? 'good' : readiness === 'not-ready' ? 'bad' : 'warn';
-  const problems = findings.filter((finding) => finding.severity === 'problem').length;
+  const problems = foldFindings(findings).filter((finding) => finding.severity === 'problem').length;
   return paint(
     paper,
     tone,
-    `${readinessWords[readiness]}${problems > 0 ? `: ${count(problems, 'problem')}` : ''}`,
+    `${readinessWords[readiness]}${readiness === 'not-ready' ? `: ${count(problems, 'problem')}` : ''}`,
   );
 }
 

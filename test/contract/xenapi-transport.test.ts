@@ -36,22 +36,25 @@ async function failure(work: Promise<unknown>): Promise<PortError> {
   throw new Error('a failure was expected');
 }
 
+/** As openssl prints it, and as people copy it. */
+const asPrinted = (fingerprint: string): string => fingerprint.toUpperCase().replace(/..(?=.)/g, '$&:');
+
 t.test('the certificate decides before a byte of a request is sent', async (t) => {
   const server = await host(t);
   const wrong = 'ab'.repeat(32);
   const error = await failure(client(t, [{ url: server.url(), fingerprint: wrong }]).serverTime());
   t.equal(error.kind, 'trust');
   t.equal(error.problem.code, 'DR-POOL-CERTIFICATE');
-  t.match(error.message, `expected fingerprint ${wrong}`);
-  t.match(error.message, `seen fingerprint ${server.fingerprint}`);
+  t.match(error.message, `sites.yaml pins ${asPrinted(wrong)}`);
+  t.match(error.message, `the host shows ${asPrinted(server.fingerprint)}`);
 
   const none = await failure(client(t, [{ url: server.url(), fingerprint: null }]).serverTime());
   t.equal(none.kind, 'trust', 'neither pin nor CA is no trust');
-  t.match(none.message, server.fingerprint, 'the fingerprint to write down is shown');
+  t.match(none.message, asPrinted(server.fingerprint), 'the fingerprint to write down is shown');
   t.strictSame(server.asked, [], 'the server has seen no request');
 
   t.equal(await client(t, [pinned(server)]).serverTime(), '2026-01-02T03:04:05.000Z');
-  const withColons = server.fingerprint.toUpperCase().replace(/..(?=.)/g, '$&:');
+  const withColons = asPrinted(server.fingerprint);
   t.ok(
     await client(t, [{ url: server.url(), fingerprint: withColons }]).serverTime(),
     'as openssl prints it',

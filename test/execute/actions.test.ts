@@ -312,7 +312,7 @@ t.test(
     const result = await blind.run(failoverOf(['db']));
     t.match(result.run.steps.get('attach')?.problem, {
       code: 'DR-SR-NOT-SEEN',
-      known: ['host oa finds no SR there', 'host obb finds no SR there'],
+      known: ['host oa: it finds no SR there', 'host obb: it finds no SR there'],
     });
     t.notOk(blind.state.deeds.includes('osaka: introduce sr1'));
 

@@ -288,7 +288,7 @@ t.test(
     const singles = few.steps.find((s) => s.id === 'documents');
     t.equal(singles?.action.do === 'save-documents' && singles.action.strategy, 'singles');
     const waiting = planExport({ ...request, observation: disaster(), vms: [] });
-    t.same(waiting.waitingOn, ['the pool of site osaka, which does not answer']);
+    t.same(waiting.waitingOn, ['the pool of site osaka, which cannot be read']);
     t.same(waiting.steps, []);
     t.end();
   },

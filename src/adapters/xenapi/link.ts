@@ -268,13 +268,16 @@ export class HostLink {
         ? {
             code: 'DR-POOL-CERTIFICATE' as const,
             what: 'The host has no fingerprint in sites.yaml, and its pool no ca_file: nothing was sent',
-            known: [`the host shows ${seen}`],
+            known: [`the host shows ${asPrinted(seen)}`],
             next: 'Compare it with `openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256` on the host, then write it into sites.yaml as its fingerprint',
           }
         : {
             code: 'DR-POOL-CERTIFICATE' as const,
             what: 'The host shows another certificate than sites.yaml pins: nothing was sent',
-            known: [`expected fingerprint ${endpoint.fingerprint}`, `seen fingerprint ${seen}`],
+            known: [
+              `sites.yaml pins ${asPrinted(endpoint.fingerprint)}`,
+              `the host shows ${asPrinted(seen)}`,
+            ],
             next: 'Find out why: after a reinstallation or a new certificate, compare the fingerprint on the host itself and write it into sites.yaml; otherwise somebody stands in between',
           };
     return new LinkError(
@@ -471,4 +474,9 @@ export function sendBody(exchange: Exchange, content: AsyncIterable<Uint8Array>)
       else resolve();
     });
   });
+}
+
+/** A fingerprint as openssl prints it, so that it can be compared and copied. */
+function asPrinted(fingerprint: string): string {
+  return (fingerprint.toUpperCase().match(/../g) ?? []).join(':');
 }

@@ -3,7 +3,7 @@ import type { Finding } from '../../domain/finding.ts';
 import type { HostFacts, PoolFacts } from '../../domain/pool.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
 import { formatBytes } from '../../domain/time.ts';
-import { type CheckContext, problem, warning } from '../context.ts';
+import { type CheckContext, problem, toldBy, warning } from '../context.ts';
 
 export function recoveryPoolIsReady(context: CheckContext): Finding[] {
   const { group, observation, recovery } = context;
@@ -18,9 +18,10 @@ export function recoveryPoolIsReady(context: CheckContext): Finding[] {
         evidence:
           site?.reachable === false
             ? [
-                site.problem.what,
-                ...(site.problem.known ?? []),
-                ...site.endpoints.map((e) => `${e.url}: ${e.detail}`),
+                ...toldBy(site.problem),
+                ...site.endpoints
+                  .filter((e) => !site.problem.known?.some((line) => line.startsWith(`${e.url}:`)))
+                  .map((e) => `${e.url}: ${e.detail}`),
               ]
             : [],
         next: site?.reachable === false ? site.problem.next : 'Run the command again.',
@@ -101,8 +102,8 @@ function usable(pool: PoolFacts): HostFacts[] {
   return pool.hosts.filter((host) => host.enabled && host.live);
 }
 
-/** Every network that the VMs use must be here exactly once, by the mapped name, on every host (invariant 12). */
-export function networksAreThere(context: CheckContext): Finding[] {
+/** Every network that the VMs use must be here exactly once, by the mapped name, on every host (invariant 12; xapi.md 4.8). */
+export function networksAreThere(context: Pick<CheckContext, 'group' | 'recovery' | 'point'>): Finding[] {
   const { group, recovery, point } = context;
   if (recovery === null || point === null) return [];
   const findings: Finding[] = [];
@@ -130,8 +131,8 @@ export function networksAreThere(context: CheckContext): Finding[] {
           evidence: [
             how,
             sameBridge === undefined
-              ? 'an import would create an empty network of that name (xapi.md 4.8)'
-              : `an import would connect the VMs to ${sameBridge.nameLabel}, only because its bridge is also called ${sameBridge.bridge} (xapi.md 4.8)`,
+              ? 'an import would create an empty network of that name'
+              : `an import would connect the VMs to ${sameBridge.nameLabel}, only because its bridge is also called ${sameBridge.bridge}`,
           ],
           vms,
           next: `Create network ${wanted} at site ${group.recovery}, or map ${production} to one of: ${recovery.networks
@@ -151,7 +152,7 @@ export function networksAreThere(context: CheckContext): Finding[] {
           what: `Site ${group.recovery} has ${found.length} networks named ${wanted}`,
           evidence: [how, ...found.map((n) => `${n.uuid} on bridge ${n.bridge}`)],
           vms,
-          next: 'Rename all but one of them: the import takes any of them (xapi.md 4.8).',
+          next: 'Rename all but one of them: the import takes any of them.',
         }),
       );
       continue;

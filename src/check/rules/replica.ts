@@ -109,6 +109,7 @@ export function metadataFitsReplica(context: CheckContext): Finding[] {
   const { group, observation, point } = context;
   if (point === null) {
     const damaged = observation.catalog.damaged;
+    const unread = observation.gaps.filter((gap) => gap.source.startsWith('catalog'));
     return [
       problem({
         code: 'DR-POINT-NONE',
@@ -117,14 +118,15 @@ export function metadataFitsReplica(context: CheckContext): Finding[] {
         what: `The catalog holds no good recovery point of group ${group.name}`,
         evidence: [
           ...damaged.map((d) => `${d.id} in target ${d.target}: ${d.reason}`),
-          ...observation.gaps
-            .filter((gap) => gap.source.startsWith('catalog'))
-            .map((gap) => gap.problem.what),
+          ...unread.map(({ problem: { what, known } }) => [what, ...(known ?? [])].join(': ')),
         ],
         next:
-          context.production === null
-            ? 'Look for another copy of the catalog and add it as a target.'
-            : `Run: lifeboat export ${group.name}`,
+          unread[0] !== undefined &&
+          (context.production === null || unread[0].problem.code !== 'DR-CATALOG-MISSING')
+            ? unread[0].problem.next
+            : context.production === null
+              ? 'Look for another copy of the catalog and add it as a target.'
+              : `Run: lifeboat export ${group.name}`,
       }),
     ];
   }

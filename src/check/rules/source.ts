@@ -1,6 +1,6 @@
 /** Is the production site really dead? Two copies of one database are worse than none for an hour (invariant 1). */
 import type { Finding } from '../../domain/finding.ts';
-import { type CheckContext, problem, warning } from '../context.ts';
+import { type CheckContext, problem, toldBy, warning } from '../context.ts';
 
 export function sourceIsDead(context: CheckContext): Finding[] {
   const { group, observation, standing } = context;
@@ -83,7 +83,7 @@ function unreachableInQuietTimes(context: CheckContext): Finding {
     about: 'pool',
     name: group.production,
     what: `Site ${group.production} cannot be read, so that nothing new is being protected`,
-    evidence: site?.reachable === false ? [site.problem.what, ...(site.problem.known ?? [])] : [],
+    evidence: site?.reachable === false ? toldBy(site.problem) : [],
     next: site?.reachable === false ? site.problem.next : 'Run the command again.',
   });
 }

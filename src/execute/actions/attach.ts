@@ -42,7 +42,7 @@ export async function attachSr(
 
   const attachedHosts = new Set(known?.pbds.filter((pbd) => pbd.attached).map((pbd) => pbd.hostUuid) ?? []);
   const missing = sr.hosts.filter((host) => !attachedHosts.has(host.uuid));
-  await probeAll(hypervisor, sr, missing, deviceConfig, warnings, context.signal);
+  const blind = await probeAll(hypervisor, sr, missing, deviceConfig, warnings, context.signal);
 
   const saved =
     known === undefined ? [] : await saveUsers(world, hypervisor, pool, known, warnings, context.signal);
@@ -59,24 +59,45 @@ export async function attachSr(
   };
   // LVM SRs repair and upgrade themselves only on the master (xapi.md 7.2).
   for (const master of missing.filter((host) => host.master)) await plug(master);
+  // One member that cannot reach the storage must not keep the group down: the VMs start on the others.
+  const without = blind.map(({ host }) => host);
   await inParallel(
-    missing.filter((host) => !host.master),
+    missing.filter((host) => !host.master && !without.includes(host.nameLabel)),
     hostsAtOnce,
-    plug,
+    async (host) => {
+      try {
+        await plug(host);
+      } catch (error) {
+        if (!concernsOneObject(error)) throw error;
+        blind.push({ host: host.nameLabel, reason: sentenceOf(error) });
+      }
+    },
   );
+  for (const { host, reason } of blind)
+    warnings.push(
+      `host ${host} has no access to SR ${sr.nameLabel}, so none of its VMs can run there: ${reason}`,
+    );
   const scanned = missing.length > 0 && !scannedByPlug.has(sr.type);
   if (scanned) await hypervisor.scanSr(sr.uuid, context.signal);
   return {
     output: JSON.parse(
       JSON.stringify({
-        hosts: sr.hosts.map((host) => host.nameLabel),
+        hosts: sr.hosts
+          .map((host) => host.nameLabel)
+          .filter((name) => !blind.some(({ host }) => host === name)),
         recordWasThere: known !== undefined,
         scanned,
         savedBefore: saved,
       }),
     ) as Json,
     warnings,
+    partial: blind.length > 0,
   };
+}
+
+interface Blind {
+  readonly host: string;
+  readonly reason: string;
 }
 
 async function deviceConfigOf(world: World, sr: SrToAttach, context: StepContext): Promise<TextMap> {
@@ -114,7 +135,7 @@ function assertSameSr(sr: SrToAttach, known: SrFacts | undefined, deviceConfig: 
   });
 }
 
-/** Every host must see the SR before anything is introduced: one that does not would fail later, in the middle. */
+/** What sees the SR is found out before anything is introduced. Returns the members that do not; the master must. */
 async function probeAll(
   hypervisor: Hypervisor,
   sr: SrToAttach,
@@ -122,30 +143,35 @@ async function probeAll(
   deviceConfig: TextMap,
   warnings: string[],
   signal: AbortSignal,
-): Promise<void> {
-  if (unprobed.has(sr.type)) return;
-  const blind: string[] = [];
+): Promise<Blind[]> {
+  if (unprobed.has(sr.type)) return [];
+  const blind: Blind[] = [];
   let unsupported: string | null = null;
   await inParallel(hosts, hostsAtOnce, async (host) => {
     try {
       const found = await hypervisor.probe(host.uuid, sr.type, deviceConfig, sr.smConfig, signal);
       if (!found.some((uuid) => uuid.toLowerCase() === sr.uuid.toLowerCase()))
-        blind.push(
-          `host ${host.nameLabel} ${found.length === 0 ? 'finds no SR there' : `finds another SR there (${listed(found)})`}`,
-        );
+        blind.push({
+          host: host.nameLabel,
+          reason:
+            found.length === 0 ? 'it finds no SR there' : `it finds another SR there (${listed(found)})`,
+        });
     } catch (error) {
       if (!concernsOneObject(error)) throw error;
       if (isUnsupported(error)) unsupported = sentenceOf(error);
-      else blind.push(`host ${host.nameLabel}: ${sentenceOf(error)}`);
+      else blind.push({ host: host.nameLabel, reason: sentenceOf(error) });
     }
   });
   if (unsupported !== null) warnings.push(`SR type ${sr.type} cannot be probed here: ${unsupported}`);
-  if (blind.length === 0) return;
+  const masters = sr.hosts.filter((host) => host.master).map((host) => host.nameLabel);
+  if (blind.length < hosts.length && !blind.some(({ host }) => masters.includes(host)))
+    return blind.sort((a, b) => (a.host < b.host ? -1 : 1));
+  if (blind.length === 0) return [];
   throw new OperatorError({
     code: 'DR-SR-NOT-SEEN',
     what: `SR ${sr.nameLabel} is not seen by ${blind.length} of ${hosts.length} hosts`,
     where: { object: `SR ${sr.uuid}` },
-    known: blind.sort(),
+    known: blind.map(({ host, reason }) => `host ${host}: ${reason}`).sort(),
     next: 'Give these hosts access to the volume (export, LUN mask, network, CHAP), then resume the run',
   });
 }

@@ -34,9 +34,10 @@ export async function sealPoint(
       vmCount: point.vms.length,
       failureCount: point.failures.length,
     },
-    warnings: failed.map(
-      (target) =>
-        `target ${target.target} did not take the point: ${target.problem?.what ?? 'no reason given'}`,
+    warnings: failed.map(({ target, problem }) =>
+      problem === null
+        ? `target ${target} did not take the point: no reason given`
+        : `target ${target} did not take the point: ${[problem.what, ...(problem.known ?? [])].join('; ')}. Next: ${problem.next}`,
     ),
   };
 }

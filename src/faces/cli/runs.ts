@@ -2,6 +2,7 @@
 import type { App, Decision, PlannedRun, PlanRequest } from '../../app/app.ts';
 import { type ErrorCode, type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { Run } from '../../domain/run.ts';
+import { foldFindings } from '../../report/findings.ts';
 import { runHtml } from '../../report/html.ts';
 import { jsonLine, runJson } from '../../report/json.ts';
 import { count, paint, plainPaper } from '../../report/paper.ts';
@@ -138,7 +139,7 @@ function isBlocked(planned: PlannedRun): boolean {
 function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
   // What blocks is worth more here than steps that cannot be taken; `plan` shows both.
   showPlan(session, planned, 'none');
-  const problems = planned.findings.filter((finding) => finding.severity === 'problem').length;
+  const problems = foldFindings(planned.findings).filter((finding) => finding.severity === 'problem').length;
   const why = problems > 0 ? `by ${count(problems, 'problem')}` : 'until it has what it waits for';
   session.say(
     `\n${paint(session.paper, 'bad', `The ${planned.plan.operation} of group ${planned.plan.group} is blocked ${why}.`)} Nothing was changed.\n`,

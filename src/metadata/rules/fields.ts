@@ -13,7 +13,6 @@ export function highAvailability(context: RuleContext): void {
     const evidence = [
       `ha_restart_priority ${vm.haRestartPriority}`,
       `ha_always_run ${String(vm.haAlwaysRun)}`,
-      'xapi.md 4.5, 8.5',
     ];
     const next = 'Park the HA fields in the document and restore them after a controlled start.';
     if (pool.facts.haEnabled)
@@ -34,7 +33,7 @@ export function highAvailability(context: RuleContext): void {
         {
           ...about,
           code: 'DR-IMPORT-HA-FIELDS',
-          what: `${vm.nameLabel} is imported with HA fields: it starts by itself when HA is enabled in pool ${pool.facts.nameLabel}`,
+          what: `VM ${vm.nameLabel} is imported with HA fields: it starts by itself when HA is enabled in pool ${pool.facts.nameLabel}`,
           evidence,
           next,
         },
@@ -60,7 +59,7 @@ function agility(context: RuleContext, vm: VmObject): void {
         name: sr.nameLabel,
         uuid: sr.uuid,
         what: `SR ${sr.nameLabel} is not on every host of pool ${pool.facts.nameLabel}, which a VM protected by HA requires: the import is refused`,
-        evidence: ['xapi.md 4.5'],
+        evidence: [`SR ${sr.uuid}`],
         next: 'Park the HA fields in the document, or plug the SR on every host.',
         refusal: refusal(
           context,
@@ -90,7 +89,7 @@ function agility(context: RuleContext, vm: VmObject): void {
         name: network.nameLabel,
         uuid: network.uuid,
         what: `Network ${network.nameLabel} is not on every host of pool ${pool.facts.nameLabel}, which a VM protected by HA requires: the import is refused`,
-        evidence: ['xapi.md 4.5'],
+        evidence: [`network ${network.uuid}`],
         next: 'Park the HA fields in the document, or bring the network to every host.',
         refusal: refusal(
           context,
@@ -122,8 +121,8 @@ export function autoPowerOn(context: RuleContext): void {
         about: 'vm',
         name: vm.nameLabel,
         uuid: vm.uuid,
-        what: `${vm.nameLabel} carries auto_poweron, and so does pool ${context.pool.facts.nameLabel}: it starts whenever a host boots`,
-        evidence: ['other_config of the VM and of the pool', 'xapi.md 8.4'],
+        what: `VM ${vm.nameLabel} carries auto_poweron, and so does pool ${context.pool.facts.nameLabel}: it starts whenever a host boots`,
+        evidence: ['other_config of the VM and of the pool'],
         next: 'Remove auto_poweron in the document, at the latest before the way back.',
       },
       [vm],
@@ -131,41 +130,41 @@ export function autoPowerOn(context: RuleContext): void {
   }
 }
 
-/** What the import drops without a word. */
+/** What the import drops without a word (xapi.md 4.3, 4.5, 4.9). */
 export function losses(context: RuleContext): void {
   const { document, pool } = context;
   const { nameLabel } = pool.facts;
   const told = { about: 'pool' as const, name: nameLabel, uuid: pool.facts.uuid };
   const machines = document.vms.filter((vm) => !vm.isASnapshot);
-  const lost = (code: `DR-${string}`, what: string, section: string, next: string, vms: VmObject[]): void => {
+  const lost = (code: `DR-${string}`, what: string, next: string, vms: VmObject[]): void => {
     if (vms.length > 0)
-      warning(context, { ...told, code, what, evidence: [`xapi.md ${section}`], next }, vms);
+      warning(
+        context,
+        { ...told, code, what, evidence: [`${vms.length} of ${machines.length} VMs`], next },
+        vms,
+      );
   };
   lost(
     'DR-IMPORT-AFFINITY-LOST',
     'Home servers are lost: they name hosts of another pool',
-    '4.3',
     'Set the affinity anew if placement matters.',
     machines.filter((vm) => vm.affinity !== null && !pool.hosts.has(vm.affinity.uuid)),
   );
   lost(
     'DR-IMPORT-APPLIANCE-LOST',
     'Membership in an appliance is lost by every import',
-    '4.5',
     'Rebuild the appliances after the import.',
     machines.filter((vm) => isRef(vm.text('appliance'))),
   );
   lost(
     'DR-IMPORT-BLOCKED-OPERATIONS-LOST',
     'Blocked operations are lost by every import, whoever set them',
-    '4.5',
     'Set them anew after the start where they are wanted.',
     machines.filter((vm) => Object.keys(vm.map('blocked_operations')).length > 0),
   );
   lost(
     'DR-IMPORT-ADDRESSES-LOST',
     'Static addresses that were set on interfaces from outside the guest are lost by every import',
-    '4.9',
     'Set them anew after the start, or use DHCP reservations: MAC addresses are kept by a restore.',
     machines.filter((vm) =>
       vm.vifs.some(

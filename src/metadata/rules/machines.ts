@@ -1,4 +1,4 @@
-/** VM records: the version gate, MAC seeds, twins, templates and control domains (xapi.md 3.8, 4.2, 4.5, 4.11, 4.12). */
+/** VM records: the version gate, MAC seeds, twins, templates and control domains (xapi.md 3.8, 4.2, 4.5, 4.11, 4.12, 4.15, 8.2). */
 import type { VmFacts } from '../../domain/pool.ts';
 import type { VmObject } from '../objects.ts';
 import { danglingError, problem, type RuleContext, refusal, type VmDecision, warning } from './context.ts';
@@ -20,7 +20,7 @@ export function versionGate(context: RuleContext): void {
       name: pool.facts.nameLabel,
       uuid: pool.facts.uuid,
       what: `Pool ${pool.facts.nameLabel} (xapi ${ours.text}) refuses documents of xapi ${theirs.text}`,
-      evidence: ['xapi.md 3.8: the build of the document must not be newer than that of the pool'],
+      evidence: ['the build of the document must not be newer than that of the pool'],
       next: `Update pool ${pool.facts.nameLabel} to at least the version of the production pool.`,
       refusal: {
         error: { code: 'IMPORT_INCOMPATIBLE_VERSION', params: [] },
@@ -51,7 +51,7 @@ export function macSeeds(context: RuleContext): void {
           name: existing.nameLabel,
           uuid: existing.uuid,
           what: `The ${kind} ${existing.nameLabel} in pool ${pool.facts.nameLabel} has the MAC seed of ${vm.nameLabel}, so the restore is refused`,
-          evidence: [`MAC seed ${seed}`, `${kind} ${existing.uuid}`, 'xapi.md 4.2'],
+          evidence: [`MAC seed ${seed}`, `${kind} ${existing.uuid}`],
           next: `Destroy ${kind} ${existing.nameLabel} if it is a left copy of a drill or of an earlier import, or remove mac_seed from its other_config.`,
           refusal: {
             error: { code: 'DUPLICATE_MAC_SEED', params: [seed] },
@@ -92,8 +92,8 @@ function decide(context: RuleContext, vm: VmObject): VmDecision {
           about: 'vm',
           name: vm.nameLabel,
           uuid: vm.uuid,
-          what: `${vm.nameLabel} is a default template: the import takes whatever has this name here and brings nothing of the document`,
-          evidence: ['xapi.md 4.5 rule 1: matched by name label, template or not'],
+          what: `VM ${vm.nameLabel} is a default template: the import takes whatever has this name here and brings nothing of the document`,
+          evidence: ['matched by name label, template or not'],
           next: 'Leave default templates out of the group.',
         },
         [vm],
@@ -111,8 +111,8 @@ function decide(context: RuleContext, vm: VmObject): VmDecision {
         about: 'vm',
         name: vm.nameLabel,
         uuid: vm.uuid,
-        what: `${vm.nameLabel} is in pool ${pool.facts.nameLabel} already: the import makes a second VM on the same disks`,
-        evidence: [`${existing.nameLabel} is ${existing.powerState}`, 'xapi.md 4.5 rule 3'],
+        what: `VM ${vm.nameLabel} is in pool ${pool.facts.nameLabel} already: the import makes a second VM on the same disks`,
+        evidence: [`${existing.nameLabel} is ${existing.powerState}`],
         next: 'Never start both; destroy the copy that is not wanted.',
       },
       [vm],
@@ -128,8 +128,8 @@ function decide(context: RuleContext, vm: VmObject): VmDecision {
         about: 'vm',
         name: existing.nameLabel,
         uuid: existing.uuid,
-        what: `${existing.nameLabel} is in pool ${pool.facts.nameLabel} already and is ${existing.powerState}: ${force ? 'the import leaves it as it is' : 'the import is refused'}`,
-        evidence: ['xapi.md 4.5 rule 2'],
+        what: `VM ${existing.nameLabel} is in pool ${pool.facts.nameLabel} already and is ${existing.powerState}: ${force ? 'the import leaves it as it is' : 'the import is refused'}`,
+        evidence: [`VM ${existing.uuid}`],
         next: `If ${existing.nameLabel} is the copy of an earlier failover, there is nothing to import; otherwise shut it down first.`,
         ...(force ? {} : { refusal: refusal(context, vm.object, error) }),
       },
@@ -145,8 +145,8 @@ function decide(context: RuleContext, vm: VmObject): VmDecision {
         about: 'vm',
         name: existing.nameLabel,
         uuid: existing.uuid,
-        what: `${existing.nameLabel} was restored in pool ${pool.facts.nameLabel} before: its version ${existing.version} is not older than version ${vm.version} of the document`,
-        evidence: ['xapi.md 4.5: a restore counts the version up and replaces older copies only'],
+        what: `VM ${existing.nameLabel} was restored in pool ${pool.facts.nameLabel} before: its version ${existing.version} is not older than version ${vm.version} of the document`,
+        evidence: ['a restore counts the version up and replaces older copies only'],
         next: `Destroy the copy of ${existing.nameLabel} in pool ${pool.facts.nameLabel} (its disks stay), then import.`,
         refusal: refusal(context, vm.object, {
           code: 'VM_TO_IMPORT_IS_NOT_NEWER_VERSION',
@@ -172,7 +172,7 @@ function replaceRules(context: RuleContext, vm: VmObject, existing: VmFacts): vo
       ...about,
       code: 'DR-IMPORT-REPLACES',
       what: `The import destroys the older copy of ${existing.nameLabel} in pool ${context.pool.facts.nameLabel} and does not bring it back if a later step fails`,
-      evidence: [`version ${existing.version} here, ${vm.version} in the document`, 'xapi.md 4.5'],
+      evidence: [`version ${existing.version} here, ${vm.version} in the document`],
       next: 'Make sure that nobody needs the older copy.',
     },
     [vm],
@@ -184,7 +184,7 @@ function replaceRules(context: RuleContext, vm: VmObject, existing: VmFacts): vo
         ...about,
         code: 'DR-IMPORT-REPLACE-ATTACHED',
         what: `The older copy of ${existing.nameLabel} has drives that count as attached: replacing it fails half way and costs it its interfaces`,
-        evidence: [`drive ${attached.userdevice} (${attached.uuid})`, 'xapi.md 4.6'],
+        evidence: [`drive ${attached.userdevice} (${attached.uuid})`],
         next: `Run VM.power_state_reset on ${existing.nameLabel} first, or destroy it.`,
         refusal: refusal(
           context,
@@ -205,7 +205,7 @@ function replaceRules(context: RuleContext, vm: VmObject, existing: VmFacts): vo
         ...about,
         code: 'DR-IMPORT-REPLACE-BLOCKED',
         what: `The older copy of ${existing.nameLabel} blocks destroy, so it cannot be replaced`,
-        evidence: ['blocked_operations holds destroy', 'xapi.md 4.15'],
+        evidence: ['blocked_operations holds destroy'],
         next: `Remove destroy from blocked_operations of ${existing.nameLabel}.`,
         refusal: refusal(
           context,
@@ -232,7 +232,7 @@ export function unusualVms(context: RuleContext): void {
           name: vm.nameLabel,
           uuid: vm.uuid,
           what: `The document holds the control domain ${vm.nameLabel}: the import would make a bogus VM of it`,
-          evidence: ['xapi.md 4.5'],
+          evidence: ['is_control_domain is set'],
           next: 'Leave the control domain out of the document.',
         },
         [vm],
@@ -246,8 +246,8 @@ export function unusualVms(context: RuleContext): void {
           about: 'vm',
           name: vm.nameLabel,
           uuid: vm.uuid,
-          what: `${vm.nameLabel} is a paravirtualised guest (${vm.domainType}), which current hosts may not start`,
-          evidence: ['xapi.md 8.2: unsupported since 8.1'],
+          what: `VM ${vm.nameLabel} is a paravirtualised guest (${vm.domainType}), which current hosts may not start`,
+          evidence: ['paravirtualised guests are unsupported since release 8.1'],
           next: `Convert ${vm.nameLabel} to HVM, or try its start in a drill.`,
         },
         [vm],
@@ -262,7 +262,7 @@ export function unusualVms(context: RuleContext): void {
       about: 'vm',
       name: owners.map((vm) => vm.nameLabel).join(', '),
       what: `The document holds ${snapshots.length} snapshot${snapshots.length === 1 ? '' : 's'}, each of which must be found and can fail the import; reverting to one afterwards is unsafe`,
-      evidence: snapshots.map((snapshot) => `snapshot ${snapshot.nameLabel}`).concat('xapi.md 4.11'),
+      evidence: snapshots.map((snapshot) => `snapshot ${snapshot.nameLabel}`),
       next: 'Import without snapshots, or forbid revert until the disks know what they are snapshots of.',
     },
     owners,
@@ -281,11 +281,7 @@ export function unusualVms(context: RuleContext): void {
         name: snapshot.nameLabel,
         uuid: snapshot.uuid,
         what: `Snapshot ${snapshot.nameLabel} belongs to a VM that ${of === null ? 'is not in the document' : 'the import skips'}, so the import fails at its end`,
-        evidence: [
-          `snapshot_of ${id}`,
-          'xapi.md 4.11',
-          ...(options.force === true ? ['force undoes nothing'] : []),
-        ],
+        evidence: [`snapshot_of ${id}`, ...(options.force === true ? ['force undoes nothing'] : [])],
         next: 'Leave the snapshot out of the document.',
         refusal: {
           error: danglingError(id),
@@ -309,8 +305,8 @@ function suspended(context: RuleContext, vm: VmObject): void {
       {
         ...about,
         code: 'DR-IMPORT-SUSPEND-DISK',
-        what: `${vm.nameLabel} is suspended and its memory image is not there: ${force ? 'it comes up halted' : 'the import is refused'}`,
-        evidence: ['xapi.md 4.5'],
+        what: `VM ${vm.nameLabel} is suspended and its memory image is not there: ${force ? 'it comes up halted' : 'the import is refused'}`,
+        evidence: [`suspend_VDI ${vm.suspendVdi?.uuid ?? 'is not in the document'}`],
         next: `Import ${vm.nameLabel} as halted (its memory is lost, as after a power failure), or replicate the SR of its suspend image.`,
         ...(force
           ? {}
@@ -324,8 +320,8 @@ function suspended(context: RuleContext, vm: VmObject): void {
       {
         ...about,
         code: 'DR-IMPORT-SUSPENDED',
-        what: `${vm.nameLabel} is suspended: its memory image fits only disks of the very moment of its suspension`,
-        evidence: ['xapi.md 4.5'],
+        what: `VM ${vm.nameLabel} is suspended: its memory image fits only disks of the very moment of its suspension`,
+        evidence: [`power_state ${vm.powerState}`],
         next: `Import ${vm.nameLabel} as halted unless it was suspended before the replica was taken.`,
       },
       [vm],

@@ -34,7 +34,6 @@ function importAll(
   const { group } = draft.request;
   const { point } = draft.choice;
   const stayHalted = halted.map(({ vm }) => vm);
-  const networks = networkTargets(group, draft.pool, [...tiers.flatMap((tier) => tier.vms), ...stayHalted]);
   const vdisInTarget = draft.pool.vdis.length + point.vdis.length;
   const importedBy = new Map<string, string>();
   let previous: string[] = [];
@@ -44,6 +43,7 @@ function importAll(
       const storage = new Set(batch.flatMap((vm) => vm.srUuids));
       const disks = [...attached].filter(([sr]) => storage.has(sr)).map(([, step]) => step);
       const members = batch.map(named);
+      const networks = networkTargets(group, draft.pool, batch);
       const id = draft.add({
         id: draft.ids.of('import', name),
         after: [...disks, ...previous],

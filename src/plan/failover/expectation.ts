@@ -2,7 +2,7 @@
 import type { Observation, PairObservation } from '../../domain/observation.ts';
 import type { Expectation } from '../../domain/plan.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
-import { newestComplete } from '../choose-point.ts';
+import { type Choice, newestComplete } from '../choose-point.ts';
 import { forecastSeconds } from '../forecast.ts';
 import { alreadyPromoted } from '../pairs.ts';
 import type { StartOrder } from '../tiers.ts';
@@ -41,17 +41,19 @@ export function expectationOf(draft: FailoverDraft, order: StartOrder): Expectat
   };
 }
 
-/** When no plan can be made, the ages of the replicas are still worth telling. */
+/** When no plan can be made, the recovery point and the ages of the replicas are still worth telling. */
 export function nothingExpected(
   { group, observation }: FailoverRequest,
   pairs: readonly PairObservation[],
+  choice: Choice | null,
 ): Expectation {
+  const replicas = replicasOf(pairs, observation);
   return {
-    pointId: null,
-    metadataTakenAt: null,
-    replicas: replicasOf(pairs, observation),
-    skewSeconds: null,
-    lossSeconds: null,
+    pointId: choice?.point.id ?? null,
+    metadataTakenAt: choice?.point.takenAt ?? null,
+    replicas,
+    skewSeconds: choice?.skewSeconds ?? null,
+    lossSeconds: worstAge(replicas),
     rpoSeconds: group.rpoSeconds,
     rtoSeconds: group.rtoSeconds,
     forecastSeconds: 0,
