@@ -4,19 +4,20 @@ import { isAttached } from './actions/attach.ts';
 import { areNamesRestored } from './actions/disks.ts';
 import { isReady } from './actions/guests.ts';
 import { areImported } from './actions/import.ts';
+import type { ImportLooks } from './actions/import-looks.ts';
 import { isPromoted } from './actions/replica.ts';
 import { applianceHas, areFenced, isHaRestored, isRunning, isTombstoned } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import type { ConditionHandlers } from './handlers.ts';
 
-export function conditionsOver(world: World): ConditionHandlers {
+export function conditionsOver(world: World, looks: ImportLooks): ConditionHandlers {
   return {
     promoted: ({ pair }, context) => isPromoted(world, pair, context.signal),
     'sr-attached': ({ site, srUuid, hosts }, context) =>
       isAttached(world, site, srUuid, hosts, context.signal),
     'names-restored': ({ site, srUuid, disks }, context) =>
       areNamesRestored(world, site, srUuid, disks, context),
-    'vms-imported': (condition, context) => areImported(world, condition, context),
+    'vms-imported': (condition, context) => areImported(world, looks, condition, context),
     'appliance-has': ({ site, nameLabel, vms }, context) =>
       applianceHas(world, site, nameLabel, vms, context.signal),
     'vm-running': ({ site, vm }, context) => isRunning(world, site, vm, context.signal),

@@ -1,10 +1,12 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
-import { capturePool, recordReplication, saveDocuments } from './actions/capture.ts';
+import { capturePool, recordReplication } from './actions/capture.ts';
+import { saveDocuments } from './actions/documents.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
 import { compareDisks, restoreNames } from './actions/disks.ts';
 import { awaitReady, GuestWatch } from './actions/guests.ts';
 import { importVms } from './actions/import.ts';
+import { ImportLooks } from './actions/import-looks.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
 import {
@@ -28,6 +30,7 @@ export function handlersOver(world: World): {
   readonly conditions: ConditionHandlers;
 } {
   const twins = new TwinWatch(world);
+  const looks = new ImportLooks(world.clock);
   const watches = new Map<string, GuestWatch>();
   const watchOf = async (site: string): Promise<GuestWatch> => {
     const hypervisor = await world.hypervisor(site);
@@ -51,12 +54,12 @@ export function handlersOver(world: World): {
     'attach-sr': (action, context) => attachSr(world, action, context),
     'compare-disks': (action, context) => compareDisks(world, action, context),
     'restore-names': (action, context) => restoreNames(world, action, context),
-    'import-vms': (action, context) => importVms(world, action, context),
+    'import-vms': (action, context) => importVms(world, looks, action, context),
     'rebuild-appliance': (action, context) => rebuildAppliance(world, action, context),
     'start-vm': (action, context) => startVm(world, twins, action, context),
     'await-ready': async (action, context) => awaitReady(world, await watchOf(action.site), action, context),
     'restore-ha': (action, context) => restoreHa(world, action, context),
     tombstone: (action, context) => tombstone(world, action, context),
   };
-  return { actions, conditions: conditionsOver(world) };
+  return { actions, conditions: conditionsOver(world, looks) };
 }

@@ -2,7 +2,7 @@
 import type { Json } from '../../domain/canonical.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { NamedVm, PairAction } from '../../domain/plan.ts';
-import type { PoolFacts, TextMap, Uuid, VmFacts } from '../../domain/pool.ts';
+import type { NetworkFacts, PoolFacts, TextMap, Uuid, VdiFacts, VmFacts } from '../../domain/pool.ts';
 import type { ObjectRef, PointSr, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import { type MetadataDocument, packDocument, parseArchiveTolerantly } from '../../metadata/document.ts';
@@ -13,26 +13,19 @@ import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { byUuid, concernsOneObject, inParallel, listed, sentenceOf, type World } from './world.ts';
 
-/** More singles at once than this only makes the pool slow for others (performance.md 8). */
-const singlesMax = 4;
-
 /** The part of a recovery point that the capture knows: kept in the encrypted catalog, since it holds secrets. */
 export type CapturedPool = Omit<
   RecoveryPoint,
   'id' | 'group' | 'configDigest' | 'vms' | 'failures' | 'replication'
 > & {
-  readonly vms: readonly Omit<PointVm, 'document'>[];
+  readonly vms: readonly CapturedVm[];
 };
+export type CapturedVm = Omit<PointVm, 'document' | 'documentFrom'>;
 
 export interface CaptureOutput {
   readonly captured: ObjectRef;
   readonly takenAt: string;
   readonly vmCount: number;
-}
-
-export interface DocumentsOutput {
-  readonly vms: readonly (NamedVm & { readonly document: ObjectRef })[];
-  readonly failures: readonly (NamedVm & { readonly reason: string })[];
 }
 
 export type ReplicationOutput = readonly {
@@ -63,7 +56,7 @@ export async function capturePool(
     productBrand: pool.productBrand,
     productVersion: pool.productVersion,
     xapiBuild: pool.xapiBuild,
-    vms: vms.map((vm) => pointVm(vm, pool)),
+    vms: pointVms(vms, pool),
     srs: await withSecrets(hypervisor, pool, srs, warnings, context.signal),
     vdis: pool.vdis.filter((vdi) => srs.has(vdi.srUuid)),
     networks: pool.networks,
@@ -90,9 +83,17 @@ export async function readCaptured(
   return JSON.parse(new TextDecoder().decode(await catalog.get(captured, signal))) as CapturedPool;
 }
 
-function pointVm(vm: VmFacts, pool: PoolFacts): Omit<PointVm, 'document'> {
+function pointVms(vms: readonly VmFacts[], pool: PoolFacts): Omit<PointVm, 'document'>[] {
   const vdis = byUuid(pool.vdis);
   const networks = byUuid(pool.networks);
+  return vms.map((vm) => pointVm(vm, vdis, networks));
+}
+
+function pointVm(
+  vm: VmFacts,
+  vdis: ReadonlyMap<Uuid, VdiFacts>,
+  networks: ReadonlyMap<Uuid, NetworkFacts>,
+): Omit<PointVm, 'document'> {
   const disks = vm.vbds.flatMap((vbd) => (vbd.type === 'Disk' && vbd.vdiUuid !== null ? [vbd.vdiUuid] : []));
   const srs = disks.flatMap((uuid) => vdis.get(uuid)?.srUuid ?? []);
   return {
@@ -114,6 +115,7 @@ function pointVm(vm: VmFacts, pool: PoolFacts): Omit<PointVm, 'document'> {
       ...new Set(vm.vifs.flatMap((vif) => networks.get(vif.networkUuid)?.nameLabel ?? [])),
     ].sort(),
     applianceUuid: vm.applianceUuid,
+    ...(vm.digest === undefined ? {} : { digest: vm.digest }),
   };
 }
 
@@ -168,146 +170,6 @@ async function dumpDatabase(
 
 function isLackOfRight(error: unknown): boolean {
   return error instanceof PortError && (error.kind === 'refused' || error.kind === 'auth');
-}
-
-export async function saveDocuments(
-  world: World,
-  action: ActionOf<'save-documents'>,
-  context: StepContext,
-): Promise<ActResult> {
-  const hypervisor = await world.hypervisor(action.site);
-  const store = await openStore(await world.catalog(), context.signal);
-  const saving = new Saving(hypervisor, store, context.signal);
-  try {
-    if (action.strategy === 'all') await saving.allAtOnce(action.vms);
-    const rest = action.vms.filter((vm) => !saving.saved.has(vm.uuid));
-    await inParallel(rest, Math.min(action.concurrency, singlesMax), (vm) => saving.single(vm));
-    await store.commit();
-  } catch (error) {
-    await store.abort();
-    throw error;
-  }
-
-  const output: DocumentsOutput = {
-    vms: action.vms.flatMap((vm) => {
-      const document = saving.saved.get(vm.uuid);
-      return document === undefined ? [] : [{ uuid: vm.uuid, nameLabel: vm.nameLabel, document }];
-    }),
-    failures: action.vms.flatMap((vm) => {
-      const reason = saving.failures.get(vm.uuid);
-      return reason === undefined ? [] : [{ uuid: vm.uuid, nameLabel: vm.nameLabel, reason }];
-    }),
-  };
-  if (output.vms.length === 0 && action.vms.length > 0) {
-    throw new OperatorError({
-      code: 'DR-EXPORT-NONE',
-      what: `Not one of ${action.vms.length} VMs of site ${action.site} could be exported`,
-      known: output.failures.slice(0, 5).map((vm) => `${vm.nameLabel}: ${vm.reason}`),
-      next: 'Look at the first reason; the pool is reached, but gives no metadata',
-    });
-  }
-  return {
-    output: JSON.parse(JSON.stringify(output)) as Json,
-    warnings: [
-      ...saving.warnings,
-      ...output.failures.map((vm) => `VM ${vm.nameLabel} has no document in this point: ${vm.reason}`),
-    ],
-  };
-}
-
-/** Documents are packed and synced together where the catalog can; else one by one. */
-async function openStore(catalog: Catalog, signal: AbortSignal): Promise<CatalogBatch> {
-  if (catalog.batch !== undefined) return catalog.batch(signal);
-  return {
-    put: (bytes) => catalog.put(bytes, signal),
-    commit: async () => undefined,
-    abort: async () => undefined,
-  };
-}
-
-/** Documents on their way into the catalog while the next ones are being fetched and taken apart. */
-const underwayMax = 32;
-
-/** Errors of the pool about one VM are kept by VM; errors of the catalog end the step. */
-class Saving {
-  readonly saved = new Map<Uuid, ObjectRef>();
-  readonly failures = new Map<Uuid, string>();
-  readonly warnings: string[] = [];
-  readonly #hypervisor: Hypervisor;
-  readonly #store: CatalogBatch;
-  readonly #signal: AbortSignal;
-
-  constructor(hypervisor: Hypervisor, store: CatalogBatch, signal: AbortSignal) {
-    this.#hypervisor = hypervisor;
-    this.#store = store;
-    this.#signal = signal;
-  }
-
-  /** One request for the whole pool, taken apart here. Whoever does not come out of it is fetched singly afterwards. */
-  async allAtOnce(vms: readonly NamedVm[]): Promise<void> {
-    const wanted = new Set(vms.map((vm) => vm.uuid));
-    let underway: Promise<void>[] = [];
-    let storeFailure: { readonly error: unknown } | null = null;
-    const keep = async (uuid: Uuid, bytes: Uint8Array): Promise<void> => {
-      try {
-        this.saved.set(uuid, await this.#store.put(bytes));
-      } catch (error) {
-        storeFailure ??= { error };
-      }
-    };
-    try {
-      for await (const made of splitStream(await this.#hypervisor.exportAllMetadata(this.#signal))) {
-        if (storeFailure !== null) break;
-        if (!wanted.has(made.uuid)) continue;
-        this.#noteRepairs(made.nameLabel, made.repaired);
-        underway.push(keep(made.uuid, packDocument(made.document)));
-        if (underway.length < underwayMax) continue;
-        await Promise.all(underway);
-        underway = [];
-      }
-    } catch (error) {
-      if (!concernsOneObject(error)) throw error;
-      this.warnings.push(
-        `the export of all VMs at once failed (${sentenceOf(error)}): they were saved one by one`,
-      );
-    } finally {
-      await Promise.all(underway);
-    }
-    this.#raise(storeFailure);
-  }
-
-  #raise(failure: { readonly error: unknown } | null): void {
-    if (failure !== null) throw failure.error;
-  }
-
-  async single(vm: NamedVm): Promise<void> {
-    const document = await this.#fetch(vm);
-    if (document !== null) this.saved.set(vm.uuid, await this.#store.put(packDocument(document)));
-  }
-
-  async #fetch(vm: NamedVm): Promise<MetadataDocument | null> {
-    try {
-      const archive = await this.#hypervisor.exportMetadata(vm.uuid, { snapshots: false }, this.#signal);
-      const { document, repaired } = parseArchiveTolerantly(archive);
-      const own = extractVm(document, vm.uuid);
-      if (own === null) this.failures.set(vm.uuid, 'the pool sent a document that does not hold this VM');
-      else this.#noteRepairs(vm.nameLabel, repaired);
-      return own;
-    } catch (error) {
-      // Busy after all patience of the adapter: somebody holds this VM for long, the others need not wait for it.
-      const isBusy = error instanceof PortError && error.kind === 'busy';
-      if (!concernsOneObject(error) && !isBusy) throw error;
-      this.failures.set(vm.uuid, sentenceOf(error));
-      return null;
-    }
-  }
-
-  #noteRepairs(nameLabel: string, repaired: readonly { readonly key: string }[]): void {
-    if (repaired.length === 0) return;
-    this.warnings.push(
-      `the document of VM ${nameLabel} was malformed and has been repaired: ${listed(repaired.map(({ key }) => JSON.stringify(key)))}`,
-    );
-  }
 }
 
 export async function recordReplication(

@@ -17,6 +17,7 @@ import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
 import { faultOf } from './disks.ts';
+import type { ImportLooks } from './import-looks.ts';
 import { byUuid, concernsOneObject, listed, sentenceOf, type World } from './world.ts';
 
 export interface ImportOutput {
@@ -31,17 +32,19 @@ export interface ImportOutput {
 
 export async function importVms(
   world: World,
+  looks: ImportLooks,
   action: ActionOf<'import-vms'>,
   context: StepContext,
 ): Promise<ActResult> {
   const { signal } = context;
   const hypervisor = await world.hypervisor(action.site);
   const catalog = await world.catalog();
-  const point = await catalog.read(action.pointId, signal);
-  const batch = new Batch(hypervisor, point, action, signal);
-  await batch.look(catalog);
-  await batch.prepare(catalog);
-  await batch.importAll();
+  const point = await looks.point(catalog, action.pointId, signal);
+  const batch = new Batch(hypervisor, looks, point, action, signal);
+  const before = await batch.look(catalog);
+  await batch.prepare(catalog, before);
+  const after = await batch.importAll();
+  if (after !== null) looks.judge(context, after);
   return batch.result();
 }
 
@@ -54,21 +57,23 @@ interface Prepared {
 
 class Batch {
   readonly #hypervisor: Hypervisor;
+  readonly #looks: ImportLooks;
   readonly #point: RecoveryPoint;
   readonly #action: ActionOf<'import-vms'>;
   readonly #signal: AbortSignal;
   readonly #pointVms: ReadonlyMap<string, PointVm>;
   readonly #results = new Map<string, ImportOutput['vms'][number]>();
   readonly #prepared: Prepared[] = [];
-  #pool: PoolFacts | null = null;
 
   constructor(
     hypervisor: Hypervisor,
+    looks: ImportLooks,
     point: RecoveryPoint,
     action: ActionOf<'import-vms'>,
     signal: AbortSignal,
   ) {
     this.#hypervisor = hypervisor;
+    this.#looks = looks;
     this.#point = point;
     this.#action = action;
     this.#signal = signal;
@@ -79,8 +84,10 @@ class Batch {
    * VMs of an interrupted attempt are recognised by uuid, version, disks and networks, and not imported twice. An older
    * copy that is halted is left to the import, which replaces it (xapi.md 4.5).
    */
-  async look(catalog: Catalog): Promise<void> {
-    const pool = await this.#observe();
+  async look(catalog: Catalog): Promise<PoolFacts> {
+    const recent = this.#looks.recent(this.#action.site);
+    if (recent !== null && (await this.#areAllAbsent())) return recent;
+    const pool = await this.#looks.fresh(this.#hypervisor, this.#signal);
     const there = byUuid(pool.vms);
     for (const vm of this.#action.vms) {
       const found = there.get(vm.uuid);
@@ -90,10 +97,15 @@ class Batch {
       if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'already-there' });
       else this.#fail(vm, `a VM with this uuid is here already, ${found.powerState}, and it ${fault}`);
     }
+    return pool;
   }
 
-  async prepare(catalog: Catalog): Promise<void> {
-    const pool = await this.#observe();
+  async #areAllAbsent(): Promise<boolean> {
+    const uuids = this.#action.vms.map((vm) => vm.uuid);
+    return (await this.#hypervisor.vmStates(uuids, this.#signal)).size === 0;
+  }
+
+  async prepare(catalog: Catalog, pool: PoolFacts): Promise<void> {
     for (const vm of this.#action.vms) {
       if (this.#results.has(vm.uuid)) continue;
       const noted = this.#pointVms.get(vm.uuid);
@@ -125,11 +137,11 @@ class Batch {
     }
   }
 
-  async importAll(): Promise<void> {
-    if (this.#prepared.length === 0) return;
+  /** The pool as it was seen after the import; null when there was nothing to import. */
+  async importAll(): Promise<PoolFacts | null> {
+    if (this.#prepared.length === 0) return null;
     await this.#importTogether(this.#prepared);
-    this.#pool = null;
-    const pool = await this.#observe();
+    const pool = await this.#looks.fresh(this.#hypervisor, this.#signal);
     const there = byUuid(pool.vms);
     for (const { vm, notes } of this.#prepared) {
       if (this.#results.has(vm.uuid)) continue;
@@ -141,6 +153,7 @@ class Batch {
       if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'imported', notes });
       else this.#fail(vm, `after the import it ${fault}`);
     }
+    return pool;
   }
 
   async #importTogether(batch: readonly Prepared[]): Promise<void> {
@@ -186,11 +199,6 @@ class Batch {
 
   #fail(vm: NamedVm, reason: string): void {
     this.#results.set(vm.uuid, { ...vm, result: 'failed', reason });
-  }
-
-  async #observe(): Promise<PoolFacts> {
-    this.#pool ??= await this.#hypervisor.observe(this.#signal);
-    return this.#pool;
   }
 }
 
@@ -272,11 +280,19 @@ function importFault(
 
 export async function areImported(
   world: World,
+  looks: ImportLooks,
   condition: ConditionOf<'vms-imported'>,
   context: StepContext,
 ): Promise<Verdict> {
   const hypervisor = await world.hypervisor(condition.site);
-  const pool = await hypervisor.observe(context.signal);
+  const judged = looks.judged(context);
+  const [first] = condition.vms;
+  if (judged === null && first !== undefined) {
+    // One that is not there is answer enough, and costs one small call.
+    const states = await hypervisor.vmStates([first.uuid], context.signal);
+    if (!states.has(first.uuid)) return { holds: false, because: `VM ${first.nameLabel} is not there` };
+  }
+  const pool = judged ?? (await looks.fresh(hypervisor, context.signal));
   const there = byUuid(pool.vms);
   const missing = condition.vms.filter((vm) => !there.has(vm.uuid));
   if (missing.length > 0) {
@@ -290,7 +306,7 @@ export async function areImported(
   if (action.do !== 'import-vms')
     return { holds: false, because: 'the step does not say which recovery point the VMs belong to' };
   const catalog = await world.catalog();
-  const point = await catalog.read(action.pointId, context.signal);
+  const point = await looks.point(catalog, action.pointId, context.signal);
   const noted = byUuid(point.vms);
   for (const vm of condition.vms) {
     const found = there.get(vm.uuid);
