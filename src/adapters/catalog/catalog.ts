@@ -16,12 +16,13 @@ import { type ProcessMark, thisProcess } from '../state/process.ts';
 import { Batch, type Branch } from './batch.ts';
 import { Sha256 } from './hash.ts';
 import type { OperatorKey } from './keys.ts';
+import { manifestPath, newestFirst } from './manifest.ts';
 import { chunkBytes, compressionParams } from './pack.ts';
 import { targetProblem } from './problems.ts';
 import { defaultGraceSeconds, pruneTarget } from './prune.ts';
 import { retain } from './retention.ts';
 import type { Survey, SurveyedPoint } from './survey.ts';
-import { manifestPath, newestFirst, Target } from './target.ts';
+import { Target } from './target.ts';
 import type { TargetStore } from './target-store.ts';
 import { proveTarget } from './verify.ts';
 
@@ -168,6 +169,25 @@ export class TargetsCatalog implements Catalog {
       known,
       next: 'Run `lifeboat catalog verify`, then use another recovery point or export again',
     });
+  }
+
+  async lacking(
+    objects: readonly ObjectRef[],
+    signal?: AbortSignal,
+  ): Promise<readonly { readonly target: string; readonly objects: readonly ObjectRef[] }[]> {
+    const looks = await Promise.allSettled(
+      this.#targets.map(async (target) => {
+        signal?.throwIfAborted();
+        await target.startWriting();
+        try {
+          return { target: target.name, objects: await target.lacking(objects) };
+        } finally {
+          target.release();
+        }
+      }),
+    );
+    signal?.throwIfAborted();
+    return looks.flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []));
   }
 
   async seal(point: RecoveryPoint, signal?: AbortSignal): Promise<readonly TargetOutcome[]> {

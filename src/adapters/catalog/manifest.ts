@@ -5,6 +5,7 @@
  */
 import { createHash, type KeyObject, sign, verify } from 'node:crypto';
 import { canonicalJson } from '../../domain/canonical.ts';
+import { OperatorError } from '../../domain/errors.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { Location } from './pack.ts';
 
@@ -103,4 +104,21 @@ export function readSigned<T extends { readonly format: string }>(
 
 function sha256Of(text: string): string {
   return createHash('sha256').update(text, 'latin1').digest('hex');
+}
+
+export function manifestPath(pointId: string): string {
+  const match = /^([A-Za-z0-9][A-Za-z0-9_.-]*)\/([A-Za-z0-9][A-Za-z0-9_.-]*)$/.exec(pointId);
+  if (match === null) {
+    throw new OperatorError({
+      code: 'DR-POINT-UNKNOWN',
+      what: `${JSON.stringify(pointId)} is not the id of a recovery point`,
+      next: 'Choose one that `lifeboat catalog list` shows',
+    });
+  }
+  return `points/${match[1]}/${match[2]}.point`;
+}
+
+export function newestFirst(a: { readonly manifest: Manifest }, b: { readonly manifest: Manifest }): number {
+  const [x, y] = [a.manifest, b.manifest];
+  return x.takenAt < y.takenAt ? 1 : x.takenAt > y.takenAt ? -1 : y.sequence - x.sequence;
 }

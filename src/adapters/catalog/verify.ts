@@ -4,10 +4,12 @@
  */
 import type { ObjectRef } from '../../domain/recovery-point.ts';
 import { Sha256 } from './hash.ts';
+import { headerFiles, readHeaders } from './header-files.ts';
 import type { Body } from './manifest.ts';
+import { objectsOf } from './object-index.ts';
 import { DamagedPack, type Location } from './pack.ts';
 import { mapAtOnce, packPath, type Survey, type SurveyedPoint } from './survey.ts';
-import { headerFiles, objectsOf, readHeaders, type Target } from './target.ts';
+import type { Target } from './target.ts';
 
 export interface TargetProof {
   readonly points: readonly string[];
