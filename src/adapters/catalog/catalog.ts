@@ -1,5 +1,4 @@
 /** The catalog port over several targets. A failing target is told in every outcome and costs nothing in the others. */
-import { createZstdCompress } from 'node:zlib';
 import type {
   CatalogListing,
   PointSummary,
@@ -14,16 +13,15 @@ import type { Instant } from '../../domain/time.ts';
 import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
 import { type ProcessMark, thisProcess } from '../state/process.ts';
 import { Batch, type Branch } from './batch.ts';
-import { Sha256 } from './hash.ts';
 import type { OperatorKey } from './keys.ts';
-import { manifestPath, newestFirst } from './manifest.ts';
-import { chunkBytes, compressionParams } from './pack.ts';
+import { manifestPath } from './manifest.ts';
 import { targetProblem } from './problems.ts';
 import { defaultGraceSeconds, pruneTarget } from './prune.ts';
-import { retain } from './retention.ts';
-import type { Survey, SurveyedPoint } from './survey.ts';
+import { putLongStream } from './stream.ts';
+import type { Survey } from './survey.ts';
 import { Target } from './target.ts';
 import type { TargetStore } from './target-store.ts';
+import { summarise, verdictsOf } from './verdicts.ts';
 import { proveTarget } from './verify.ts';
 
 export interface CatalogOptions {
@@ -121,28 +119,7 @@ export class TargetsCatalog implements Catalog {
     }
     const batch = await this.#newBatch();
     try {
-      const hash = new Sha256();
-      let total = 0;
-      const clear = async function* (): AsyncGenerator<Uint8Array> {
-        yield* first.splice(0);
-        for (;;) {
-          const piece = await pieces.next();
-          if (piece.done === true) return;
-          yield piece.value;
-        }
-      };
-      const counted = async function* (): AsyncGenerator<Uint8Array> {
-        for await (const piece of clear()) {
-          signal?.throwIfAborted();
-          hash.update(piece);
-          total += piece.length;
-          yield piece;
-        }
-      };
-      const object = await batch.putChunks(inChunks(compressed(counted())), () => ({
-        sha256: hash.digest(),
-        bytes: total,
-      }));
+      const object = await putLongStream(batch, first, pieces, signal);
       await batch.commit();
       return object;
     } catch (error) {
@@ -351,24 +328,7 @@ export class TargetsCatalog implements Catalog {
     signal?: AbortSignal,
   ): Promise<PruneResult> {
     const { found, outcomes } = await this.#surveys(group, signal);
-    const merged = new Map<string, { id: string; takenAt: Instant; good: boolean }>();
-    const lastGood = new Map<string, string[]>();
-    for (const { target, survey } of found) {
-      for (const surveyed of survey.points) {
-        const { id, takenAt, good } = summarise(surveyed, target.name);
-        merged.set(id, { id, takenAt, good: good || (merged.get(id)?.good ?? false) });
-      }
-      const newest = await newestWhole(target, survey, signal);
-      if (newest !== null) lastGood.set(newest, [...(lastGood.get(newest) ?? []), target.name]);
-    }
-    const verdicts = retain([...merged.values()], rules, this.#options.now()).map((verdict) => {
-      const targets = lastGood.get(verdict.id);
-      if (targets === undefined || verdict.reasons.includes('the last good point')) return verdict;
-      return {
-        ...verdict,
-        reasons: [...verdict.reasons, `the last good point of target ${targets.join(', ')}`],
-      };
-    });
+    const verdicts = await verdictsOf(found, rules, this.#options.now(), signal);
     const removed = verdicts.filter((verdict) => verdict.reasons.length === 0);
     const kept = verdicts.filter((verdict) => verdict.reasons.length > 0);
     const notes: string[] = [];
@@ -444,31 +404,6 @@ export class TargetsCatalog implements Catalog {
   }
 }
 
-function summarise({ manifest, faults }: SurveyedPoint, target: string): PointSummary {
-  return {
-    id: manifest.point,
-    group: manifest.group,
-    takenAt: manifest.takenAt,
-    vmCount: manifest.vmCount,
-    failureCount: manifest.failureCount,
-    good: faults.length === 0 && manifest.failureCount === 0,
-    targets: [target],
-    bytes: manifest.bytes,
-  };
-}
-
-/** The newest point whose packs were read just now and are what they were: nothing older is removed on a promise. */
-async function newestWhole(target: Target, survey: Survey, signal?: AbortSignal): Promise<string | null> {
-  const good = survey.points
-    .filter(({ faults, manifest }) => faults.length === 0 && manifest.failureCount === 0)
-    .sort(newestFirst);
-  for (const { manifest } of good) {
-    signal?.throwIfAborted();
-    if (await target.isWhole(manifest)) return manifest.point;
-  }
-  return null;
-}
-
 function pick(one: { readonly file: string; readonly point: string | null; readonly what: string }): {
   file: string;
   point: string | null;
@@ -492,46 +427,4 @@ function briefly(problem: Problem, target: Target): string {
 
 function shortly(problem: Problem): string {
   return problem.known?.length ? `${problem.what}: ${problem.known.join('; ')}` : problem.what;
-}
-
-async function* compressed(clear: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const zstd = createZstdCompress({ params: compressionParams });
-  const feed = (async () => {
-    try {
-      for await (const piece of clear) {
-        if (!zstd.write(piece)) await new Promise((resolve) => zstd.once('drain', resolve));
-      }
-      zstd.end();
-    } catch (error) {
-      zstd.destroy(error instanceof Error ? error : new Error(String(error)));
-    }
-  })();
-  try {
-    for await (const piece of zstd) yield piece as Uint8Array;
-    await feed;
-  } finally {
-    zstd.destroy();
-  }
-}
-
-async function* inChunks(
-  pieces: AsyncIterable<Uint8Array>,
-): AsyncGenerator<{ readonly bytes: Uint8Array; readonly last: boolean }> {
-  let gathered: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of pieces) {
-    gathered.push(piece);
-    length += piece.length;
-    if (length <= chunkBytes) continue;
-    const all = Buffer.concat(gathered);
-    let from = 0;
-    // The end is held back: only when the pieces have ended is the last chunk known.
-    while (all.length - from > chunkBytes) {
-      yield { bytes: all.subarray(from, from + chunkBytes), last: false };
-      from += chunkBytes;
-    }
-    gathered = [all.subarray(from)];
-    length = all.length - from;
-  }
-  yield { bytes: Buffer.concat(gathered), last: true };
 }

@@ -101,18 +101,8 @@ export class ObjectIndex {
   }
 
   async #locate(sha256: string): Promise<Location | null> {
-    const name = this.nameOf(sha256);
-    const known = this.#known.get(name);
-    if (known !== undefined) return known;
-    const survey = await this.survey(null);
-    for (const { manifest } of [...survey.points].sort(newestFirst)) {
-      if (this.#bodiesRead.has(manifest.point)) continue;
-      await Promise.allSettled([this.readBody(manifest)]);
-      const found = this.#known.get(name);
-      if (found !== undefined) return found;
-    }
-    await this.learnLoosePacks(survey);
-    return this.#known.get(name) ?? null;
+    await this.#learnUntilFound([sha256]);
+    return this.#known.get(this.nameOf(sha256)) ?? null;
   }
 
   /** The newest point of each group names nearly everything that the next one will want again. */

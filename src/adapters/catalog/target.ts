@@ -157,11 +157,6 @@ export class Target {
     return (await this.#open(false)).index.lacking(objects);
   }
 
-  /** Those of the objects that do not lie here whole. */
-  async lacking(objects: readonly ObjectRef[]): Promise<ObjectRef[]> {
-    return (await this.#open(false)).index.lacking(objects);
-  }
-
   /** Whether every pack of a point is, byte for byte, what it was. */
   async isWhole(manifest: Manifest): Promise<boolean> {
     const { index } = await this.#open(false);
