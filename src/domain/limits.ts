@@ -20,3 +20,14 @@ export const defaultLimits: Readonly<Record<string, number>> = {
 export function limitOf(resource: string, limits: Readonly<Record<string, number>> = defaultLimits): number {
   return limits[resource] ?? limits[resource.split(':', 1)[0] ?? resource] ?? 1;
 }
+
+/** How documents are fetched: one request per VM, or one for the whole pool, taken apart here. */
+export type ExportStrategy = 'singles' | 'all';
+
+/** More than this part of a pool's VMs is fetched in one request (performance.md 2 and 8). */
+export const allAtOnceShare = 1 / 8;
+
+/** `all` when one large request is cheaper than the single ones (performance.md 2: about an eighth of the pool). */
+export function exportStrategy(vms: number, vmsInPool: number): ExportStrategy {
+  return vms > 8 && vms > vmsInPool * allAtOnceShare ? 'all' : 'singles';
+}

@@ -3,7 +3,9 @@
  * conditions are tagged unions of plain values; identity is always a uuid, an array's name and a volume.
  */
 
+import type { ExportStrategy } from './limits.ts';
 import type { TextMap, Uuid } from './pool.ts';
+import type { DocumentOrigin, ObjectRef } from './recovery-point.ts';
 import type { ReplicaPoint } from './replication.ts';
 import type { ReadinessGate } from './settings.ts';
 import type { Instant } from './time.ts';
@@ -86,8 +88,12 @@ export type Action =
       readonly do: 'save-documents';
       readonly site: string;
       readonly vms: readonly NamedVm[];
-      readonly strategy: 'singles' | 'all';
+      readonly strategy: ExportStrategy;
       readonly concurrency: number;
+      /** VMs that did not change: their documents of an earlier point are used again. */
+      readonly kept?: readonly KeptDocument[];
+      /** For the strategy, should more VMs have to be fetched than was planned. */
+      readonly vmsInPool?: number;
     }
   | { readonly do: 'record-replication'; readonly pairs: readonly PairAction[] }
   | { readonly do: 'seal-point'; readonly pointId: string }
@@ -154,6 +160,12 @@ export type Action =
 export interface NamedVm {
   readonly uuid: Uuid;
   readonly nameLabel: string;
+}
+/** A document that stays, the digest that its VM must still have, and the point that fetched it. */
+export interface KeptDocument extends NamedVm {
+  readonly document: ObjectRef;
+  readonly digest: string;
+  readonly from: DocumentOrigin;
 }
 export interface PairAction {
   readonly sr: string;

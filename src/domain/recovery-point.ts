@@ -63,6 +63,15 @@ export interface PointVm {
   readonly vdiUuids: readonly Uuid[];
   readonly networkNames: readonly string[];
   readonly applianceUuid: Uuid | null;
+  /** `VmFacts.digest` when the document was true; absent when it cannot be known. The next export compares it. */
+  readonly digest?: string;
+  /** The earlier point that fetched the document, when this one found the VM unchanged; absent when it was fetched anew. */
+  readonly documentFrom?: DocumentOrigin;
+}
+
+export interface DocumentOrigin {
+  readonly pointId: string;
+  readonly takenAt: Instant;
 }
 
 /** An SR of the group with what a PBD needs; secrets are in `secretDeviceConfig`, which only the encrypted catalog holds. */

@@ -1,9 +1,9 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
-import { saveDocuments } from './actions/documents.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
 import { compareDisks, restoreNames } from './actions/disks.ts';
+import { saveDocuments } from './actions/documents.ts';
 import { awaitReady, GuestWatch } from './actions/guests.ts';
 import { importVms } from './actions/import.ts';
 import { ImportLooks } from './actions/import-looks.ts';

@@ -42,3 +42,11 @@ export function summarizeVm(vm: VmObject, appliances: ReadonlyMap<string, string
   // Texts of its own: a part of the document's text would keep the whole document in memory.
   return JSON.parse(JSON.stringify(summary)) as VmSummary;
 }
+
+/** The power state that a document of one VM tells; null when it tells none. Does not read a document that is still text. */
+export function powerStateIn(document: MetadataDocument): string | null {
+  // Texts of people are escaped: what looks like this tag is one. Only VMs have the field.
+  if (document.written !== null)
+    return /<name>power_state<\/name>\s*<value>([A-Za-z]+)<\/value>/.exec(document.written)?.[1] ?? null;
+  return document.vm?.powerState ?? null;
+}

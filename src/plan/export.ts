@@ -1,11 +1,13 @@
 /** The export plan: capture the pool, save a document per VM, note the replication, seal, read back, rehearse. */
 
+import { exportStrategy } from '../domain/limits.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Expectation, PairAction, Plan, Step } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { secondsBetween } from '../domain/time.ts';
+import { type Changes, changesInWords, changesOf } from './changes.ts';
 import { newestComplete } from './choose-point.ts';
 import { pairsOf } from './failover.ts';
 import { costs, forecastSeconds } from './forecast.ts';
@@ -19,10 +21,10 @@ export interface ExportRequest {
   readonly observation: Observation;
   /** VMs that the rules of the group take in, by src/domain/scope.ts. */
   readonly vms: readonly Matchable[];
+  /** Fetches every document, changed or not. */
+  readonly everything?: boolean;
 }
 
-/** More than this part of a pool's VMs is fetched in one request, taken apart here (performance.md 2 and 8). */
-export const allAtOnceShare = 1 / 8;
 /** Singles at once over TLS (performance.md 8); more makes nothing faster. */
 export const singlesAtOnce = 4;
 
@@ -47,17 +49,15 @@ export function planExport(request: ExportRequest): Plan {
   };
 }
 
-/** `all` when one large request is cheaper than the single ones (performance.md 2: about an eighth of the pool). */
-export function exportStrategy(vms: number, vmsInPool: number): 'singles' | 'all' {
-  return vms > 8 && vms > vmsInPool * allAtOnceShare ? 'all' : 'singles';
-}
-
 function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
   const { group, pointId } = request;
   const site = group.production;
   const vms = [...request.vms].sort(byName);
   const srs = [...new Set(vms.flatMap((vm) => vm.srUuids))].sort();
-  const strategy = exportStrategy(vms.length, pool.vms.length);
+  const named = vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
+  const changes = changesOf(group, request.observation, pool, named, request.everything === true);
+  const { toFetch, kept } = changes;
+  const strategy = exportStrategy(toFetch.length, pool.vms.length);
   const pairs: PairAction[] = group.storage.map(({ sr, source, target }) => ({ sr, source, target }));
   const step = (draft: Pick<Step, 'id' | 'after' | 'action' | 'why'> & Partial<Step>): Step => ({
     holdsWhen: null,
@@ -85,20 +85,18 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       action: {
         do: 'save-documents',
         site,
-        vms: vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel })),
+        vms: toFetch,
         strategy,
         concurrency: singlesAtOnce,
+        ...(kept.length > 0 ? { kept, vmsInPool: pool.vms.length } : {}),
       },
       uses: [`export:${site}`],
       timeoutSeconds: 600 + vms.length,
       forecastSeconds:
         strategy === 'all'
           ? costs.exportAllSeconds(pool.vms.length)
-          : vms.length * costs.exportOneSeconds(pool.vms.length),
-      why:
-        strategy === 'all'
-          ? `${vms.length} of ${pool.vms.length} VMs: one request for all is cheaper than single ones`
-          : `${vms.length} of ${pool.vms.length} VMs: single requests are cheaper than one for all`,
+          : toFetch.length * costs.exportOneSeconds(pool.vms.length),
+      why: whyThisWay(request, pool, changes),
     }),
     step({
       id: 'replication',
@@ -147,6 +145,21 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       why: 'Old points go by the rules of retention; the last good one never does',
     }),
   ];
+}
+
+function whyThisWay(request: ExportRequest, pool: PoolFacts, changes: Changes): string {
+  const { toFetch, kept } = changes;
+  const words = changesInWords(changes);
+  const strategy = exportStrategy(toFetch.length, pool.vms.length);
+  if (words === null) {
+    const asked = request.everything === true ? ', as was asked' : '';
+    return strategy === 'all'
+      ? `${toFetch.length} of ${pool.vms.length} VMs${asked}: one request for all is cheaper than single ones`
+      : `${toFetch.length} of ${pool.vms.length} VMs${asked}: single requests are cheaper than one for all`;
+  }
+  const keeping = kept.length === 1 ? '1 document kept' : `${kept.length || 'no'} documents kept`;
+  if (toFetch.length === 0) return `${words}: nothing is fetched; ${keeping}`;
+  return `${words}: ${strategy === 'all' ? 'one request for all' : 'single requests'}; ${keeping}`;
 }
 
 function expectation(request: ExportRequest, steps: readonly Step[]): Expectation {

@@ -21,6 +21,14 @@ export interface Catalog {
   putStream(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<ObjectRef>;
   /** Reads and checks an object from the first target that has it whole. */
   get(object: ObjectRef, signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * Which of these objects each target does not hold whole: packs are read and hashed, as `seal` does. A target that
+   * cannot be written to is left out; sealing tells of it. Until the next seal, nobody sweeps what was found.
+   */
+  lacking?(
+    objects: readonly ObjectRef[],
+    signal?: AbortSignal,
+  ): Promise<readonly { readonly target: string; readonly objects: readonly ObjectRef[] }[]>;
 
   /**
    * Writes the manifest of a point to each target, atomically, then reads the point back from there. One outcome per

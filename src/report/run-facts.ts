@@ -130,9 +130,11 @@ function stepsByVm(plan: Plan): ReadonlyMap<string, readonly Step[]> {
     const vms =
       action.do === 'start-vm' || action.do === 'await-ready'
         ? [action.vm]
-        : action.do === 'import-vms' || action.do === 'save-documents'
+        : action.do === 'import-vms'
           ? action.vms
-          : [];
+          : action.do === 'save-documents'
+            ? [...action.vms, ...(action.kept ?? [])]
+            : [];
     for (const vm of vms) {
       const list = of.get(vm.uuid);
       if (list === undefined) of.set(vm.uuid, [step]);

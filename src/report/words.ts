@@ -121,9 +121,7 @@ export function describeAction(action: Action): string {
     case 'capture-pool':
       return `Read pool, networks, vApps and ${count(action.srs.length, 'SR')} of site ${action.site}`;
     case 'save-documents':
-      return `Save the metadata of ${count(action.vms.length, 'VM')} from site ${action.site}, ${
-        action.strategy === 'all' ? 'all in one request' : `one by one, ${action.concurrency} at once`
-      }`;
+      return describeDocuments(action);
     case 'record-replication':
       return `Note the newest replica of ${names(action.pairs.map((pair) => pair.sr))}`;
     case 'seal-point':
@@ -180,6 +178,14 @@ export function describeGate(gate: ReadinessGate): string {
   }
 }
 
+function describeDocuments(action: Extract<Action, { readonly do: 'save-documents' }>): string {
+  const kept = action.kept?.length ?? 0;
+  if (action.vms.length === 0) return `Keep the metadata of ${count(kept, 'VM')}, after a look at each copy`;
+  const way = action.strategy === 'all' ? 'all in one request' : `one by one, ${action.concurrency} at once`;
+  const fetch = `Save the metadata of ${count(action.vms.length, 'VM')} from site ${action.site}, ${way}`;
+  return kept === 0 ? fetch : `${fetch}; keep that of ${kept}`;
+}
+
 /** The VMs that an action touches, by uuid. */
 export function vmsOf(action: Action): readonly string[] {
   switch (action.do) {
@@ -187,6 +193,7 @@ export function vmsOf(action: Action): readonly string[] {
     case 'await-ready':
       return [action.vm.uuid];
     case 'save-documents':
+      return [...action.vms, ...(action.kept ?? [])].map((vm) => vm.uuid);
     case 'fence-vms':
     case 'import-vms':
     case 'rebuild-appliance':

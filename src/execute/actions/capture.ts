@@ -1,17 +1,14 @@
 /** What an export saves: the pool as it is, one document per VM, the state of the replication (design, export 1, 2, 4). */
 import type { Json } from '../../domain/canonical.ts';
-import { OperatorError, PortError } from '../../domain/errors.ts';
-import type { NamedVm, PairAction } from '../../domain/plan.ts';
+import { PortError } from '../../domain/errors.ts';
+import type { PairAction } from '../../domain/plan.ts';
 import type { NetworkFacts, PoolFacts, TextMap, Uuid, VdiFacts, VmFacts } from '../../domain/pool.ts';
 import type { ObjectRef, PointSr, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
-import { type MetadataDocument, packDocument, parseArchiveTolerantly } from '../../metadata/document.ts';
-import { extractVm } from '../../metadata/split.ts';
-import { splitStream } from '../../metadata/split-stream.ts';
-import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
+import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { byUuid, concernsOneObject, inParallel, listed, sentenceOf, type World } from './world.ts';
+import { byUuid, sentenceOf, type World } from './world.ts';
 
 /** The part of a recovery point that the capture knows: kept in the encrypted catalog, since it holds secrets. */
 export type CapturedPool = Omit<

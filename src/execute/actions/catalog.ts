@@ -1,8 +1,9 @@
 /** Recovery points: sealed in every target, read back, rehearsed against the recovery pool, pruned (design, export 5, 6). */
 import { OperatorError } from '../../domain/errors.ts';
-import type { PointReplication, RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { PointReplication, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { type DocumentsOutput, type ReplicationOutput, readCaptured } from './capture.ts';
+import { type CapturedVm, type ReplicationOutput, readCaptured } from './capture.ts';
+import type { DocumentsOutput, SavedDocument } from './documents.ts';
 import { byUuid, groupOf, outputsOf, type World } from './world.ts';
 
 export async function sealPoint(
@@ -63,9 +64,9 @@ async function composePoint(world: World, pointId: string, context: StepContext)
     group: context.plan.group,
     configDigest: context.plan.configDigest,
     ...pool,
-    vms: saved.vms.flatMap(({ uuid, document }) => {
-      const vm = known.get(uuid);
-      return vm === undefined ? [] : [{ ...vm, document }];
+    vms: saved.vms.flatMap((document) => {
+      const vm = known.get(document.uuid);
+      return vm === undefined ? [] : [withDocument(vm, document)];
     }),
     failures: [
       ...saved.failures,
@@ -83,6 +84,22 @@ async function composePoint(world: World, pointId: string, context: StepContext)
       const { source, target, newestPoint, gap } = pair;
       return [{ srUuid: sr.uuid, source, target, newestPoint, gap }];
     }),
+  };
+}
+
+/**
+ * The digest was taken at the capture, a fetched document a moment later. A VM that changed in between has another
+ * digest from then on and is fetched again next time; one that changed back would not be. Where the document shows
+ * another power state, on which an import most depends (xapi.md 4.5), the point therefore holds no digest.
+ */
+function withDocument(vm: CapturedVm, { document, from, powerState }: SavedDocument): PointVm {
+  const { digest, ...rest } = vm;
+  const steady = from !== undefined || powerState === vm.powerState;
+  return {
+    ...rest,
+    document,
+    ...(digest !== undefined && steady ? { digest } : {}),
+    ...(from === undefined ? {} : { documentFrom: from }),
   };
 }
 
