@@ -23,7 +23,7 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     'vm-running': ({ site, vm }, context) => isRunning(world, site, vm, context.signal),
     'vm-ready': async (condition, context) =>
       isReady(world, await world.hypervisor(condition.site), condition, context.signal),
-    'vms-fenced': ({ site, vms }, context) => areFenced(world, site, vms, context.signal),
+    'vms-fenced': ({ site, vms }, context) => areFenced(world, site, vms, context),
     'ha-restored': ({ site, vms }, context) => isHaRestored(world, site, vms, context.signal),
     'point-sealed': async ({ pointId }, context) => {
       const listing = await (await world.catalog()).list(context.plan.group, context.signal);

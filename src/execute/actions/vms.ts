@@ -1,7 +1,8 @@
 /** VMs: fenced at the old site, started at the new one, and what belongs to them afterwards (design, failover 1, 7 to 9). */
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { NamedVm } from '../../domain/plan.ts';
-import type { VmState } from '../../ports/hypervisor.ts';
+import type { PoolFacts } from '../../domain/pool.ts';
+import type { Hypervisor, VmState } from '../../ports/hypervisor.ts';
 import { lossDeclared } from '../decisions.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import type { ImportOutput } from './import.ts';
@@ -16,10 +17,16 @@ export const fencedOperations = [
   'pool_migrate',
   'migrate_send',
 ] as const;
-const stopsAtOnce = 4;
+const callsAtOnce = 4;
+/** Guests shut down beside each other: xapi queues them, and one by one a hundred of them would take hours. */
+const shutdownsAtOnce = 32;
 /** How long a guest gets to shut down by itself before it is switched off. */
 const cleanShutdownSeconds = 120;
 
+/**
+ * Does what it can: a VM that cannot be fenced is named, and holds up neither the others nor the failover, since its
+ * copy is started only if it is not seen running (invariant 1). A site that falls silent on the way is left alone.
+ */
 export async function fenceVms(
   world: World,
   action: ActionOf<'fence-vms'>,
@@ -32,48 +39,98 @@ export async function fenceVms(
     context.signal,
   );
   const there = action.vms.filter((vm) => states.has(vm.uuid));
+  const open = new Set<string>();
+  let silence: string | null = null;
+  const attempt = async (vm: NamedVm, what: string, work: () => Promise<void>): Promise<void> => {
+    if (silence !== null) {
+      open.add(vm.nameLabel);
+      return;
+    }
+    try {
+      await work();
+    } catch (error) {
+      if (context.signal.aborted || !(error instanceof PortError || error instanceof OperatorError))
+        throw error;
+      open.add(vm.nameLabel);
+      if (concernsOneObject(error))
+        warnings.push(`VM ${vm.nameLabel} could not be ${what}: ${sentenceOf(error)}`);
+      else silence ??= sentenceOf(error);
+    }
+  };
   // Blocked first: what is stopped afterwards cannot be started again in between, by HA or by a person.
-  await inParallel(there, stopsAtOnce, (vm) =>
-    hypervisor.blockOperations(vm.uuid, fencedOperations, action.reason, context.signal),
+  await inParallel(there, callsAtOnce, (vm) =>
+    attempt(vm, 'blocked', () =>
+      hypervisor.blockOperations(vm.uuid, fencedOperations, action.reason, context.signal),
+    ),
   );
   const running = there.filter((vm) => states.get(vm.uuid)?.powerState !== 'Halted');
-  await inParallel(running, stopsAtOnce, async (vm) => {
-    const limit = new AbortController();
-    const timer = new AbortController();
-    const late = world.clock.sleep(cleanShutdownSeconds, timer.signal).then(
-      () => limit.abort(new Error('the guest did not shut down in time')),
-      () => null,
+  await inParallel(running, shutdownsAtOnce, (vm) =>
+    attempt(vm, 'stopped', () => stop(world, hypervisor, vm, warnings, context.signal)),
+  );
+  if (silence !== null)
+    warnings.push(
+      `site ${action.site} stopped answering (${silence}): not fenced are ${listed([...open].sort())}`,
     );
-    try {
-      await hypervisor.cleanShutdownVm(vm.uuid, AbortSignal.any([limit.signal, context.signal]));
-    } catch (error) {
-      if (context.signal.aborted) throw error;
-      warnings.push(
-        `VM ${vm.nameLabel} did not shut down by itself (${sentenceOf(error)}) and was switched off`,
-      );
-      await hypervisor.hardShutdownVm(vm.uuid, context.signal);
-    } finally {
-      timer.abort();
-      await late;
-    }
-  });
   return {
     output: {
-      fenced: there.map((vm) => vm.nameLabel),
-      stopped: running.map((vm) => vm.nameLabel),
+      fenced: there.map((vm) => vm.nameLabel).filter((name) => !open.has(name)),
+      stopped: running.map((vm) => vm.nameLabel).filter((name) => !open.has(name)),
       notThere: action.vms.filter((vm) => !states.has(vm.uuid)).map((vm) => vm.nameLabel),
     },
     warnings,
+    partial: open.size > 0,
   };
 }
 
+async function stop(
+  world: World,
+  hypervisor: Hypervisor,
+  vm: NamedVm,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const limit = new AbortController();
+  const timer = new AbortController();
+  const late = world.clock.sleep(cleanShutdownSeconds, timer.signal).then(
+    () => limit.abort(new Error('the guest did not shut down in time')),
+    () => null,
+  );
+  try {
+    await hypervisor.cleanShutdownVm(vm.uuid, AbortSignal.any([limit.signal, signal]));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    warnings.push(
+      `VM ${vm.nameLabel} did not shut down by itself (${sentenceOf(error)}) and was switched off`,
+    );
+    await hypervisor.hardShutdownVm(vm.uuid, signal);
+  } finally {
+    timer.abort();
+    await late;
+  }
+}
+
+/** A site that a person declared lost and that does not answer any more cannot be fenced: that must hold up nobody. */
 export async function areFenced(
   world: World,
   site: string,
   vms: readonly NamedVm[],
-  signal: AbortSignal,
+  context: StepContext,
 ): Promise<Verdict> {
-  const pool = await (await world.hypervisor(site)).observe(signal);
+  const hypervisor = await world.hypervisor(site);
+  let pool: PoolFacts;
+  try {
+    pool = await hypervisor.observe(context.signal);
+  } catch (error) {
+    if (!(error instanceof PortError) || lossDeclared(context.decisions) === null) throw error;
+    const endpoints = await hypervisor.contact(context.signal);
+    if (context.signal.aborted || endpoints.some((endpoint) => endpoint.answered)) throw error;
+    return {
+      holds: true,
+      warnings: [
+        `site ${site} does not answer any more and was not fenced: make sure that nothing of the group runs there (${sentenceOf(error)})`,
+      ],
+    };
+  }
   const there = byUuid(pool.vms);
   const open = vms.filter((vm) => {
     const found = there.get(vm.uuid);
@@ -164,6 +221,16 @@ async function explained(
 
 /** How long a site that answered, or did not, counts as still doing so for further VMs. */
 const contactSeconds = 30;
+/** How long a look at a twin may take: a site that is half dead must not hold up every single start. */
+const lookSeconds = 20;
+
+interface Contact {
+  readonly at: number;
+  readonly silence: Promise<string | null>;
+  /** Set once the site is known to be silent. */
+  silentBecause: string | null;
+  renewing: boolean;
+}
 
 /**
  * Invariant 1: a VM is started only if its twin is observed halted, or a named person declared the twin's site lost.
@@ -171,7 +238,7 @@ const contactSeconds = 30;
  */
 export class TwinWatch {
   readonly #world: World;
-  readonly #contacts = new Map<string, { readonly at: number; readonly silence: Promise<string | null> }>();
+  readonly #contacts = new Map<string, Contact>();
 
   constructor(world: World) {
     this.#world = world;
@@ -179,7 +246,7 @@ export class TwinWatch {
 
   /** Before anything is changed: without an answering site and without a person's word no VM could be started later. */
   async assertSomebodyKnows(site: string, context: StepContext): Promise<void> {
-    const silence = await this.#silence(site);
+    const silence = await this.#silence(site, context);
     if (silence !== null && lossDeclared(context.decisions) === null)
       throw unknownTwin(`The twins at site ${site} cannot be looked at`, site, silence, context);
   }
@@ -210,26 +277,71 @@ export class TwinWatch {
     twinSite: string,
     context: StepContext,
   ): Promise<{ readonly silence: null; readonly state: VmState | undefined } | { readonly silence: string }> {
-    const silence = await this.#silence(twinSite);
+    const silence = await this.#silence(twinSite, context);
     if (silence !== null) return { silence };
+    const limit = new AbortController();
+    const timer = new AbortController();
+    const late = this.#world.clock.sleep(lookSeconds, timer.signal).then(
+      () => limit.abort(new Error(`no look at the twin within ${lookSeconds} s`)),
+      () => null,
+    );
     try {
       const hypervisor = await this.#world.hypervisor(twinSite);
-      const states = await hypervisor.vmStates([vm.uuid], context.signal);
+      const states = await hypervisor.vmStates([vm.uuid], AbortSignal.any([limit.signal, context.signal]));
       return { silence: null, state: states.get(vm.uuid) };
     } catch (error) {
-      if (context.signal.aborted || !(error instanceof PortError || error instanceof OperatorError))
-        throw error;
-      return { silence: sentenceOf(error) };
+      if (context.signal.aborted) throw error;
+      if (limit.signal.aborted) return this.#fellSilent(twinSite, `it did not tell within ${lookSeconds} s`);
+      if (!(error instanceof PortError || error instanceof OperatorError)) throw error;
+      if (concernsOneObject(error)) return { silence: sentenceOf(error) };
+      return this.#fellSilent(twinSite, sentenceOf(error));
+    } finally {
+      timer.abort();
+      await late;
     }
   }
 
-  /** Why nothing of the site can be asked; null when a host answers. One contact serves all VMs for a while. */
-  #silence(site: string): Promise<string | null> {
+  /** It takes connections and tells nothing: for a while nobody else waits for it. */
+  #fellSilent(site: string, silence: string): { readonly silence: string } {
+    const at = this.#world.clock.monotonicSeconds();
+    this.#contacts.set(site, {
+      at,
+      silence: Promise.resolve(silence),
+      silentBecause: silence,
+      renewing: false,
+    });
+    return { silence };
+  }
+
+  /**
+   * Why nothing of the site can be asked; null when a host answers. One contact serves all VMs for a while. Where a
+   * person declared a silent site lost, nobody waits for it again: it is asked beside the work.
+   */
+  #silence(site: string, context: StepContext): Promise<string | null> {
     const now = this.#world.clock.monotonicSeconds();
     const known = this.#contacts.get(site);
     if (known !== undefined && now - known.at < contactSeconds) return known.silence;
+    if (known?.silentBecause != null && lossDeclared(context.decisions) !== null) {
+      if (!known.renewing) {
+        known.renewing = true;
+        this.#begin(site, () => undefined);
+      }
+      return known.silence;
+    }
+    return this.#begin(site, (contact) => this.#contacts.set(site, contact));
+  }
+
+  /** `register` at once, for others to wait with us; the answer replaces whatever is known by then. */
+  #begin(site: string, register: (contact: Contact) => void): Promise<string | null> {
     const silence = this.#contact(site);
-    this.#contacts.set(site, { at: now, silence });
+    register({ at: this.#world.clock.monotonicSeconds(), silence, silentBecause: null, renewing: false });
+    silence.then(
+      (silentBecause) => {
+        const at = this.#world.clock.monotonicSeconds();
+        this.#contacts.set(site, { at, silence, silentBecause, renewing: false });
+      },
+      () => this.#contacts.delete(site),
+    );
     return silence;
   }
 
@@ -317,7 +429,20 @@ export async function restoreHa(
 ): Promise<ActResult> {
   const hypervisor = await world.hypervisor(action.site);
   const warnings: string[] = [];
-  await inParallel(action.vms, stopsAtOnce, async (vm) => {
+  const states = await hypervisor.vmStates(
+    action.vms.map((vm) => vm.uuid),
+    context.signal,
+  );
+  await inParallel(action.vms, callsAtOnce, async (vm) => {
+    // HA starts a halted VM that has a priority by itself: one whose start was refused must stay as it is (xapi.md 8.5).
+    const state = states.get(vm.uuid);
+    if (state?.powerState !== 'Running') {
+      const how = state === undefined ? 'is not in the pool' : `is ${state.powerState.toLowerCase()}`;
+      warnings.push(
+        `HA priority "${vm.priority}" of VM ${vm.nameLabel} was not restored: it ${how}, and HA could start it`,
+      );
+      return;
+    }
     try {
       await hypervisor.setHaRestartPriority(vm.uuid, vm.priority, context.signal);
     } catch (error) {

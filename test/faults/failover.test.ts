@@ -1,0 +1,152 @@
+/** What real pools and sites do in the middle of a failover, and what it must not cost the other VMs. */
+import t from 'tap';
+import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
+import { PortError } from '../../src/domain/errors.ts';
+import type { Plan } from '../../src/domain/plan.ts';
+import { declareLost } from '../../src/execute/decisions.ts';
+import { execute, planDigest } from '../../src/execute/executor.ts';
+import { handlersOver } from '../../src/execute/interpreter.ts';
+import { type FakeState, FakeWorld, named, twoSites } from '../execute/fakes.ts';
+import { exportOf, failoverOf, step } from '../execute/plans.ts';
+import { countingEntropy, MemoryJournals, MemoryStates, planOf } from '../execute/support.ts';
+
+const lost = [{ by: 'Ada', decision: declareLost, reason: 'the building burns' }];
+
+function house(names: readonly string[], change: (state: FakeState) => void = () => undefined) {
+  const state = twoSites(names);
+  change(state);
+  const clock = new VirtualClock({ auto: true });
+  const states = new MemoryStates();
+  const world = new FakeWorld(state, clock, states);
+  const ports = {
+    journals: new MemoryJournals(),
+    states,
+    clock,
+    entropy: countingEntropy(),
+    ...handlersOver(world),
+  };
+  const run = (plan: Plan, decisions = lost) =>
+    execute(ports, { plan, planDigest: planDigest(plan), by: 'Ada', version: '1', decisions });
+  return { world, state, clock, ports, run };
+}
+
+/** Protects the VMs, then Tokyo falls silent. */
+async function protectedHouse(names: readonly string[], change?: (state: FakeState) => void) {
+  const made = house(names, change);
+  await made.run(exportOf(names), []);
+  const { tokyo } = made.state.sites;
+  if (tokyo !== undefined) tokyo.up = false;
+  made.state.deeds.length = 0;
+  return made;
+}
+
+/** Seconds of the virtual clock that the failover of 40 VMs takes when each start takes five. */
+async function secondsOfFortyStarts(
+  t: Pick<typeof import('tap').default, 'equal'>,
+  made: Awaited<ReturnType<typeof protectedHouse>>,
+  names: readonly string[],
+): Promise<number> {
+  const osaka = made.world.pool('osaka');
+  const start = osaka.startVm.bind(osaka);
+  osaka.startVm = async (vm: string) => {
+    await made.clock.sleep(5);
+    await start(vm);
+  };
+  const before = made.clock.monotonicSeconds();
+  const result = await made.run(failoverOf(names));
+  t.equal(result.outcome, 'done', result.summary);
+  return made.clock.monotonicSeconds() - before;
+}
+
+const forty = Array.from({ length: 40 }, (_, index) => `vm${String(index).padStart(2, '0')}`);
+
+t.test('a lost site whose addresses swallow everything is waited for once, not at every start', async (t) => {
+  const made = await protectedHouse(forty);
+  const tokyo = made.world.pool('tokyo');
+  const contact = tokyo.contact.bind(tokyo);
+  tokyo.contact = async () => {
+    await made.clock.sleep(10);
+    return contact();
+  };
+  // Ten rounds of four starts, and one contact before anything is changed.
+  t.ok((await secondsOfFortyStarts(t, made, forty)) < 65);
+  t.ok(tokyo.calls.filter((call) => call === 'contact').length > 1, 'it is still looked at, beside the work');
+});
+
+t.test('a lost site that takes connections and tells nothing costs one look, not one per VM', async (t) => {
+  const made = await protectedHouse(forty);
+  const tokyo = made.world.pool('tokyo');
+  const { tokyo: site } = made.state.sites;
+  if (site !== undefined) site.up = true;
+  tokyo.vmStates = async (_vms: readonly string[], signal?: AbortSignal) => {
+    await made.clock.sleep(3600, signal);
+    throw new Error('nobody waits for so long');
+  };
+  t.ok((await secondsOfFortyStarts(t, made, forty)) < 120);
+});
+
+t.test('invariant 1: HA is not given a VM whose start was refused because its twin runs', async (t) => {
+  const made = await protectedHouse(['db', 'web']);
+  const { tokyo, osaka } = made.state.sites;
+  if (tokyo === undefined || osaka === undefined) throw new Error('the world has two sites');
+  tokyo.up = true;
+  tokyo.pool.vms = tokyo.pool.vms.map((vm) => (vm.uuid === 'db' ? { ...vm, powerState: 'Halted' } : vm));
+  const result = await made.run(failoverOf(['db', 'web']));
+  t.match(result.run.steps.get('start-web')?.problem, { code: 'DR-TWIN-RUNNING' });
+  t.same(
+    osaka.pool.vms.map((vm) => [vm.nameLabel, vm.powerState, vm.haRestartPriority]),
+    [
+      ['db', 'Running', 'restart'],
+      ['web', 'Halted', ''],
+    ],
+  );
+  t.match(result.run.steps.get('ha')?.warnings, [/VM web was not restored: it is halted/]);
+});
+
+function fencePlan(names: readonly string[]): Plan {
+  const vms = names.map(named);
+  return planOf([
+    step({
+      id: 'fence',
+      after: [],
+      action: { do: 'fence-vms', site: 'tokyo', vms, reason: 'failed over to osaka' },
+      holdsWhen: { is: 'vms-fenced', site: 'tokyo', vms },
+    }),
+  ]);
+}
+
+t.test('a VM that cannot be fenced is named; the others are fenced and the failover goes on', async (t) => {
+  const { run, state, world } = house(['bad', 'db', 'web']);
+  world.pool('tokyo').before = (call, vm) => {
+    if (call === 'block' && vm === 'bad')
+      throw new PortError('refused', { code: 'DR-FAKE', what: 'its host is offline', next: 'x' });
+  };
+  const result = await run(fencePlan(['bad', 'db', 'web']));
+  t.equal(result.outcome, 'done-with-warnings');
+  t.match(result.run.steps.get('fence'), {
+    status: 'succeeded',
+    output: { fenced: ['db', 'web'] },
+    warnings: [/VM bad could not be blocked: its host is offline/],
+  });
+  t.equal(state.sites['tokyo']?.pool.vms.filter((vm) => vm.powerState === 'Halted').length, 3);
+});
+
+t.test('a site that was declared lost and dies before or while it is fenced holds up nobody', async (t) => {
+  for (const when of ['before', 'meanwhile'] as const) {
+    const { run, state, world } = house(['a', 'b', 'c', 'd', 'e', 'f']);
+    const { tokyo } = state.sites;
+    if (tokyo === undefined) throw new Error('the world has a Tokyo');
+    if (when === 'before') tokyo.up = false;
+    world.pool('tokyo').before = (call, vm) => {
+      if (call === 'block' && vm === 'c') {
+        tokyo.up = false;
+        throw new PortError('unreachable', { code: 'DR-FAKE', what: 'the link broke', next: 'x' });
+      }
+    };
+    const result = await run(fencePlan(['a', 'b', 'c', 'd', 'e', 'f']));
+    t.equal(result.run.steps.get('fence')?.status, 'succeeded', `${when}: ${result.summary}`);
+    t.match(result.run.steps.get('fence')?.warnings, [
+      /site tokyo (does not answer any more|stopped answering)/,
+    ]);
+  }
+});
