@@ -1,9 +1,10 @@
 /** `GET /export_metadata` (xapi.md 3.2): choose, lock, write the document in memory, answer. */
 import type { Row } from '../core/database.ts';
 import { xmlText } from '../core/encode.ts';
-import { fail, internal, quoted } from '../core/failure.ts';
+import { internal, quoted } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { HttpExchange } from '../core/registry.ts';
+import { takeOperation } from '../vm/operations.ts';
 import { packArchive } from './archive.ts';
 import { exportedClasses, exportedObject } from './records.ts';
 import { type DeviceType, Selection } from './selection.ts';
@@ -45,7 +46,7 @@ export async function exportMetadata(exchange: HttpExchange): Promise<string> {
   try {
     for (const ref of wanted.vms) {
       const vm = pool.db.row('VM', ref);
-      await lock(pool, vm, task);
+      await takeOperation(pool, vm, 'metadata_export', task.ref, patienceSeconds);
       locked.push(vm);
     }
     archive = metadataArchive(pool, wanted);
@@ -60,22 +61,6 @@ export async function exportMetadata(exchange: HttpExchange): Promise<string> {
   });
   await exchange.write(archive);
   return '';
-}
-
-/** Takes `metadata_export`, which goes along with a migration and with nothing else. */
-async function lock(pool: LabPool, vm: Row, task: Row): Promise<void> {
-  const conflict = (): [string, string] | undefined =>
-    vm.alive
-      ? Object.entries(vm.map('current_operations')).find(([, operation]) => operation !== 'migrate_send')
-      : undefined;
-  const reason = vm.map('blocked_operations')['metadata_export'];
-  if (reason !== undefined) fail('OPERATION_BLOCKED', vm.ref, reason);
-  if (conflict() !== undefined) await pool.until(() => conflict() === undefined, patienceSeconds);
-  if (!vm.alive) fail('HANDLE_INVALID', 'VM', vm.ref);
-  const other = conflict();
-  if (other !== undefined) fail('OTHER_OPERATION_IN_PROGRESS', 'VM', vm.ref, other[1], other[0]);
-  pool.checkCancelled(task);
-  vm.put('current_operations', task.ref, 'metadata_export');
 }
 
 function wantedBy(exchange: HttpExchange): Wanted {

@@ -6,7 +6,7 @@ import type { LabPool } from '../core/pool.ts';
 import { nullRef, struct, type Value } from '../core/values.ts';
 import { type FileObject, type FileRecord, findInFile } from './document.ts';
 import { vmRecord } from './importvm.ts';
-import { type ImportSession, isProtected } from './session.ts';
+import type { ImportSession } from './session.ts';
 
 /** By uuid; only used for affinity and resident_on, so a host that is not here is no error. */
 export function importHost(session: ImportSession, object: FileObject): void {
@@ -157,7 +157,6 @@ export async function importVbd(session: ImportSession, object: FileObject): Pro
     return;
   }
   const ejected = vdi === undefined && (hasDeviceModel || original.text('power_state') !== 'Suspended');
-  assertAgile(session, vm, vdi, 'SR');
   const vbd = await session.create(
     'VBD',
     pick(record, vbdFields, { VM: vm, VDI: vdi ?? nullRef, empty: ejected || record.bool('empty') }),
@@ -207,7 +206,6 @@ export async function importVif(session: ImportSession, object: FileObject): Pro
     session.enter('VIF', object.id, newRef());
     return;
   }
-  assertAgile(session, vm, network, 'network');
   const vif = await session.create(
     'VIF',
     pick(record, vifFields, {
@@ -241,37 +239,4 @@ function pick(record: FileRecord, names: readonly string[], more: Record<string,
   const fields = struct();
   for (const name of names) fields[name] = record.get(name);
   return struct({ ...fields, ...more });
-}
-
-/** High availability refuses local storage and networks that not every host has. */
-function assertAgile(
-  session: ImportSession,
-  vmRef: string,
-  target: string | undefined,
-  kind: 'SR' | 'network',
-): void {
-  const { db } = session.pool;
-  const vm = db.find('VM', vmRef);
-  if (vm === undefined || target === undefined || !isProtected(session.pool, vm)) return;
-  const hosts = db.all('host').map((host) => host.ref);
-  if (kind === 'SR') {
-    const sr = db.find('VDI', target)?.row('SR', 'SR');
-    if (sr === undefined) return;
-    const plugged = new Set(
-      sr
-        .rows('PBDs', 'PBD')
-        .filter((pbd) => pbd.bool('currently_attached'))
-        .map((pbd) => pbd.text('host')),
-    );
-    if (!sr.bool('shared') || !hosts.every((host) => plugged.has(host)))
-      fail('HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED', sr.ref);
-    return;
-  }
-  const reached = new Set(
-    db
-      .find('network', target)
-      ?.rows('PIFs', 'PIF')
-      .map((pif) => pif.text('host')),
-  );
-  if (!hosts.every((host) => reached.has(host))) fail('HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED', target);
 }

@@ -105,14 +105,3 @@ export class ImportSession {
     return this.pool.db.row(cls, typeof ref === 'string' ? ref : '');
   }
 }
-
-/** A VM that high availability would restart: its devices must be reachable from every host. */
-export function isProtected(pool: LabPool, vm: Row): boolean {
-  const settings = pool.row;
-  return (
-    settings.bool('ha_enabled') &&
-    !settings.bool('ha_allow_overcommit') &&
-    vm.bool('ha_always_run') &&
-    vm.text('ha_restart_priority') === 'restart'
-  );
-}

@@ -2,99 +2,14 @@
 import type { Row } from '../core/database.ts';
 import type { LabPool } from '../core/pool.ts';
 import { keepAllowed } from '../storage/allowed.ts';
-import { hasAgent } from './state.ts';
+import { applianceRefusal } from './appliance.ts';
+import { allowedDeviceOperations } from './device-operations.ts';
+import { allowedVmOperations } from './operations.ts';
 
-const halted = [
-  'changing_NVRAM',
-  'changing_shadow_memory',
-  'changing_static_range',
-  'changing_dynamic_range',
-];
-
-function vmOperations(vm: Row): string[] {
-  const state = vm.text('power_state');
-  const busy = Object.keys(vm.map('current_operations')).length > 0;
-  if (vm.bool('is_control_domain'))
-    return ['metadata_export', 'changing_static_range', 'changing_dynamic_range'];
-  if (busy) return state === 'Running' || state === 'Paused' ? ['hard_reboot', 'hard_shutdown'] : [];
-  if (vm.bool('is_a_snapshot'))
-    return ['revert', 'destroy', 'metadata_export', 'export', 'copy', 'clone', 'provision'];
-  if (vm.bool('is_a_template'))
-    return ['destroy', 'metadata_export', 'export', ...halted, 'provision', 'copy', 'clone'];
-  switch (state) {
-    case 'Halted':
-      return [
-        ...(vm.texts('VTPMs').length === 0 ? ['create_vtpm'] : []),
-        'destroy',
-        'metadata_export',
-        'export',
-        'make_into_template',
-        ...halted,
-        'migrate_send',
-        'start_on',
-        'start',
-        'copy',
-        'clone',
-        'snapshot',
-      ];
-    case 'Running': {
-      const basic = [
-        'metadata_export',
-        'changing_dynamic_range',
-        'hard_reboot',
-        'hard_shutdown',
-        'pause',
-        'snapshot',
-      ];
-      const willing = [
-        'clean_shutdown',
-        'clean_reboot',
-        'suspend',
-        'checkpoint',
-        'pool_migrate',
-        'migrate_send',
-        'changing_VCPUs_live',
-      ];
-      return ['sysprep', ...(hasAgent(vm) ? willing : []), ...basic];
-    }
-    case 'Paused':
-      return ['metadata_export', 'hard_reboot', 'hard_shutdown', 'unpause', 'snapshot'];
-    default:
-      return [
-        'destroy',
-        'metadata_export',
-        'export',
-        'hard_shutdown',
-        'resume',
-        'resume_on',
-        'copy',
-        'clone',
-        'snapshot',
-      ];
-  }
-}
-
-function unblocked(vm: Row): string[] {
-  const blocked = vm.map('blocked_operations');
-  return vmOperations(vm).filter((name) => !(name in blocked));
-}
-
-function deviceOperations(pool: LabPool, row: Row): string[] {
-  const vm = pool.db.find('VM', row.text('VM'));
-  const agent = vm !== undefined && hasAgent(vm);
-  const attached = row.bool('currently_attached') && vm?.text('power_state') === 'Running';
-  if (row.cls === 'VIF') return attached && agent ? ['attach', 'unplug'] : ['attach'];
-  const media = row.text('type') === 'CD' ? [row.bool('empty') ? 'insert' : 'eject'] : [];
-  const hot = attached ? [...(agent ? ['unplug', 'unplug_force'] : []), 'unpause', 'pause'] : [];
-  return ['attach', ...media, ...hot];
-}
-
-function applianceOperations(appliance: Row): string[] {
-  const members = appliance.rows('VMs', 'VM');
-  const anyHalted = members.some((vm) => vm.text('power_state') === 'Halted');
-  const anyUp = members.some((vm) => vm.text('power_state') !== 'Halted');
-  return [...(anyHalted ? ['start'] : []), ...(anyUp ? ['clean_shutdown', 'hard_shutdown', 'shutdown'] : [])];
-}
+const applianceOperations = (appliance: Row): string[] =>
+  (['start', 'clean_shutdown', 'hard_shutdown', 'shutdown'] as const).filter(
+    (operation) => applianceRefusal(appliance, operation) === null,
+  );
 
 const decisive = new Set([
   'power_state',
@@ -102,16 +17,25 @@ const decisive = new Set([
   'blocked_operations',
   'is_a_template',
   'is_a_snapshot',
+  'is_default_template',
+  'appliance',
+  'guest_metrics',
   'VTPMs',
+  'VGPUs',
+  'VUSBs',
 ]);
 
 export function watchVms(pool: LabPool): void {
   const ofVm = (vm: Row | undefined): void => {
-    if (vm !== undefined) keepAllowed(vm, unblocked(vm));
+    if (vm !== undefined) keepAllowed(vm, allowedVmOperations(pool, vm));
   };
   const ofDevices = (vm: Row): void => {
-    for (const vbd of vm.rows('VBDs', 'VBD')) keepAllowed(vbd, deviceOperations(pool, vbd));
-    for (const vif of vm.rows('VIFs', 'VIF')) keepAllowed(vif, deviceOperations(pool, vif));
+    for (const vbd of vm.rows('VBDs', 'VBD')) keepAllowed(vbd, allowedDeviceOperations(vbd));
+    for (const vif of vm.rows('VIFs', 'VIF')) keepAllowed(vif, allowedDeviceOperations(vif));
+  };
+  const ofTpms = (vm: Row): void => {
+    const operations = vm.text('power_state') === 'Halted' ? ['destroy'] : [];
+    for (const vtpm of vm.rows('VTPMs', 'VTPM')) keepAllowed(vtpm, operations);
   };
   const ofAppliance = (ref: string): void => {
     const appliance = pool.db.find('VM_appliance', ref);
@@ -125,7 +49,11 @@ export function watchVms(pool: LabPool): void {
           break;
         }
         if (change === 'add' || fields.some((field) => decisive.has(field))) ofVm(row);
-        if (change === 'mod' && fields.includes('power_state')) ofDevices(row);
+        if (change === 'mod' && fields.includes('power_state')) {
+          ofDevices(row);
+          ofTpms(row);
+        }
+        if (change === 'mod' && fields.includes('VTPMs')) ofTpms(row);
         if (change === 'add' || fields.includes('power_state') || fields.includes('appliance'))
           ofAppliance(row.text('appliance'));
         break;
@@ -135,7 +63,7 @@ export function watchVms(pool: LabPool): void {
           change === 'add' ||
           (change === 'mod' && (fields.includes('currently_attached') || fields.includes('empty')))
         )
-          keepAllowed(row, deviceOperations(pool, row));
+          keepAllowed(row, allowedDeviceOperations(row));
         break;
       case 'VM_guest_metrics':
         if (change === 'mod' && fields.includes('PV_drivers_detected')) {
@@ -145,7 +73,8 @@ export function watchVms(pool: LabPool): void {
         }
         break;
       case 'VM_appliance':
-        if (change === 'add' || fields.includes('VMs')) ofAppliance(row.ref);
+        if (change === 'add' || fields.includes('VMs') || fields.includes('current_operations'))
+          ofAppliance(row.ref);
         break;
       default:
     }

@@ -10,48 +10,51 @@ import { oneEnd } from '../core/relations.ts';
 import { DateTime, epoch, isStruct, nullRef, type Struct, struct, type Value } from '../core/values.ts';
 import { cloneVdi, copyVdi, destroyVdi, snapshotVdi } from '../storage/vdi.ts';
 import { setVtpmContents, vtpmContents } from '../transfer/vtpm.ts';
-import { renewGuestMetrics } from './agent.ts';
-import { halt, newGeneration } from './power.ts';
-import { macOf, needState, needUnblocked } from './state.ts';
+import { needOperation, withOperation } from './operations.ts';
+import { needAccess } from './placement.ts';
+import { halt, newGeneration, suspendImage, tell } from './power.ts';
+import { macOf } from './state.ts';
 
-type Kind = 'clone' | 'copy' | 'snapshot';
+type Kind = 'clone' | 'copy' | 'snapshot' | 'checkpoint';
+
+const isMoment = (kind: Kind): boolean => kind === 'snapshot' || kind === 'checkpoint';
 
 export function installClones(registry: Registry): void {
   registry.on('VM.clone', (call) => duplicate(call, 'clone', null));
   registry.on('VM.copy', (call) => {
-    const sr = call.text(2) === nullRef ? null : call.row('SR', 2);
+    // A reference that names nothing means: each disk where it is.
+    const sr = call.pool.db.find('SR', call.text(2)) ?? null;
     return duplicate(call, 'copy', sr);
   });
   registry.on('VM.snapshot', (call) => duplicate(call, 'snapshot', null));
+  registry.on('VM.checkpoint', (call) => duplicate(call, 'checkpoint', null));
   registry.on('VM.snapshot_with_quiesce', (call) => {
     call.row('VM');
     fail('MESSAGE_REMOVED');
   });
   registry.on('VM.revert', revert);
-  registry.on('VM.provision', (call) => {
-    const vm = call.row('VM');
-    if (!vm.bool('is_a_template')) fail('VM_NOT_A_TEMPLATE', vm.ref, 'provision');
-    vm.set({ is_a_template: false });
-    return '';
-  });
 }
 
 async function duplicate(call: Call, kind: Kind, sr: Row | null): Promise<string> {
   const { pool } = call;
   const vm = call.row('VM');
-  needUnblocked(vm, kind);
-  if (kind !== 'snapshot') needState(vm, 'halted', 'suspended');
+  const name = call.text(1);
   const ignored = new Set(kind === 'snapshot' ? call.texts(2) : []);
-  return pool.lock(
-    vm,
-    kind,
-    call.operationRef,
-    () => {
-      if (kind !== 'snapshot') needState(vm, 'halted', 'suspended');
-      return duplicateVm(pool, vm, call.text(1), kind, sr, ignored).ref;
-    },
-    { waitSeconds: 7200 },
-  );
+  const made = await withOperation(pool, vm, kind, call.operationRef, () => {
+    if (sr?.text('content_type') === 'iso')
+      fail('OPERATION_NOT_ALLOWED', "Cannot copy a VM's disks to an ISO SR");
+    if (kind !== 'copy') needAccess(pool, vm);
+    const copy = duplicateVm(pool, vm, name, kind, sr, ignored);
+    // A clone of a moment with memory is an ordinary VM, which has none.
+    if (!isMoment(kind) && vm.bool('is_a_snapshot') && copy.text('power_state') !== 'Halted')
+      halt(pool, copy);
+    return copy;
+  });
+  if (isMoment(kind)) {
+    const done = kind === 'snapshot' ? 'snapshotted' : 'checkpointed';
+    tell(pool, vm, `VM_${done.toUpperCase()}`, `${done}, snapshot name: ${name}`);
+  }
+  return made.ref;
 }
 
 /** Fields that a new VM does not take over. */
@@ -74,6 +77,15 @@ const own = new Set([
   'scheduled_to_be_resident_on',
   'power_state',
   'domid',
+  'suspend_SR',
+  'version',
+  'order',
+  'start_delay',
+  'shutdown_delay',
+  'blobs',
+  'protection_policy',
+  'requires_reboot',
+  'is_vmss_snapshot',
   'attached_PCIs',
   'pending_guidances',
   'pending_guidances_recommended',
@@ -92,67 +104,131 @@ function duplicateVm(
   const fields: Struct = {};
   for (const field of classes.get('VM')?.fields.keys() ?? [])
     if (!own.has(field) && oneEnd('VM', field) === undefined) fields[field] = vm.get(field);
-  const seed = randomUUID();
-  const snapshot = kind === 'snapshot';
-  const config = struct({ ...vm.map('other_config'), ...(snapshot ? {} : { mac_seed: seed }) });
+  const moment = isMoment(kind);
+  const state = vm.text('power_state');
+  const image = suspendDisk(pool, vm, kind);
+  const config = duplicateConfig(vm, moment);
   const row = pool.db.create('VM', {
     ...fields,
     name_label: name,
-    power_state: 'Halted',
+    power_state: image === null && !(kind !== 'snapshot' && state === 'Suspended') ? 'Halted' : 'Suspended',
+    suspend_VDI: image ?? nullRef,
     domid: -1n,
-    memory_target: 0n,
-    metrics: pool.db.create('VM_metrics', { current_domain_type: 'unspecified' }).ref,
+    metrics: copyOf(pool, 'VM_metrics', vm.text('metrics')) ?? emptyMetrics(pool),
+    guest_metrics: copyOf(pool, 'VM_guest_metrics', vm.text('guest_metrics')) ?? nullRef,
     other_config: config,
-    generation_id: vm.text('generation_id') === '0:0' ? '0:0' : newGeneration(),
+    generation_id: vm.text('generation_id') === '' ? '' : newGeneration(),
     ha_always_run: false,
-    ...(snapshot ? snapshotFields(pool, vm) : notASnapshot),
+    ...(moment ? snapshotFields(pool, vm, kind) : notASnapshot),
   });
-  if (snapshot) vm.set({ parent: row.ref });
-  if (pool.db.find('VM_guest_metrics', vm.text('guest_metrics')) !== undefined) renewGuestMetrics(pool, row);
-  for (const { vbd, vdi } of disks)
-    pool.db.create('VBD', {
-      VM: row.ref,
-      VDI: vdi,
-      device: vbd.text('device'),
-      userdevice: vbd.text('userdevice'),
-      bootable: vbd.bool('bootable'),
-      mode: vbd.text('mode'),
-      type: vbd.text('type'),
-      unpluggable: vbd.bool('unpluggable'),
-      empty: vbd.bool('empty'),
-      other_config:
-        vbd.text('type') === 'Disk'
-          ? struct({ ...vbd.map('other_config'), owner: '' })
-          : struct(vbd.map('other_config')),
-      qos_algorithm_type: vbd.text('qos_algorithm_type'),
-      qos_algorithm_params: struct(vbd.map('qos_algorithm_params')),
-    });
-  for (const vif of vm.rows('VIFs', 'VIF'))
-    pool.db.create('VIF', {
-      VM: row.ref,
-      network: vif.text('network'),
-      device: vif.text('device'),
-      MAC: snapshot ? vif.text('MAC') : macOf(seed, vif.text('device')),
-      MAC_autogenerated: snapshot ? vif.bool('MAC_autogenerated') : true,
-      MTU: vif.int('MTU'),
-      other_config: struct(vif.map('other_config')),
-      locking_mode: vif.text('locking_mode'),
-      ipv4_allowed: [...vif.texts('ipv4_allowed')],
-      ipv6_allowed: [...vif.texts('ipv6_allowed')],
-      qos_algorithm_type: vif.text('qos_algorithm_type'),
-      qos_algorithm_params: struct(vif.map('qos_algorithm_params')),
-    });
-  for (const vtpm of vm.rows('VTPMs', 'VTPM')) {
-    const copy = pool.db.create('VTPM', {
-      VM: row.ref,
-      is_unique: vtpm.bool('is_unique'),
-      is_protected: vtpm.bool('is_protected'),
-      persistence_backend: vtpm.text('persistence_backend'),
-    });
-    setVtpmContents(copy, vtpmContents(vtpm));
+  if (moment) {
+    fieldsAt.set(row, { ...vm.fields });
+    vm.set({ parent: row.ref });
   }
+  for (const { vbd, vdi } of disks) copyVbd(pool, row, vbd, vdi);
+  for (const vif of vm.rows('VIFs', 'VIF')) copyVif(pool, row, vif, moment);
+  for (const vgpu of vm.rows('VGPUs', 'VGPU'))
+    pool.db.create('VGPU', {
+      VM: row.ref,
+      GPU_group: vgpu.text('GPU_group'),
+      type: vgpu.text('type'),
+      device: vgpu.text('device'),
+      other_config: struct(vgpu.map('other_config')),
+    });
+  copyTpms(pool, vm, row);
   return row;
 }
+
+/** Each copy gets a record of its own. */
+function copyOf(pool: LabPool, cls: 'VM_metrics' | 'VM_guest_metrics', ref: string): string | null {
+  const old = pool.db.find(cls, ref);
+  return old === undefined ? null : pool.db.create(cls, { ...old.fields, uuid: '' }).ref;
+}
+
+function emptyMetrics(pool: LabPool): string {
+  return pool.db.create('VM_metrics', {
+    current_domain_type: 'unspecified',
+    VCPUs_utilisation: struct({ '0': 0 }),
+  }).ref;
+}
+
+/** The memory of a suspended VM goes along with everything but a plain snapshot. */
+function suspendDisk(pool: LabPool, vm: Row, kind: Kind): string | null {
+  if (kind === 'checkpoint' && vm.text('power_state') === 'Running') return suspendImage(pool, vm).ref;
+  const image = pool.db.find('VDI', vm.text('suspend_VDI'));
+  if (image === undefined || kind === 'snapshot') return null;
+  const sr = image.row('SR', 'SR');
+  if (kind === 'copy' && sr !== undefined) return copyVdi(pool, image, sr).ref;
+  return (kind === 'checkpoint' ? snapshotVdi(pool, image) : cloneVdi(pool, image)).ref;
+}
+
+/** A clone is another machine: a seed of its own, no mark of a default template, and where it came from. */
+function duplicateConfig(vm: Row, moment: boolean): Struct {
+  const { default_template: _mark, xensource_internal: _internal, ...config } = vm.map('other_config');
+  return struct({
+    ...(vm.bool('is_a_template') ? { base_template_name: vm.text('name_label') } : {}),
+    ...config,
+    ...(moment ? {} : { mac_seed: randomUUID() }),
+  });
+}
+
+/** Whoever is destroyed with his disks: the copy owns them, whether the original did or not. */
+function copyVbd(pool: LabPool, vm: Row, vbd: Row, vdi: string): void {
+  const isDisk = vbd.text('type') === 'Disk';
+  pool.db.create('VBD', {
+    VM: vm.ref,
+    VDI: vdi,
+    device: vbd.text('device'),
+    userdevice: vbd.text('userdevice'),
+    bootable: vbd.bool('bootable'),
+    mode: vbd.text('mode'),
+    type: vbd.text('type'),
+    unpluggable: vbd.bool('unpluggable'),
+    empty: vbd.bool('empty') || vdi === nullRef,
+    currently_attached: vm.text('power_state') === 'Suspended' && vbd.bool('currently_attached'),
+    other_config: struct({ ...(isDisk ? { owner: '' } : {}), ...vbd.map('other_config') }),
+    qos_algorithm_type: vbd.text('qos_algorithm_type'),
+    qos_algorithm_params: struct(vbd.map('qos_algorithm_params')),
+  });
+}
+
+function copyVif(pool: LabPool, vm: Row, vif: Row, keepsMac: boolean): void {
+  const device = vif.text('device');
+  pool.db.create('VIF', {
+    VM: vm.ref,
+    network: vif.text('network'),
+    device,
+    MAC: keepsMac ? vif.text('MAC') : macOf(vm.map('other_config')['mac_seed'] ?? '', device),
+    MAC_autogenerated: !keepsMac,
+    MTU: vif.int('MTU'),
+    currently_attached: vm.text('power_state') === 'Suspended' && vif.bool('currently_attached'),
+    other_config: struct(vif.map('other_config')),
+    locking_mode: vif.text('locking_mode'),
+    ipv4_allowed: [...vif.texts('ipv4_allowed')],
+    ipv6_allowed: [...vif.texts('ipv6_allowed')],
+    ipv4_configuration_mode: vif.text('ipv4_configuration_mode'),
+    ipv4_addresses: [...vif.texts('ipv4_addresses')],
+    ipv4_gateway: vif.text('ipv4_gateway'),
+    qos_algorithm_type: vif.text('qos_algorithm_type'),
+    qos_algorithm_params: struct(vif.map('qos_algorithm_params')),
+  });
+}
+
+/** A TPM that is unique does not hand on what it remembers. */
+function copyTpms(pool: LabPool, from: Row, to: Row): void {
+  for (const vtpm of from.rows('VTPMs', 'VTPM')) {
+    const copy = pool.db.create('VTPM', {
+      VM: to.ref,
+      is_unique: vtpm.bool('is_unique'),
+      is_protected: false,
+      persistence_backend: vtpm.text('persistence_backend'),
+    });
+    if (!vtpm.bool('is_unique')) setVtpmContents(copy, vtpmContents(vtpm));
+  }
+}
+
+/** The VM's fields at the moment of a snapshot, to which a revert goes back; an imported snapshot has none. */
+const fieldsAt = new WeakMap<Row, Readonly<Struct>>();
 
 const notASnapshot: Struct = {
   is_a_snapshot: false,
@@ -162,23 +238,22 @@ const notASnapshot: Struct = {
   transportable_snapshot_id: '',
 };
 
-function snapshotFields(pool: LabPool, vm: Row): Struct {
+function snapshotFields(pool: LabPool, vm: Row, kind: Kind): Struct {
   return {
     is_a_snapshot: true,
     is_a_template: true,
     snapshot_of: vm.ref,
     snapshot_time: pool.now(),
-    snapshot_info: struct({
-      'power-state-at-snapshot': vm.text('power_state'),
-      'disk-snapshot-type': 'crash_consistent',
-    }),
+    // Nothing is noted about a moment of a VM that was suspended already.
+    snapshot_info:
+      kind === 'checkpoint' && vm.text('power_state') !== 'Running'
+        ? struct()
+        : struct({
+            'power-state-at-snapshot': vm.text('power_state'),
+            'disk-snapshot-type': 'crash_consistent',
+          }),
     snapshot_metadata: expression(vm),
     parent: vm.text('parent'),
-    order: 0n,
-    start_delay: 0n,
-    shutdown_delay: 0n,
-    ha_restart_priority: '',
-    affinity: vm.text('affinity'),
   };
 }
 
@@ -194,9 +269,8 @@ function expression(vm: Row): string {
         .join(' ')})`;
     return String(value);
   };
-  const stored = (field: string): string => field.replace(/^(name|memory|actions)_/, '$1__');
+  const stored = (field: string): string => field.replace(/^(name|memory|actions|VCPUs|PV|HVM)_/, '$1__');
   const pairs = Object.keys(vm.fields)
-    .filter((field) => field !== 'VBDs' && field !== 'VIFs' && field !== 'VTPMs')
     .sort()
     .reverse()
     .map((field) => `(${quote(stored(field))} ${quote(plain(vm.get(field)))})`);
@@ -230,7 +304,7 @@ function duplicateDisks(
       const copy =
         kind === 'copy'
           ? copyVdi(pool, vdi, target)
-          : kind === 'snapshot'
+          : isMoment(kind)
             ? snapshotVdi(pool, vdi)
             : cloneVdi(pool, vdi);
       made.push(copy);
@@ -243,34 +317,124 @@ function duplicateDisks(
   return disks;
 }
 
-/** Puts the disks of a snapshot in the place of the VM's; what was written since is lost. */
+/** Fields that a revert leaves as they are. */
+const kept = new Set([
+  'uuid',
+  'suspend_VDI',
+  'power_state',
+  'parent',
+  'current_operations',
+  'allowed_operations',
+  'metrics',
+  'guest_metrics',
+  'resident_on',
+  'domid',
+  'protection_policy',
+  'snapshot_schedule',
+  'scheduled_to_be_resident_on',
+  'snapshots',
+  'tags',
+  'affinity',
+  'groups',
+  'attached_PCIs',
+]);
+/** Where nothing is known but the snapshot itself, its own marks stay with it. */
+const marks = [
+  'name_label',
+  'is_a_snapshot',
+  'is_a_template',
+  'is_default_template',
+  'snapshot_of',
+  'snapshot_time',
+  'transportable_snapshot_id',
+];
+
+function fieldsToRevert(snapshot: Row): Struct {
+  const known = fieldsAt.get(snapshot);
+  const left = new Set([...kept, ...(known === undefined ? marks : [])]);
+  const fields: Struct = {};
+  for (const [field, value] of Object.entries(known ?? snapshot.fields))
+    if (!left.has(field) && oneEnd('VM', field) === undefined) fields[field] = value;
+  return { ...fields, ha_always_run: false };
+}
+
+/** Puts the disks of a snapshot in the place of the VM's, and its fields; what was written since is lost. */
 async function revert(call: Call): Promise<string> {
   const { pool } = call;
   const snapshot = call.row('VM');
-  if (!snapshot.bool('is_a_snapshot')) fail('VM_NOT_A_SNAPSHOT', snapshot.ref, 'revert');
-  const vm = snapshot.row('snapshot_of', 'VM');
-  if (vm === undefined) fail('VM_REVERT_FAILED', snapshot.ref, snapshot.text('snapshot_of'));
-  needUnblocked(vm, 'revert');
-  await pool.lock(vm, 'reverting', call.operationRef, () => {
-    const disks = duplicateDisks(pool, snapshot, 'clone', null, new Set());
-    if (vm.text('power_state') !== 'Halted') halt(pool, vm);
-    for (const vbd of vm.rows('VBDs', 'VBD')) {
-      const vdi = vbd.text('type') === 'Disk' ? vbd.row('VDI', 'VDI') : undefined;
-      vbd.destroy();
-      if (vdi !== undefined && vdi.texts('VBDs').length === 0) destroyVdi(pool, vdi);
-    }
-    for (const { vbd, vdi } of disks)
-      pool.db.create('VBD', {
-        VM: vm.ref,
-        VDI: vdi,
-        userdevice: vbd.text('userdevice'),
-        bootable: vbd.bool('bootable'),
-        mode: vbd.text('mode'),
-        type: vbd.text('type'),
-        unpluggable: vbd.bool('unpluggable'),
-        empty: vbd.bool('empty'),
-      });
-    vm.set({ parent: snapshot.ref, generation_id: newGeneration() });
-  });
+  const vm = snapshot.row('snapshot_of', 'VM') ?? revive(pool, snapshot);
+  await withOperation(pool, snapshot, 'revert', call.operationRef, () =>
+    withOperation(pool, vm, 'reverting', call.operationRef, () => {
+      if (vm.text('power_state') !== 'Halted') {
+        needOperation(pool, vm, 'hard_shutdown');
+        halt(pool, vm);
+      }
+      const operations = vm.get('current_operations');
+      vm.set({ ...fieldsToRevert(snapshot), current_operations: operations });
+      needAccess(pool, vm);
+      vm.set({ generation_id: vm.text('generation_id') === '' ? '' : newGeneration() });
+      revertDevices(pool, vm, snapshot);
+    }),
+  );
+  tell(
+    pool,
+    vm,
+    'VM_SNAPSHOT_REVERTED',
+    `reverted to snapshot: ${snapshot.text('name_label')} (uuid ${snapshot.uuid})`,
+  );
   return '';
+}
+
+/** A VM that is gone comes back from its snapshot, with the uuid that it had. */
+function revive(pool: LabPool, snapshot: Row): Row {
+  const old = snapshot.text('snapshot_of');
+  const known = fieldsAt.get(snapshot);
+  if (known === undefined) fail('VM_REVERT_FAILED', snapshot.ref, old);
+  const relatives = pool.db.all('VM').filter((row) => row.text('snapshot_of') === old);
+  const vm = pool.db.create('VM', {
+    ...fieldsToRevert(snapshot),
+    uuid: known['uuid'] ?? '',
+    power_state: 'Halted',
+    domid: -1n,
+    metrics: emptyMetrics(pool),
+    current_operations: struct(),
+  });
+  for (const relative of relatives) relative.set({ snapshot_of: vm.ref });
+  return vm;
+}
+
+function revertDevices(pool: LabPool, vm: Row, snapshot: Row): void {
+  const diskOf = (vbd: Row): Row | undefined =>
+    vbd.text('type') === 'Disk' ? vbd.row('VDI', 'VDI') : undefined;
+  const moments = snapshot.rows('VBDs', 'VBD').map(diskOf);
+  const origins = new Set(moments.map((vdi) => vdi?.text('snapshot_of')));
+  for (const vbd of vm.rows('VBDs', 'VBD')) {
+    const vdi = diskOf(vbd);
+    vbd.destroy();
+    // A disk that the snapshot does not know is left over, attached to nothing.
+    if (vdi !== undefined && origins.has(vdi.ref)) destroyVdi(pool, vdi);
+  }
+  const disks = duplicateDisks(pool, snapshot, 'clone', null, new Set());
+  for (const { vbd, vdi } of disks) {
+    const origin = diskOf(vbd)?.text('snapshot_of');
+    copyVbd(pool, vm, vbd, vdi);
+    if (origin === undefined) continue;
+    for (const other of pool.db.all('VDI'))
+      if (other.text('snapshot_of') === origin) other.set({ snapshot_of: vdi });
+  }
+  for (const vif of vm.rows('VIFs', 'VIF')) vif.destroy();
+  for (const vif of snapshot.rows('VIFs', 'VIF')) copyVif(pool, vm, vif, true);
+  for (const vusb of vm.rows('VUSBs', 'VUSB')) vusb.destroy();
+  for (const vtpm of vm.rows('VTPMs', 'VTPM')) vtpm.destroy();
+  copyTpms(pool, snapshot, vm);
+  pool.db.find('VM_guest_metrics', vm.text('guest_metrics'))?.destroy();
+  pool.db.find('VM_metrics', vm.text('metrics'))?.destroy();
+  const image = pool.db.find('VDI', snapshot.text('suspend_VDI'));
+  vm.set({
+    metrics: copyOf(pool, 'VM_metrics', snapshot.text('metrics')) ?? nullRef,
+    guest_metrics: copyOf(pool, 'VM_guest_metrics', snapshot.text('guest_metrics')) ?? nullRef,
+    parent: snapshot.ref,
+    suspend_VDI: image === undefined ? nullRef : cloneVdi(pool, image).ref,
+    power_state: snapshot.text('power_state'),
+  });
 }

@@ -1,25 +1,51 @@
 /** VBD, VIF and VTPM: create, destroy, plug, insert, eject, move (xapi.md 4.6, 8.6). */
+import { isIP } from 'node:net';
 import type { Row } from '../core/database.ts';
 import { fail, internal } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { Call, Registry } from '../core/registry.ts';
 import { nullRef, type Struct } from '../core/values.ts';
-import { needNetwork } from './placement.ts';
-import { hasAgent, macOf, needState } from './state.ts';
+import { needDevice } from './device-operations.ts';
+import { withOperation } from './operations.ts';
+import { isProtected, needNetwork, needSharedNetwork, needSharedSr } from './placement.ts';
+import { deviceName } from './power.ts';
+import { macOf, needState } from './state.ts';
 
 export function installDevices(registry: Registry): void {
   registry.on('VBD.create', createVbd);
   registry.on('VBD.destroy', (call) => {
-    needDetached(call.row('VBD')).destroy();
+    const vbd = call.row('VBD');
+    if (vbd.bool('currently_attached'))
+      fail(
+        'OPERATION_NOT_ALLOWED',
+        `VBD '${vbd.uuid}' still attached to '${vbd.row('VM', 'VM')?.uuid ?? ''}'`,
+      );
+    vbd.destroy();
     return '';
   });
   registry.on('VBD.insert', insert);
   registry.on('VBD.eject', eject);
   registry.on('VIF.create', createVif);
   registry.on('VIF.destroy', (call) => {
-    needDetached(call.row('VIF')).destroy();
+    const vif = call.row('VIF');
+    const hasDomain = vif.row('VM', 'VM')?.int('domid') !== -1n;
+    if (hasDomain && vif.bool('currently_attached'))
+      fail('OPERATION_NOT_ALLOWED', 'VIF currently attached to a running VM');
+    vif.destroy();
     return '';
   });
+  registry.on('VBD.set_mode', (call) => {
+    const vbd = call.row('VBD');
+    needState(owner(call.pool, vbd), 'halted');
+    vbd.set({ mode: call.text(1) });
+    return '';
+  });
+  for (const operation of ['pause', 'unpause'] as const)
+    registry.on(`VBD.${operation}`, (call) => {
+      const vbd = call.row('VBD');
+      needDevice(vbd, operation);
+      fail('SR_OPERATION_NOT_SUPPORTED', vbd.row('VDI', 'VDI')?.text('SR') ?? nullRef);
+    });
   registry.on('VIF.move', moveVif);
   registry.on('VIF.configure_ipv4', configureIpv4);
   for (const cls of ['VBD', 'VIF'] as const) {
@@ -28,48 +54,59 @@ export function installDevices(registry: Registry): void {
     registry.on(`${cls}.unplug_force`, (call) => unplug(call, cls, true));
   }
   registry.on('VBD.assert_attachable', (call) => {
-    call.row('VBD');
+    needDevice(call.row('VBD'), 'attach');
     return '';
   });
-  registry.on('VM.get_allowed_VBD_devices', (call) =>
-    freeDevices(call.row('VM'), 'VBDs', 'VBD', 'userdevice', 16),
-  );
-  registry.on('VM.get_allowed_VIF_devices', (call) =>
-    freeDevices(call.row('VM'), 'VIFs', 'VIF', 'device', 7),
-  );
-  registry.on('VTPM.create', (call) => {
+  registry.on('VM.get_allowed_VBD_devices', (call) => freeDrives(call.row('VM')));
+  registry.on('VM.get_allowed_VIF_devices', (call) => {
+    const used = new Set(
+      call
+        .row('VM')
+        .rows('VIFs', 'VIF')
+        .map((vif) => vif.text('device')),
+    );
+    return Array.from({ length: interfaces }, (_, i) => String(i)).filter((device) => !used.has(device));
+  });
+  registry.on('VTPM.create', async (call) => {
+    const { pool } = call;
     const vm = call.row('VM');
-    needState(vm, 'halted');
-    if (vm.texts('VTPMs').length > 0) fail('VTPM_MAX_AMOUNT_REACHED', '1');
-    return call.pool.db.create('VTPM', {
-      VM: vm.ref,
-      is_unique: call.bool(1),
-      is_protected: false,
-      persistence_backend: 'xapi',
-    }).ref;
+    return withOperation(pool, vm, 'create_vtpm', call.operationRef, () => {
+      const made = { VM: vm.ref, is_unique: call.bool(1), is_protected: false, persistence_backend: 'xapi' };
+      return pool.db.create('VTPM', made).ref;
+    });
   });
   registry.on('VTPM.destroy', (call) => {
     const vtpm = call.row('VTPM');
-    const vm = vtpm.row('VM', 'VM');
-    if (vm !== undefined) needState(vm, 'halted');
+    needState(owner(call.pool, vtpm), 'halted', 'suspended');
     vtpm.destroy();
     return '';
   });
 }
 
-function freeDevices(vm: Row, field: string, cls: string, name: string, count: number): string[] {
-  const used = new Set(vm.rows(field, cls).map((row) => row.text(name)));
-  return Array.from({ length: count }, (_, i) => String(i)).filter((device) => !used.has(device));
+/** Positions that a VM has for drives and interfaces. */
+const drives = 255;
+const interfaces = 16;
+
+/** Position behind the name of a drive: `1`, `xvdb`, `hdb` and `sdb` are one. */
+function positionOf(name: string): number | null {
+  if (/^\d+$/.test(name)) return Number(name);
+  const letters = /^(?:xvd|hd|sd)([a-z]{1,2})\d*$/.exec(name)?.[1];
+  if (letters === undefined) return null;
+  return [...letters].reduce((sum, letter) => sum * 26 + letter.charCodeAt(0) - 96, 0) - 1;
 }
 
-/** `OPERATION_NOT_ALLOWED [VBD '...' still attached to '...']`. */
-function needDetached(row: Row): Row {
-  if (row.bool('currently_attached'))
-    fail(
-      'OPERATION_NOT_ALLOWED',
-      `${row.cls} '${row.uuid}' still attached to '${row.row('VM', 'VM')?.uuid ?? ''}'`,
-    );
-  return row;
+/** What is taken, by the name that was asked for or by the one that the guest saw. */
+function takenPositions(vm: Row): Set<number | null> {
+  return new Set(
+    vm.rows('VBDs', 'VBD').flatMap((vbd) => [vbd.text('userdevice'), vbd.text('device')].map(positionOf)),
+  );
+}
+
+function freeDrives(vm: Row): string[] {
+  const taken = takenPositions(vm);
+  return Array.from({ length: drives }, (_, i) => i)
+    .filter((position) => !taken.has(position))
+    .map(String);
 }
 
 const text = (record: Struct, name: string): string => {
@@ -77,40 +114,51 @@ const text = (record: Struct, name: string): string => {
   return typeof value === 'string' ? value : '';
 };
 
+/** Disks of these types belong to the pool, not to VMs. */
+const poolsOwn = new Set(['ha_statefile', 'redo_log', 'cbt_metadata']);
+
 function createVbd(call: Call): string {
-  const { db } = call.pool;
+  const { pool } = call;
+  const { db } = pool;
   const record = call.struct(0);
   const vm = db.row('VM', text(record, 'VM'));
   const type = text(record, 'type') || 'Disk';
   const empty = record['empty'] === true;
   const mode = text(record, 'mode');
-  if (type === 'CD' && mode !== 'RO') fail('VBD_CDS_MUST_BE_READONLY');
-  if (type === 'Disk' && empty) fail('VBD_NOT_REMOVABLE_MEDIA', 'in constructor');
   const vdi = empty ? null : db.row('VDI', text(record, 'VDI'));
-  if (vdi !== null) {
-    if (!vdi.bool('managed')) fail('VDI_NOT_MANAGED', vdi.ref);
-    if (mode === 'RW' && vdi.bool('read_only')) fail('VDI_READONLY', vdi.ref);
-  }
+  if (vdi !== null && poolsOwn.has(vdi.text('type')))
+    fail('VDI_INCOMPATIBLE_TYPE', vdi.ref, vdi.text('type'));
+  if (type === 'CD' && mode !== 'RO') fail('VBD_CDS_MUST_BE_READONLY');
+  if (type !== 'CD' && empty) fail('VBD_NOT_REMOVABLE_MEDIA', 'in constructor');
+  if (vdi !== null && mode === 'RW' && vdi.bool('read_only')) fail('VDI_READONLY', vdi.ref);
+  const going = Object.entries(vm.map('current_operations')).find(([, name]) => name.includes('migrate'));
+  if (going !== undefined) fail('OTHER_OPERATION_IN_PROGRESS', 'VM', vm.ref, going[1], going[0]);
   let userdevice = text(record, 'userdevice');
-  const free = freeDevices(vm, 'VBDs', 'VBD', 'userdevice', 255);
-  if (userdevice === 'autodetect') userdevice = free[0] ?? fail('INVALID_DEVICE', userdevice);
-  const taken = vm.rows('VBDs', 'VBD').some((vbd) => vbd.text('userdevice') === userdevice);
-  if (taken) fail('DEVICE_ALREADY_EXISTS', userdevice);
+  if (userdevice === 'autodetect') userdevice = freeDrives(vm)[0] ?? fail('INVALID_DEVICE', userdevice);
+  const position = positionOf(userdevice);
+  if (position === null) fail('INVALID_DEVICE', userdevice);
+  if (takenPositions(vm).has(position)) fail('DEVICE_ALREADY_EXISTS', userdevice);
+  const sr = vdi?.row('SR', 'SR');
+  if (sr !== undefined && isProtected(pool, vm)) needSharedSr(pool, sr);
+  const suspended = vm.text('power_state') === 'Suspended';
   return db.create('VBD', {
     ...record,
     userdevice,
     type,
     VDI: vdi?.ref ?? nullRef,
-    device: '',
-    currently_attached: false,
+    device: suspended ? text(record, 'device') : '',
+    currently_attached: suspended && record['currently_attached'] === true,
   }).ref;
 }
 
 function insert(call: Call): string {
   const vbd = call.row('VBD');
   const vdi = call.row('VDI', 1);
-  if (vbd.text('type') === 'Disk') fail('VBD_NOT_REMOVABLE_MEDIA', vbd.ref);
-  if (!vbd.bool('empty')) fail('VBD_NOT_EMPTY', vbd.ref);
+  needDevice(vbd, 'insert');
+  if (!vdi.bool('managed')) fail('VDI_NOT_MANAGED', vdi.ref);
+  const vm = owner(call.pool, vbd);
+  const sr = vdi.row('SR', 'SR');
+  if (sr !== undefined && isProtected(call.pool, vm)) needSharedSr(call.pool, sr);
   // As on the recorded machine, whose emulator has no drive to put the disc into.
   if (vbd.bool('currently_attached')) internal(`vbd_insert_hvm: The VBD ${vbd.ref} is empty`);
   vbd.set({ VDI: vdi.ref, empty: false });
@@ -119,34 +167,34 @@ function insert(call: Call): string {
 
 function eject(call: Call): string {
   const vbd = call.row('VBD');
-  if (vbd.text('type') === 'Disk') fail('VBD_NOT_REMOVABLE_MEDIA', vbd.ref);
-  if (vbd.bool('empty')) fail('VBD_IS_EMPTY', vbd.ref);
+  needDevice(vbd, 'eject');
   vbd.set({ VDI: nullRef, empty: true });
   return '';
 }
 
 function createVif(call: Call): string {
-  const { db } = call.pool;
+  const { pool } = call;
+  const { db } = pool;
   const record = call.struct(0);
   const network = db.row('network', text(record, 'network'));
   const vm = db.row('VM', text(record, 'VM'));
-  const given = text(record, 'MAC');
-  if (given !== '' && !/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(given)) fail('MAC_INVALID', given);
-  let device = text(record, 'device');
-  if (device === 'autodetect')
-    device = freeDevices(vm, 'VIFs', 'VIF', 'device', 255)[0] ?? fail('INVALID_DEVICE', device);
+  const device = text(record, 'device');
   if (!/^\d+$/.test(device)) fail('INVALID_DEVICE', device);
-  if (vm.rows('VIFs', 'VIF').some((vif) => vif.text('device') === device))
+  const given = text(record, 'MAC');
+  const seed = vm.map('other_config')['mac_seed'];
+  const mac = given === '' && seed !== undefined ? macOf(seed, device) : given;
+  if (!/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(mac)) fail('MAC_INVALID', mac);
+  if (isProtected(pool, vm)) needSharedNetwork(pool, network);
+  if (vm.rows('VIFs', 'VIF').some((vif) => Number(vif.text('device')) === Number(device)))
     fail('DEVICE_ALREADY_EXISTS', device);
-  const seed = vm.map('other_config')['mac_seed'] ?? vm.uuid;
   return db.create('VIF', {
     ...record,
     device,
     VM: vm.ref,
     network: network.ref,
-    MAC: given === '' ? macOf(seed, device) : given,
+    MAC: mac,
     MAC_autogenerated: given === '',
-    currently_attached: false,
+    currently_attached: vm.text('power_state') === 'Suspended' && record['currently_attached'] === true,
   }).ref;
 }
 
@@ -168,16 +216,20 @@ function moveVif(call: Call): string {
 
 function configureIpv4(call: Call): string {
   const vif = call.row('VIF');
-  const vm = vif.row('VM', 'VM');
-  const metrics = vm?.row('guest_metrics', 'VM_guest_metrics');
-  if (vm !== undefined && metrics?.map('other')['feature-static-ip-setting'] !== '1')
-    fail('VM_LACKS_FEATURE', vm.ref);
-  const fixed = call.text(1) === 'Static';
-  vif.set({
-    ipv4_configuration_mode: call.text(1),
-    ipv4_addresses: fixed ? [call.text(2)] : [],
-    ipv4_gateway: fixed ? call.text(3) : '',
-  });
+  const [mode, address, gateway] = [call.text(1), call.text(2), call.text(3)];
+  if (mode === 'Static') {
+    const [host = '', length = ''] = address.split('/');
+    if (isIP(host) !== 4 || !/^\d+$/.test(length) || Number(length) > 32)
+      fail('INVALID_CIDR_ADDRESS_SPECIFIED', 'address');
+    const locked = vif.text('locking_mode') === 'locked';
+    if (locked && !vif.texts('ipv4_allowed').includes(host))
+      fail('ADDRESS_VIOLATES_LOCKING_CONSTRAINT', address);
+    if (gateway !== '' && isIP(gateway) !== 4) fail('INVALID_IP_ADDRESS_SPECIFIED', 'gateway');
+  }
+  const vm = owner(call.pool, vif);
+  const promised = vm.row('guest_metrics', 'VM_guest_metrics')?.map('other') ?? {};
+  if (promised['feature-static-ip-setting'] !== '1') fail('VM_LACKS_FEATURE', vm.ref);
+  vif.set({ ipv4_configuration_mode: mode, ipv4_addresses: [address], ipv4_gateway: gateway });
   return '';
 }
 
@@ -186,25 +238,27 @@ function owner(pool: LabPool, row: Row): Row {
 }
 
 function plug(call: Call, cls: 'VBD' | 'VIF'): string {
+  const { pool } = call;
   const row = call.row(cls);
-  const vm = owner(call.pool, row);
-  if (row.bool('currently_attached')) fail('DEVICE_ALREADY_ATTACHED', row.ref);
-  needState(vm, 'running');
+  const vm = owner(pool, row);
+  needDevice(row, 'plug');
+  if (cls === 'VBD' && vm.text('domain_type') === 'hvm' && row.text('mode') === 'RO')
+    fail('DISK_VBD_MUST_BE_READWRITE_FOR_HVM', row.ref);
   if (cls === 'VIF') {
-    const host = call.pool.hostOf(vm.text('resident_on'));
+    const host = pool.hostOf(vm.text('resident_on'));
     const network = row.row('network', 'network');
-    if (host !== undefined && network !== undefined) needNetwork(call.pool, vm, network, host);
+    if (host !== undefined && network !== undefined) needNetwork(pool, vm, network, host);
   }
-  row.set({ currently_attached: true });
+  const device = cls === 'VBD' ? { device: deviceName(row.text('userdevice')) } : {};
+  row.set({ currently_attached: true, ...device });
   return '';
 }
 
+/** A forced one needs the guest's drivers all the same; it only does not wait for the guest. */
 function unplug(call: Call, cls: 'VBD' | 'VIF', force: boolean): string {
   const row = call.row(cls);
-  const vm = owner(call.pool, row);
-  needState(vm, 'running');
-  if (!row.bool('currently_attached')) fail('DEVICE_ALREADY_DETACHED', row.ref);
-  if (!force && !hasAgent(vm)) fail('VM_MISSING_PV_DRIVERS', vm.ref);
+  owner(call.pool, row);
+  needDevice(row, cls === 'VBD' && force ? 'unplug_force' : 'unplug');
   row.set({ currently_attached: false });
   return '';
 }

@@ -30,7 +30,8 @@ function neededSrs(pool: LabPool, vm: Row): Row[] {
     const sr = vbd.bool('empty') ? undefined : vbd.row('VDI', 'VDI')?.row('SR', 'SR');
     if (sr !== undefined) found.set(sr.ref, sr);
   }
-  const suspended = pool.db.find('VDI', vm.text('suspend_VDI'))?.row('SR', 'SR');
+  const image = vm.text('power_state') === 'Suspended' ? vm.text('suspend_VDI') : nullRef;
+  const suspended = pool.db.find('VDI', image)?.row('SR', 'SR');
   if (suspended !== undefined) found.set(suspended.ref, suspended);
   return [...found.values()];
 }
@@ -53,19 +54,23 @@ export function needNetwork(pool: LabPool, vm: Row, network: Row, host: LabHost)
     return;
   }
   if (network.map('other_config')['assume_network_is_shared'] === 'true') return;
+  if (!network.bool('managed')) return;
   // A network without cards lives inside one host: whoever runs on it first says where.
-  const elsewhere = network.rows('VIFs', 'VIF').some((vif) => {
-    if (!vif.bool('currently_attached')) return false;
-    const at = vif.row('VM', 'VM')?.text('resident_on');
-    return at !== undefined && at !== nullRef && at !== host.row.ref;
-  });
-  if (elsewhere) fail('HOST_CANNOT_ATTACH_NETWORK', host.row.ref, network.ref);
+  const homes = network
+    .rows('VIFs', 'VIF')
+    .map((vif) => vif.row('VM', 'VM'))
+    .filter((other) => other?.text('power_state') === 'Running')
+    .map((other) => other?.text('resident_on'));
+  if (homes.length > 0 && !homes.includes(host.row.ref)) fail('VM_REQUIRES_NETWORK', vm.ref, network.ref);
 }
 
 /** Raises the first reason why a VM cannot boot on a host. */
 export function needBootable(pool: LabPool, vm: Row, host: LabHost, checkMemory = true): void {
-  if (!host.row.bool('enabled')) fail('HOST_DISABLED', host.row.ref);
+  needSoundParameters(vm);
   if (!isLive(host)) fail('HOST_NOT_LIVE');
+  const here = vm.text('power_state') === 'Running' && vm.text('resident_on') === host.row.ref;
+  if (!here && !vm.bool('is_control_domain') && !host.row.bool('enabled'))
+    fail('HOST_DISABLED', host.row.ref);
   const version = vm.int('hardware_platform_version');
   const known = host.row.get('virtual_hardware_platform_versions');
   if (Array.isArray(known) && !known.includes(version))
@@ -82,10 +87,34 @@ export function needBootable(pool: LabPool, vm: Row, host: LabHost, checkMemory 
     const network = vif.row('network', 'network');
     if (network !== undefined) needNetwork(pool, vm, network, host);
   }
-  if (!checkMemory) return;
-  const needed = neededMemory(vm);
-  const available = freeMemory(host);
-  if (needed > available) fail('HOST_NOT_ENOUGH_FREE_MEMORY', String(needed), String(available));
+  if (checkMemory) {
+    const needed = neededMemory(vm);
+    const available = freeMemory(host);
+    if (needed > available) fail('HOST_NOT_ENOUGH_FREE_MEMORY', String(needed), String(available));
+  }
+  const cpus = BigInt(host.row.map('cpu_info')['cpu_count'] ?? '0');
+  const unrestricted = vm.map('platform')['vcpu-unrestricted'] === 'true';
+  if (cpus > 0n && vm.int('VCPUs_max') > cpus && !unrestricted)
+    fail('HOST_NOT_ENOUGH_PCPUS', String(vm.int('VCPUs_max')), String(cpus));
+}
+
+/** VM.create takes any numbers; whether they make sense is looked at here. */
+function needSoundParameters(vm: Row): void {
+  const [most, first] = [vm.int('VCPUs_max'), vm.int('VCPUs_at_startup')];
+  if (most < 1n) fail('INVALID_VALUE', 'VCPUs_max', String(most));
+  if (first < 1n) fail('INVALID_VALUE', 'VCPUs-at-startup', String(first));
+  if (first > most)
+    fail('VALUE_NOT_SUPPORTED', 'VCPUs-at-startup', String(first), 'value greater than VCPUs-max');
+  const bytes = (field: string): bigint => vm.int(`memory_${field}`);
+  if (bytes('static_max') < bytes('static_min') || bytes('dynamic_max') < bytes('dynamic_min'))
+    fail('MEMORY_CONSTRAINT_VIOLATION');
+}
+
+/** Some host must see every SR of the VM: who copies or reverts works there. */
+export function needAccess(pool: LabPool, vm: Row): void {
+  const srs = neededSrs(pool, vm);
+  const able = pool.hosts.some((host) => isLive(host) && srs.every((sr) => pluggedOn(sr, host.row.ref)));
+  if (!able) fail('NO_HOSTS_AVAILABLE');
 }
 
 export function canBoot(pool: LabPool, vm: Row, host: LabHost, checkMemory = true): boolean {
@@ -117,20 +146,47 @@ export function chooseHost(pool: LabPool, vm: Row): LabHost {
   fail('NO_HOSTS_AVAILABLE');
 }
 
-/** HA may restart the VM anywhere: every enabled host reaches its SRs and networks (xapi.md 8.5). */
+/** Every enabled host reaches the SR (xapi.md 8.5). */
+export function needSharedSr(pool: LabPool, sr: Row): void {
+  const everywhere = enabledHosts(pool).every((host) => pluggedOn(sr, host.row.ref));
+  if (!sr.bool('shared') || !everywhere) fail('HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED', sr.ref);
+}
+
+/** Every enabled host has a card on the network that is no part of a bond. */
+export function needSharedNetwork(pool: LabPool, network: Row): void {
+  const reached = new Set(
+    network
+      .rows('PIFs', 'PIF')
+      .filter((pif) => pool.db.find('Bond', pif.text('bond_slave_of')) === undefined)
+      .map((pif) => pif.text('host')),
+  );
+  if (!enabledHosts(pool).every((host) => reached.has(host.row.ref)))
+    fail('HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED', network.ref);
+}
+
+const enabledHosts = (pool: LabPool): LabHost[] => pool.hosts.filter((host) => host.row.bool('enabled'));
+
+/** HA may restart the VM anywhere. */
 export function needAgile(pool: LabPool, vm: Row): void {
-  const enabled = pool.hosts.filter((host) => host.row.bool('enabled'));
-  for (const sr of neededSrs(pool, vm)) {
-    const everywhere = enabled.every((host) => pluggedOn(sr, host.row.ref));
-    if (!sr.bool('shared') || !everywhere) fail('HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED', sr.ref);
+  if (vm.texts('VGPUs').length > 0) fail('VM_HAS_VGPU', vm.ref);
+  if (vm.texts('VUSBs').length > 0) fail('VM_HAS_VUSBS', vm.ref);
+  for (const vbd of vm.rows('VBDs', 'VBD')) {
+    const sr = vbd.bool('empty') ? undefined : vbd.row('VDI', 'VDI')?.row('SR', 'SR');
+    if (sr !== undefined) needSharedSr(pool, sr);
   }
   for (const vif of vm.rows('VIFs', 'VIF')) {
     const network = vif.row('network', 'network');
-    if (network === undefined || network.map('other_config')['assume_network_is_shared'] === 'true') continue;
-    const pifs = network.rows('PIFs', 'PIF');
-    const everywhere = enabled.every((host) => pifs.some((pif) => pif.text('host') === host.row.ref));
-    if (!everywhere) fail('HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED', network.ref);
+    if (network !== undefined) needSharedNetwork(pool, network);
   }
-  if (vm.texts('VGPUs').length > 0) fail('VM_HAS_VGPU', vm.ref);
-  if (vm.texts('VUSBs').length > 0) fail('VM_HAS_VUSBS', vm.ref);
+}
+
+/** A VM that high availability would restart: its devices must be reachable from every host. */
+export function isProtected(pool: LabPool, vm: Row): boolean {
+  const settings = pool.row;
+  return (
+    settings.bool('ha_enabled') &&
+    !settings.bool('ha_allow_overcommit') &&
+    vm.bool('ha_always_run') &&
+    vm.text('ha_restart_priority') === 'restart'
+  );
 }

@@ -9,33 +9,21 @@ import { backendOn, isBare } from '../storage/state.ts';
 import { createVdi, destroyVdi } from '../storage/vdi.ts';
 import { renewGuestMetrics, startAgent } from './agent.ts';
 import { biosStrings } from './create.ts';
-import { chooseHost, needAgile, needBootable, possibleHosts } from './placement.ts';
-import { hasAgent, needState, needUnblocked, vmState } from './state.ts';
-
-/** Others wait as long as xapi lets them (xapi.md 2.3). */
-const lockSeconds = 7200;
-const stops = [
-  'start',
-  'start_on',
-  'resume',
-  'resume_on',
-  'clean_shutdown',
-  'clean_reboot',
-  'shutdown',
-  'snapshot',
-  'metadata_export',
-];
+import { needAttachable } from './device-operations.ts';
+import { isCooperative, isLive, needOperation, withOperation } from './operations.ts';
+import { chooseHost, needAccess, needAgile, needBootable, possibleHosts } from './placement.ts';
+import { vmState } from './state.ts';
 
 export function installPower(registry: Registry): void {
   registry.on('VM.start', async (call) => {
-    await startVm(call.pool, call.row('VM'), null, call.operationRef, 'start');
-    if (call.bool(1)) startedPaused(call.row('VM'));
+    const vm = call.row('VM');
+    await startVm(call.pool, vm, null, call.operationRef, 'start');
+    if (call.bool(1)) startedPaused(vm);
     return '';
   });
   registry.on('VM.start_on', async (call) => {
     const vm = call.row('VM');
     const host = call.row('host', 1);
-    needStartable(vm, 'start_on');
     const named = call.pool.hostOf(host.ref) ?? fail('HOST_OFFLINE', host.ref);
     await startVm(call.pool, vm, named, call.operationRef, 'start_on');
     if (call.bool(2)) startedPaused(vm);
@@ -49,13 +37,17 @@ export function installPower(registry: Registry): void {
   });
   registry.on('VM.clean_reboot', (call) => reboot(call, 'clean_reboot'));
   registry.on('VM.hard_reboot', (call) => reboot(call, 'hard_reboot'));
-  registry.on('VM.pause', (call) => switchState(call, 'pause', 'running', 'Paused'));
-  registry.on('VM.unpause', (call) => switchState(call, 'unpause', 'paused', 'Running'));
+  registry.on('VM.pause', (call) => switchState(call, 'pause'));
+  registry.on('VM.unpause', (call) => switchState(call, 'unpause'));
   registry.on('VM.suspend', suspend);
   registry.on('VM.resume', (call) => resume(call, null));
   registry.on('VM.resume_on', (call) => resume(call, call.row('host', 1)));
   registry.on('VM.power_state_reset', (call) => {
-    resetPowerState(call.row('VM'));
+    resetPowerState(call.pool, call.row('VM'));
+    return '';
+  });
+  registry.on('VM.assert_operation_valid', (call) => {
+    needOperation(call.pool, call.row('VM'), call.text(1));
     return '';
   });
   registry.on('VM.pool_migrate', migrate);
@@ -75,15 +67,8 @@ export function installPower(registry: Registry): void {
 }
 
 /** A start in paused state does not stay paused on the recorded machine. */
-function startedPaused(vm: Row): never {
+export function startedPaused(vm: Row): never {
   internal(`VM not in expected power state after completing operation: ${vm.ref}, paused, running`);
-}
-
-function needStartable(vm: Row, operation: string): void {
-  needUnblocked(vm, operation);
-  if (vm.bool('is_a_snapshot')) fail('VM_IS_SNAPSHOT', vm.ref, operation);
-  if (vm.bool('is_a_template')) fail('VM_IS_TEMPLATE', vm.ref, operation);
-  needState(vm, 'halted');
 }
 
 /** Starts a VM, on a given host or where it fits; `start_delay` passes inside. */
@@ -94,31 +79,25 @@ export async function startVm(
   operationRef: string,
   operation: 'start' | 'start_on' = 'start',
 ): Promise<void> {
-  needStartable(vm, operation);
-  await pool.lock(
-    vm,
-    operation,
-    operationRef,
-    async () => {
-      needStartable(vm, operation);
-      const host = where ?? chooseHost(pool, vm);
-      needBootable(pool, vm, host);
-      needDisks(pool, vm, host);
-      boot(pool, vm, host);
-      const delay = Number(vm.int('start_delay'));
-      if (delay > 0) await pool.clock.sleep(delay);
-    },
-    { waitSeconds: lockSeconds },
-  );
+  const host = await withOperation(pool, vm, operation, operationRef, async () => {
+    needAttachable(vm);
+    const chosen = where ?? chooseHost(pool, vm);
+    needBootable(pool, vm, chosen);
+    needDisks(pool, vm, chosen);
+    boot(pool, vm, chosen);
+    const delay = Number(vm.int('start_delay'));
+    if (delay > 0) await pool.clock.sleep(delay);
+    return chosen.row;
+  });
+  tell(pool, vm, 'VM_STARTED', `started on host: ${nameOf(host)}`);
 }
 
-/** Every disk must be there, and nobody else may write to it. */
+/** Every disk must be there. */
 function needDisks(pool: LabPool, vm: Row, host: LabHost): void {
   for (const vbd of vm.rows('VBDs', 'VBD')) {
     const vdi = vbd.bool('empty') ? undefined : vbd.row('VDI', 'VDI');
     const sr = vdi?.row('SR', 'SR');
     if (vdi === undefined || sr === undefined || isBare(pool, sr)) continue;
-    if (vbd.text('mode') === 'RW' && !vdi.bool('sharable')) needNoWriter(vm, vbd, vdi);
     const backend = backendOn(pool, sr, host.row.ref);
     if (backend === null) fail('VM_REQUIRES_SR', vm.ref, sr.ref);
     const access = backend.access();
@@ -134,15 +113,6 @@ function needDisks(pool: LabPool, vm: Row, host: LabHost): void {
 
 function unavailable(detail: string): never {
   fail('SR_BACKEND_FAILURE_46', '', `The VDI is not available [opterr=${detail}]`, '');
-}
-
-function needNoWriter(vm: Row, own: Row, vdi: Row): void {
-  for (const vbd of vdi.rows('VBDs', 'VBD')) {
-    if (vbd === own || !vbd.bool('currently_attached') || vbd.text('mode') !== 'RW') continue;
-    const other = vbd.row('VM', 'VM');
-    if (other !== undefined && other !== vm && other.text('power_state') !== 'Halted')
-      fail('VDI_IN_USE', vdi.ref, 'attach');
-  }
 }
 
 function boot(pool: LabPool, vm: Row, host: LabHost): void {
@@ -178,7 +148,7 @@ export function newGeneration(): string {
 }
 
 /** Names of drives by position: 0 is xvda. */
-function deviceName(userdevice: string): string {
+export function deviceName(userdevice: string): string {
   const number = Number(userdevice);
   if (!Number.isInteger(number) || number < 0) return userdevice;
   const letter = String.fromCharCode(97 + (number % 26));
@@ -237,97 +207,79 @@ export async function shutdownVm(
   operation: Stop,
   operationRef: string,
 ): Promise<void> {
-  const check = (): void => {
-    needUnblocked(vm, operation);
-    if (operation === 'clean_shutdown') needState(vm, 'running');
-    else needState(vm, 'paused', 'suspended', 'running');
-    if (vm.bool('is_control_domain')) fail('OPERATION_NOT_ALLOWED', 'This operation is not allowed on dom0');
-    if (operation === 'clean_shutdown' && !hasAgent(vm)) fail('VM_LACKS_FEATURE', vm.ref);
-  };
-  check();
-  await pool.lock(
-    vm,
-    operation,
-    operationRef,
-    async () => {
-      check();
-      if (operation !== 'hard_shutdown' && hasAgent(vm))
-        await pool.clock.sleep(vmState(pool).shutdownSeconds);
-      if (vm.text('power_state') !== 'Halted') halt(pool, vm);
-      const delay = Number(vm.int('shutdown_delay'));
-      if (delay > 0) await pool.clock.sleep(delay);
-    },
-    { waitSeconds: lockSeconds, beside: operation === 'hard_shutdown' ? stops : [] },
-  );
+  await withOperation(pool, vm, operation, operationRef, async () => {
+    if (vm.text('power_state') === 'Suspended') {
+      needAccess(pool, vm);
+      halt(pool, vm);
+      return;
+    }
+    if (operation !== 'hard_shutdown' && isCooperative(vm))
+      await pool.clock.sleep(vmState(pool).shutdownSeconds);
+    if (vm.text('power_state') !== 'Halted') halt(pool, vm);
+    const delay = Number(vm.int('shutdown_delay'));
+    if (delay > 0) await pool.clock.sleep(delay);
+  });
+  tell(pool, vm, 'VM_SHUTDOWN', operation === 'hard_shutdown' ? 'shutdown forcibly' : 'shutdown');
 }
 
 async function reboot(call: Call, operation: 'clean_reboot' | 'hard_reboot'): Promise<string> {
   const { pool } = call;
   const vm = call.row('VM');
-  const check = (): void => {
-    needUnblocked(vm, operation);
-    if (operation === 'clean_reboot') needState(vm, 'running');
-    else needState(vm, 'paused', 'running');
-    if (operation === 'clean_reboot' && !hasAgent(vm)) fail('VM_LACKS_FEATURE', vm.ref);
-  };
-  check();
-  await pool.lock(
-    vm,
-    operation,
-    call.operationRef,
-    async () => {
-      check();
-      if (operation === 'clean_reboot') await pool.clock.sleep(vmState(pool).shutdownSeconds);
-      const host = pool.hostOf(vm.text('resident_on')) ?? fail('HOST_OFFLINE', vm.text('resident_on'));
-      boot(pool, vm, host);
-    },
-    { waitSeconds: lockSeconds, beside: operation === 'hard_reboot' ? stops : [] },
-  );
+  await withOperation(pool, vm, operation, call.operationRef, async () => {
+    needAttachable(vm);
+    if (operation === 'clean_reboot') await pool.clock.sleep(vmState(pool).shutdownSeconds);
+    const host = pool.hostOf(vm.text('resident_on')) ?? fail('HOST_OFFLINE', vm.text('resident_on'));
+    boot(pool, vm, host);
+  });
+  tell(pool, vm, 'VM_REBOOTED', operation === 'hard_reboot' ? 'rebooted forcibly' : 'rebooted cleanly');
   return '';
 }
 
-function switchState(call: Call, operation: string, expected: string, next: 'Paused' | 'Running'): string {
+async function switchState(call: Call, operation: 'pause' | 'unpause'): Promise<string> {
+  const { pool } = call;
   const vm = call.row('VM');
-  needUnblocked(vm, operation);
-  needState(vm, expected);
-  vm.set({ power_state: next });
+  await withOperation(pool, vm, operation, call.operationRef, () =>
+    vm.set({ power_state: operation === 'pause' ? 'Paused' : 'Running' }),
+  );
+  const told = operation === 'pause' ? 'paused' : 'unpaused';
+  tell(pool, vm, `VM_${told.toUpperCase()}`, told);
   return '';
 }
 
 async function suspend(call: Call): Promise<string> {
   const { pool } = call;
   const vm = call.row('VM');
-  needUnblocked(vm, 'suspend');
-  needState(vm, 'running');
-  if (!hasAgent(vm)) fail('VM_LACKS_FEATURE', vm.ref);
+  await withOperation(pool, vm, 'suspend', call.operationRef, () => {
+    const image = suspendImage(pool, vm);
+    vm.set({
+      suspend_VDI: image.ref,
+      power_state: 'Suspended',
+      resident_on: nullRef,
+      domid: -1n,
+      ha_always_run: false,
+    });
+  });
+  tell(pool, vm, 'VM_SUSPENDED', 'suspended');
+  return '';
+}
+
+/** A disk for the memory of a running VM, where the VM, the pool or the host says. */
+export function suspendImage(pool: LabPool, vm: Row): Row {
   const host = vm.row('resident_on', 'host');
   const sr = [vm.text('suspend_SR'), pool.row.text('suspend_image_SR'), host?.text('suspend_image_sr') ?? '']
     .map((ref) => pool.db.find('SR', ref))
     .find((row) => row !== undefined);
   if (sr === undefined) fail('VM_NO_SUSPEND_SR', vm.ref);
-  await pool.lock(vm, 'suspend', call.operationRef, () => {
-    const image = createVdi(
-      pool,
-      sr,
-      vm.int('memory_static_max'),
-      {},
-      struct({
-        name_label: 'Suspend image',
-        type: 'suspend',
-      }),
-    );
-    vm.set({ suspend_VDI: image.ref, power_state: 'Suspended', resident_on: nullRef, domid: -1n });
-  });
-  return '';
+  const given = struct({ name_label: 'Suspend image', type: 'suspend' });
+  return createVdi(pool, sr, vm.int('memory_static_max'), {}, given);
 }
 
 async function resume(call: Call, where: Row | null): Promise<string> {
   const { pool } = call;
   const vm = call.row('VM');
   const operation = where === null ? 'resume' : 'resume_on';
-  needUnblocked(vm, operation);
-  needState(vm, 'suspended');
-  await pool.lock(vm, operation, call.operationRef, () => {
+  const on = await withOperation(pool, vm, operation, call.operationRef, () => {
+    needAttachable(vm);
     const host = where === null ? chooseHost(pool, vm) : pool.hostOf(where.ref);
     if (host === undefined) fail('HOST_OFFLINE', where?.ref ?? nullRef);
     needBootable(pool, vm, host);
@@ -335,22 +287,29 @@ async function resume(call: Call, where: Row | null): Promise<string> {
     boot(pool, vm, host);
     vm.set({ suspend_VDI: nullRef });
     if (image !== undefined) destroyVdi(pool, image);
+    return host.row;
   });
+  tell(pool, vm, 'VM_RESUMED', `resumed on host: ${nameOf(on)}`);
+  if (call.bool(where === null ? 1 : 2)) startedPaused(vm);
   return '';
 }
 
-/** Forgets a domain that certainly is gone (xapi.md 8.3). */
-export function resetPowerState(vm: Row): void {
+/** Forgets a domain that certainly is gone (xapi.md 8.3). What a suspended VM saved is not looked at. */
+function resetPowerState(pool: LabPool, vm: Row): void {
   if (vm.bool('is_control_domain')) fail('CANNOT_RESET_CONTROL_DOMAIN', vm.ref);
-  const host = vm.row('resident_on', 'host');
-  const alive = host?.row('metrics', 'host_metrics')?.bool('live') === true;
-  if (alive && ['Running', 'Paused'].includes(vm.text('power_state'))) fail('DOMAIN_EXISTS', vm.ref);
+  if (isLive(vm)) {
+    const host = vm.row('resident_on', 'host');
+    const alive = host?.row('metrics', 'host_metrics')?.bool('live') === true;
+    if (host === pool.master.row) {
+      if (alive && vm.text('power_state') === 'Running') fail('DOMAIN_EXISTS', vm.ref);
+    } else if (alive && host !== undefined) fail('HOST_IS_LIVE', host.ref);
+  }
   detachDevices(vm);
   vm.set({
     power_state: 'Halted',
     resident_on: nullRef,
     domid: -1n,
-    suspend_VDI: nullRef,
+    requires_reboot: false,
     current_operations: struct(),
   });
 }
@@ -359,16 +318,21 @@ async function migrate(call: Call): Promise<string> {
   const { pool } = call;
   const vm = call.row('VM');
   const to = call.row('host', 1);
-  needUnblocked(vm, 'pool_migrate');
-  needState(vm, 'running');
-  if (!hasAgent(vm)) fail('VM_LACKS_FEATURE', vm.ref);
-  const host = pool.hostOf(to.ref) ?? fail('HOST_OFFLINE', to.ref);
-  await pool.lock(vm, 'pool_migrate', call.operationRef, () => {
+  await withOperation(pool, vm, 'pool_migrate', call.operationRef, () => {
+    const host = pool.hostOf(to.ref) ?? fail('HOST_OFFLINE', to.ref);
     if (vm.text('resident_on') === to.ref) return;
     needBootable(pool, vm, host);
     vm.set({ resident_on: to.ref });
   });
   return '';
+}
+
+const nameOf = (host: Row): string => `${host.text('name_label')} (uuid: ${host.uuid})`;
+
+/** The message that xapi leaves about a VM when something was done to it (xapi.md 8.8). */
+export function tell(pool: LabPool, vm: Row, name: string, what: string): void {
+  if (!vm.alive) return;
+  pool.message(name, 5n, 'VM', vm.uuid, `VM '${vm.text('name_label')}' (uuid: ${vm.uuid}) ${what}`);
 }
 
 /** Is this failure XenAPI's, and not a defect of the lab? */
