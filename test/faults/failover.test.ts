@@ -150,3 +150,49 @@ t.test('a site that was declared lost and dies before or while it is fenced hold
     ]);
   }
 });
+
+t.test(
+  'a member that does not see the SR, or cannot plug it, is left out; the VMs start elsewhere',
+  async (t) => {
+    for (const call of ['probe', 'plug'] as const) {
+      const made = await protectedHouse(['db']);
+      made.world.pool('osaka').before = (asked, host) => {
+        if (asked === call && host === 'obb')
+          throw new PortError('refused', { code: 'DR-FAKE', what: `no ${call} here`, next: 'x' });
+      };
+      const result = await made.run(failoverOf(['db']));
+      t.equal(result.outcome, 'done-with-warnings', result.summary);
+      t.match(result.run.steps.get('attach'), {
+        output: { hosts: ['oa'] },
+        warnings: [new RegExp(`host obb has no access to SR Data 1.*no ${call} here`)],
+      });
+      t.equal(result.run.steps.get('start-db')?.status, 'succeeded');
+    }
+  },
+);
+
+t.test(
+  'a host that sees another SR in its place stops the attachment: the volume is the wrong one',
+  async (t) => {
+    const made = await protectedHouse(['db']);
+    const osaka = made.world.pool('osaka');
+    const probe = osaka.probe.bind(osaka);
+    osaka.probe = async (host, type, config) => (host === 'obb' ? ['sr9'] : probe(host, type, config));
+    const result = await made.run(failoverOf(['db']));
+    t.match(result.run.steps.get('attach')?.problem, {
+      code: 'DR-SR-NOT-SEEN',
+      known: ['host obb: it finds another SR there (sr9)'],
+    });
+    t.notOk(made.state.deeds.some((deed) => deed.includes('introduce') || deed.includes('plug')));
+  },
+);
+
+t.test('a pool whose master changed after the plan gets the SR on its master first', async (t) => {
+  const made = await protectedHouse(['db'], (state) => {
+    const { osaka } = state.sites;
+    if (osaka !== undefined) osaka.pool.masterUuid = 'obb';
+  });
+  const result = await made.run(failoverOf(['db']));
+  t.equal(result.outcome, 'done', result.summary);
+  t.ok(made.state.deeds.indexOf('osaka: plug obb') < made.state.deeds.indexOf('osaka: plug oa'));
+});

@@ -11,15 +11,7 @@ import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { deviceConfigAt } from './device-config.ts';
 import { exposedBy } from './replica.ts';
-import {
-  concernsOneObject,
-  inParallel,
-  listed,
-  plainDeviceConfig,
-  sameMap,
-  sentenceOf,
-  type World,
-} from './world.ts';
+import { concernsOneObject, inParallel, listed, plainDeviceConfig, sentenceOf, type World } from './world.ts';
 
 /** Types whose drivers cannot be probed: the plug is the first contact (xapi.md 7.4). */
 const unprobed = new Set(['iso', 'udev', 'zfs', 'linstor', 'hba', 'rawhba']);
@@ -41,7 +33,8 @@ export async function attachSr(
   const warnings: string[] = [];
 
   const attachedHosts = new Set(known?.pbds.filter((pbd) => pbd.attached).map((pbd) => pbd.hostUuid) ?? []);
-  const missing = sr.hosts.filter((host) => !attachedHosts.has(host.uuid));
+  const hosts = hostsNow(sr.hosts, pool);
+  const missing = hosts.filter((host) => !attachedHosts.has(host.uuid));
   const blind = await probeAll(hypervisor, sr, missing, deviceConfig, warnings, context.signal);
 
   const saved =
@@ -60,20 +53,19 @@ export async function attachSr(
   // LVM SRs repair and upgrade themselves only on the master (xapi.md 7.2).
   for (const master of missing.filter((host) => host.master)) await plug(master);
   // One member that cannot reach the storage must not keep the group down: the VMs start on the others.
-  const without = blind.map(({ host }) => host);
   await inParallel(
-    missing.filter((host) => !host.master && !without.includes(host.nameLabel)),
+    missing.filter((host) => !host.master && !blind.has(host.uuid)),
     hostsAtOnce,
     async (host) => {
       try {
         await plug(host);
       } catch (error) {
         if (!concernsOneObject(error)) throw error;
-        blind.push({ host: host.nameLabel, reason: sentenceOf(error) });
+        blind.set(host.uuid, { host: host.nameLabel, reason: sentenceOf(error) });
       }
     },
   );
-  for (const { host, reason } of blind)
+  for (const { host, reason } of blind.values())
     warnings.push(
       `host ${host} has no access to SR ${sr.nameLabel}, so none of its VMs can run there: ${reason}`,
     );
@@ -82,17 +74,25 @@ export async function attachSr(
   return {
     output: JSON.parse(
       JSON.stringify({
-        hosts: sr.hosts
-          .map((host) => host.nameLabel)
-          .filter((name) => !blind.some(({ host }) => host === name)),
+        hosts: hosts.filter((host) => !blind.has(host.uuid)).map((host) => host.nameLabel),
         recordWasThere: known !== undefined,
         scanned,
         savedBefore: saved,
       }),
     ) as Json,
     warnings,
-    partial: blind.length > 0,
+    partial: blind.size > 0,
   };
+}
+
+/** The hosts of the plan, and the master as it is now: it may have changed since, and no SR is attached without it. */
+function hostsNow(hosts: SrToAttach['hosts'], pool: PoolFacts): SrToAttach['hosts'] {
+  const master = pool.hosts.find((host) => host.uuid === pool.masterUuid);
+  if (master === undefined) return hosts;
+  return [
+    { uuid: master.uuid, nameLabel: master.nameLabel, master: true },
+    ...hosts.filter((host) => host.uuid !== master.uuid).map((host) => ({ ...host, master: false })),
+  ];
 }
 
 interface Blind {
@@ -117,7 +117,7 @@ function assertSameSr(sr: SrToAttach, known: SrFacts | undefined, deviceConfig: 
   if (known === undefined) return;
   const wanted = plainDeviceConfig(deviceConfig);
   const elsewhere = known.pbds.filter(
-    (pbd) => pbd.attached && !sameMap(plainDeviceConfig(pbd.deviceConfig), wanted),
+    (pbd) => pbd.attached && isElsewhere(plainDeviceConfig(pbd.deviceConfig), wanted),
   );
   if (known.type === sr.type && elsewhere.length === 0) return;
   throw new OperatorError({
@@ -135,7 +135,15 @@ function assertSameSr(sr: SrToAttach, known: SrFacts | undefined, deviceConfig: 
   });
 }
 
-/** What sees the SR is found out before anything is introduced. Returns the members that do not; the master must. */
+/** Drivers write keys of their own into the device_config when they attach, such as the paths that they found. */
+function isElsewhere(there: TextMap, wanted: TextMap): boolean {
+  return Object.keys(wanted).some((key) => there[key] !== wanted[key]);
+}
+
+/**
+ * Who sees the SR is found out before anything is introduced. Returns the members that do not, by uuid. The master must
+ * see it; and where a host sees another SR in its place, the volume is the wrong one or another copy is in the way.
+ */
 async function probeAll(
   hypervisor: Hypervisor,
   sr: SrToAttach,
@@ -143,36 +151,35 @@ async function probeAll(
   deviceConfig: TextMap,
   warnings: string[],
   signal: AbortSignal,
-): Promise<Blind[]> {
-  if (unprobed.has(sr.type)) return [];
-  const blind: Blind[] = [];
+): Promise<Map<string, Blind>> {
+  const blind = new Map<string, Blind>();
+  if (unprobed.has(sr.type)) return blind;
+  let seesAnother = false;
   let unsupported: string | null = null;
   await inParallel(hosts, hostsAtOnce, async (host) => {
+    const note = (reason: string) => blind.set(host.uuid, { host: host.nameLabel, reason });
     try {
       const found = await hypervisor.probe(host.uuid, sr.type, deviceConfig, sr.smConfig, signal);
-      if (!found.some((uuid) => uuid.toLowerCase() === sr.uuid.toLowerCase()))
-        blind.push({
-          host: host.nameLabel,
-          reason:
-            found.length === 0 ? 'it finds no SR there' : `it finds another SR there (${listed(found)})`,
-        });
+      if (found.some((uuid) => uuid.toLowerCase() === sr.uuid.toLowerCase())) return;
+      seesAnother ||= found.length > 0;
+      note(found.length === 0 ? 'it finds no SR there' : `it finds another SR there (${listed(found)})`);
     } catch (error) {
       if (!concernsOneObject(error)) throw error;
       if (isUnsupported(error)) unsupported = sentenceOf(error);
-      else blind.push({ host: host.nameLabel, reason: sentenceOf(error) });
+      else note(sentenceOf(error));
     }
   });
   if (unsupported !== null) warnings.push(`SR type ${sr.type} cannot be probed here: ${unsupported}`);
-  const masters = sr.hosts.filter((host) => host.master).map((host) => host.nameLabel);
-  if (blind.length < hosts.length && !blind.some(({ host }) => masters.includes(host)))
-    return blind.sort((a, b) => (a.host < b.host ? -1 : 1));
-  if (blind.length === 0) return [];
+  const masterIsBlind = hosts.some((host) => host.master && blind.has(host.uuid));
+  if (!masterIsBlind && !seesAnother) return blind;
   throw new OperatorError({
     code: 'DR-SR-NOT-SEEN',
-    what: `SR ${sr.nameLabel} is not seen by ${blind.length} of ${hosts.length} hosts`,
+    what: `SR ${sr.nameLabel} is not seen by ${blind.size} of ${hosts.length} hosts`,
     where: { object: `SR ${sr.uuid}` },
-    known: blind.map(({ host, reason }) => `host ${host}: ${reason}`).sort(),
-    next: 'Give these hosts access to the volume (export, LUN mask, network, CHAP), then resume the run',
+    known: [...blind.values()].map(({ host, reason }) => `host ${host}: ${reason}`).sort(),
+    next: seesAnother
+      ? 'Find out which volume the named hosts see, and give them the promoted one alone; then resume the run'
+      : 'Give these hosts access to the volume (export, LUN mask, network, CHAP), then resume the run',
   });
 }
 

@@ -110,11 +110,6 @@ export function plainDeviceConfig(config: TextMap): Record<string, string> {
   );
 }
 
-export function sameMap(a: TextMap, b: TextMap): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
-}
-
 /** `web01, web02 and 3 more`. */
 export function listed(names: readonly string[], most = 5): string {
   return names.length <= most
