@@ -31,6 +31,12 @@ const rules: readonly Rule[] = [
     appliesTo: (file) => file.startsWith('src/') && !hasTheClock(file),
   },
   {
+    says: 'invariant 11: no call that can wipe storage exists in the product',
+    breaks: /\bSR\.(?:create|destroy)\b|\bVDI\.destroy\b/,
+    caught: ["call('SR.destroy', ref)", "call('SR.create', host)", "call('VDI.destroy', vdi)"],
+    appliesTo: (file) => file.startsWith('src/') && !file.startsWith('src/lab/'),
+  },
+  {
     says: 'what is left to do stands in the tracker, not in the code',
     breaks: /\b(?:TODO|FIXME|XXX|HACK)\b/,
     caught: ['// TODO later', '/* FIXME */'],
