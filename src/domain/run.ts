@@ -42,6 +42,8 @@ export type RunEvent =
       readonly changed: boolean;
       readonly output: Json;
       readonly warnings: readonly string[];
+      /** Part of the act was not possible and is named in `warnings`; resuming the run tries it again. */
+      readonly partial?: true;
     }
   | {
       readonly event: 'StepFailed';
@@ -71,6 +73,8 @@ export interface StepState {
   readonly changed: boolean | null;
   readonly output: Json;
   readonly warnings: readonly string[];
+  /** The step succeeded, but for what its warnings name. */
+  readonly partial: boolean;
   readonly problem: Problem | null;
   readonly reason: string | null;
 }
@@ -102,6 +106,7 @@ const waiting: StepState = {
   changed: null,
   output: null,
   warnings: [],
+  partial: false,
   problem: null,
   reason: null,
 };
@@ -146,6 +151,13 @@ export function applyEvent(run: Run, event: RunEvent): Run {
     case 'RunStarted':
       throw new Error('a journal holds one RunStarted');
     case 'RunResumed':
+      // What was skipped for want of another step gets a new chance; what a person settled stays so.
+      for (const [step, state] of steps)
+        if (
+          state.status === 'skipped' &&
+          !run.decisions.some(({ decision }) => decision === `skip-step ${step}`)
+        )
+          steps.set(step, { ...state, status: 'waiting', endedAt: null, reason: null });
       return { ...run, endedAt: null, outcome: null, exitCode: null, summary: null };
     case 'Decision':
       return {
@@ -171,6 +183,7 @@ export function applyEvent(run: Run, event: RunEvent): Run {
         changed: event.changed,
         output: event.output,
         warnings: event.warnings,
+        partial: event.partial === true,
         problem: null,
         reason: null,
       });

@@ -14,12 +14,22 @@ import {
   assertExecutable,
   assertGeneration,
   assertStillOurs,
+  isLastOf,
   planDigest,
   staleGeneration,
 } from './guards.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
 import { Occupancy } from './occupancy.ts';
-import { answerTo, cameToNothing, exitCodeOf, isSettled, summaryOf, wasJudged } from './outcome.ts';
+import {
+  answerTo,
+  cameToNothing,
+  exitCodeOf,
+  isSettled,
+  leftSomethingUndone,
+  needsNoMore,
+  summaryOf,
+  wasJudged,
+} from './outcome.ts';
 import { firstState, raisesGeneration, stateAtEnd, stateAtStart } from './phases.ts';
 import { type StepEnd, StepRunner } from './step-runner.ts';
 
@@ -121,7 +131,8 @@ export async function execute(ports: ExecutorPorts, options: ExecuteOptions): Pr
 
 /**
  * Goes on with a run that was stopped, crashed, failed or got stuck. Steps that began without a known outcome are
- * looked at first. A run that has ended well is only brought to its end.
+ * looked at first. A run that ended with warnings tries again what it left undone, as long as nothing newer has moved
+ * the group; one that has ended well is only brought to its end.
  */
 export async function resume(ports: ExecutorPorts, options: ResumeOptions): Promise<RunResult> {
   return reopen(ports, options, async (session, run, state) => {
@@ -132,8 +143,9 @@ export async function resume(ports: ExecutorPorts, options: ResumeOptions): Prom
         next: `Make a new plan: \`lifeboat plan ${run.plan.operation} ${run.plan.group}\``,
       });
     }
-    if (run.outcome === 'done' || run.outcome === 'done-with-warnings') return session.settle(state);
-    assertStillOurs(run.plan, run.id, state);
+    if (run.outcome === 'done' || run.outcome === 'done-with-warnings') {
+      if (!leftSomethingUndone(run) || !isLastOf(run.plan, run.id, state)) return session.settle(state);
+    } else assertStillOurs(run.plan, run.id, state);
     await session.resumed();
     for (const decision of options.decisions ?? []) await session.decide(decision);
     for (const { step, answer, reason } of options.answers ?? []) {
@@ -358,7 +370,7 @@ class Session {
   }
 
   async #steps(): Promise<void> {
-    const schedule = new Schedule(this.#run.plan, (id) => isSettled(this.#run, id));
+    const schedule = new Schedule(this.#run.plan, (id) => needsNoMore(this.#run, id));
     const occupancy = new Occupancy(this.#ports.limitOf ?? limitOf);
     const under = new Set<Promise<void>>();
     let wake = Promise.withResolvers<void>();

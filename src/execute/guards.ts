@@ -55,6 +55,15 @@ export function assertStillOurs(plan: Plan, runId: string, state: GroupState): v
   throw staleGeneration(plan, state);
 }
 
+/** Nothing has moved the group since this run did. */
+export function isLastOf(plan: Plan, runId: string, state: GroupState): boolean {
+  return (
+    raisesGeneration(plan.operation) &&
+    state.generation === plan.generation + 1 &&
+    (state.currentRun === null || state.currentRun === runId)
+  );
+}
+
 export function staleGeneration(plan: Plan, state: GroupState | null): OperatorError {
   return new OperatorError(
     {

@@ -33,6 +33,16 @@ export function isSettled(run: Run, stepId: string): boolean {
   return status === 'succeeded' || (status === 'skipped' && answerTo(run, stepId)?.answer === 'skip');
 }
 
+/** What a new sitting need not do: a step of which a part was not possible is tried again by a resumed run. */
+export function needsNoMore(run: Run, stepId: string): boolean {
+  return isSettled(run, stepId) && run.steps.get(stepId)?.partial !== true;
+}
+
+/** A run that ended with warnings and left something undone, which resuming it may do after the reason is removed. */
+export function leftSomethingUndone(run: Run): boolean {
+  return run.outcome === 'done-with-warnings' && run.plan.steps.some((step) => !needsNoMore(run, step.id));
+}
+
 export function wasJudged(run: Run, stepId: string): boolean {
   const status = run.steps.get(stepId)?.status;
   return status !== undefined && status !== 'waiting' && status !== 'running';

@@ -150,7 +150,7 @@ export class StepRunner {
       return this.#despite(failure);
     }
     if (this.#step.holdsWhen === null || result.partial === true) {
-      await this.#succeed(true, result.output, result.warnings);
+      await this.#succeed(true, result.output, result.warnings, result.partial === true);
       return null;
     }
     const seen = await this.#observeSettled();
@@ -190,7 +190,12 @@ export class StepRunner {
     return null;
   }
 
-  async #succeed(changed: boolean, output: Json, warnings: readonly string[]): Promise<void> {
+  async #succeed(
+    changed: boolean,
+    output: Json,
+    warnings: readonly string[],
+    partial: boolean = false,
+  ): Promise<void> {
     await this.#parts.log({
       event: 'StepSucceeded',
       at: this.#parts.clock.now(),
@@ -198,6 +203,7 @@ export class StepRunner {
       changed,
       output,
       warnings,
+      ...(partial ? { partial } : {}),
     });
   }
 

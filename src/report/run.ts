@@ -301,7 +301,9 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
   }
   const steps: string[] = [];
   if (known.vms.some((vm) => vm.verdict !== 'ready'))
-    steps.push('Look after the VMs that are not ready (above).');
+    steps.push(
+      `Look after the VMs that are not ready (above). What was left undone is tried again by: lifeboat run resume ${run.id}`,
+    );
   steps.push('Check the applications themselves, and tell their users how much was lost.');
   if (from !== null) {
     steps.push(

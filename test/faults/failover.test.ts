@@ -4,7 +4,7 @@ import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import type { Plan } from '../../src/domain/plan.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
-import { execute, planDigest } from '../../src/execute/executor.ts';
+import { execute, planDigest, resume } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
 import { type FakeState, FakeWorld, named, twoSites } from '../execute/fakes.ts';
 import { exportOf, failoverOf, step } from '../execute/plans.ts';
@@ -195,4 +195,49 @@ t.test('a pool whose master changed after the plan gets the SR on its master fir
   const result = await made.run(failoverOf(['db']));
   t.equal(result.outcome, 'done', result.summary);
   t.ok(made.state.deeds.indexOf('osaka: plug obb') < made.state.deeds.indexOf('osaka: plug oa'));
+});
+
+t.test('what a failover left undone is tried again by resuming it, once the reason is removed', async (t) => {
+  const made = await protectedHouse(['bad', 'db', 'web']);
+  const osaka = made.world.pool('osaka');
+  osaka.refuseImport.add('bad');
+  osaka.before = (call, host) => {
+    if (call === 'probe' && host === 'obb')
+      throw new PortError('refused', { code: 'DR-FAKE', what: 'masked', next: 'x' });
+  };
+  const first = await made.run(failoverOf(['bad', 'db', 'web']));
+  t.equal(first.outcome, 'done-with-warnings');
+  t.equal(first.run.steps.get('start-bad')?.status, 'failed');
+  const again = () => resume(made.ports, { runId: first.run.id, by: 'Bob', version: '1' });
+  made.state.deeds.length = 0;
+  t.equal((await again()).outcome, 'done-with-warnings', 'nothing is better yet');
+  t.notOk(made.state.deeds.some((deed) => /import|: start|plug/.test(deed)));
+
+  osaka.refuseImport.clear();
+  osaka.before = () => undefined;
+  made.state.deeds.length = 0;
+  const second = await again();
+  t.equal(second.outcome, 'done', second.summary);
+  t.same(made.state.deeds.filter((deed) => /import|: start|plug/.test(deed)).sort(), [
+    'osaka: import bad',
+    'osaka: plug obb',
+    'osaka: start bad',
+  ]);
+  t.match(await made.ports.states.get('payroll'), { phase: 'failed-over', currentRun: null });
+  made.state.deeds.length = 0;
+  t.equal((await again()).outcome, 'done');
+  t.same(made.state.deeds, [], 'and then there is nothing left to do');
+
+  t.test('unless the group has been moved since', async (t) => {
+    const moved = await protectedHouse(['bad', 'db']);
+    moved.world.pool('osaka').refuseImport.add('bad');
+    const old = await moved.run(failoverOf(['bad', 'db']));
+    const state = await moved.ports.states.get('payroll');
+    if (state === null) throw new Error('the group has a state');
+    moved.ports.states.states.set('payroll', { ...state, generation: state.generation + 1 });
+    moved.world.pool('osaka').refuseImport.clear();
+    moved.state.deeds.length = 0;
+    await resume(moved.ports, { runId: old.run.id, by: 'Bob', version: '1' });
+    t.same(moved.state.deeds, []);
+  });
 });
