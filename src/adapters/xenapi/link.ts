@@ -224,7 +224,10 @@ export class HostLink {
         // With a pin, the fingerprint alone decides, below: self-signed certificates are the rule (xapi.md 1.7).
         rejectUnauthorized: endpoint.fingerprint === null && endpoint.ca !== null,
         ...(endpoint.fingerprint === null && endpoint.ca !== null ? { ca: endpoint.ca } : {}),
-        ...(this.#options.oldTls ? { minVersion: 'TLSv1' as const, ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
+        ...(this.#options.oldTls
+          ? { minVersion: 'TLSv1' as const, ciphers: 'DEFAULT@SECLEVEL=0' }
+          : // As every HTTPS client says of itself.
+            { ALPNProtocols: ['http/1.1'] }),
       });
       let contacted = false;
       socket.once('connect', () => {
