@@ -148,8 +148,23 @@ export async function unlock(header: CatalogHeader, operatorKey: OperatorKey): P
   return deriveKeys(master, header.id);
 }
 
+/** Names that were worked out lately: each is asked for several times while an object is written and read back. */
+const knownNames = new WeakMap<CatalogKeys, Map<string, string>>();
+const knownNamesMax = 10_000;
+
 export function objectName(keys: CatalogKeys, sha256: string): string {
-  return createHmac('sha256', keys.names).update(Buffer.from(sha256, 'hex')).digest('hex');
+  let known = knownNames.get(keys);
+  if (known === undefined) {
+    known = new Map();
+    knownNames.set(keys, known);
+  }
+  let name = known.get(sha256);
+  if (name === undefined) {
+    name = createHmac('sha256', keys.names).update(Buffer.from(sha256, 'hex')).digest('hex');
+    if (known.size >= knownNamesMax) known.clear();
+    known.set(sha256, name);
+  }
+  return name;
 }
 
 export function packKey(keys: CatalogKeys, salt: Uint8Array): Buffer {
