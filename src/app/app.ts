@@ -105,7 +105,12 @@ export interface CatalogVerbs {
 }
 
 export type PlanRequest =
-  | { readonly operation: 'export'; readonly group: string }
+  | {
+      readonly operation: 'export';
+      readonly group: string;
+      /** Fetches every document, changed or not. */
+      readonly everything?: boolean;
+    }
   | {
       readonly operation: 'failover';
       readonly group: string;

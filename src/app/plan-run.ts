@@ -40,7 +40,7 @@ export async function planRun(
   const observation = await observe(ports, observeRequest([group], pointId), context.signal);
   const state = await (await ports.states()).get(group.name);
   return request.operation === 'export'
-    ? exportRun(ports, group, observation, state)
+    ? exportRun(ports, group, observation, state, request.everything === true)
     : failoverRun(ports, group, observation, state, request, context);
 }
 
@@ -62,6 +62,7 @@ function exportRun(
   group: GroupSettings,
   observation: Observation,
   state: GroupState | null,
+  everything: boolean,
 ): PlannedRun {
   const vms = scopeOf(group, poolOf(observation, group.production));
   const plan = planExport({
@@ -72,6 +73,7 @@ function exportRun(
     generation: state?.generation ?? 0,
     observation,
     vms,
+    everything,
   });
   return {
     plan,
@@ -99,6 +101,7 @@ async function failoverRun(
     observation,
     pointId: request.pointId,
     declaredLost: request.decisions.some(({ decision }) => decision === 'declare-lost'),
+    tombstoned: state?.tombstone?.site === group.production,
   });
   const findings = await failoverFindings(ports, {
     group,

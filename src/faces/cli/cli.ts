@@ -18,6 +18,7 @@ import { tellError } from './errors.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { checkVerb, statusVerb, validateVerb } from './looking.ts';
 import {
+  exportRequest,
   exportVerb,
   type FailoverFlags,
   failoverRequest,
@@ -186,6 +187,7 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .helpGroup(acting)
     .argument('[group...]', 'only these groups')
     .option('--preview', 'only show who is in, who is out and why, and which VMs nobody protects')
+    .option('--everything', 'fetch every document again, changed or not; done by itself once a day')
     .option('--by <name>', 'who answers for the run, instead of the login')
     .description('save a recovery point: the metadata of the VMs, with the state of the storage')
     .addHelpText('after', `\n${examples('export')}`)
@@ -213,11 +215,12 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
   plan
     .command('export')
     .argument('<group>')
+    .option('--everything', 'fetch every document again, changed or not; done by itself once a day')
     .option('--full', 'show every step by itself')
     .description('what an export would do')
     .action(
       act((session, values, flags) =>
-        planVerb(session, { operation: 'export', group: one(values) }, flags['full'] === true),
+        planVerb(session, exportRequest(one(values), flags), flags['full'] === true),
       ),
     );
   decisions(

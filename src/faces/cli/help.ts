@@ -25,6 +25,7 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
   ],
   export: [
     ['lifeboat export', 'every group, one after the other'],
+    ['lifeboat export shop --everything', 'fetch also what did not change since the last point'],
     ['lifeboat export shop --preview', 'who would be saved, by which rule, and whom nobody protects'],
   ],
   plan: [

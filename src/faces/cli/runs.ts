@@ -27,7 +27,7 @@ export interface FailoverFlags {
 export async function exportVerb(
   session: Session,
   groups: readonly string[],
-  flags: { readonly preview?: boolean; readonly by?: string },
+  flags: { readonly preview?: boolean; readonly everything?: boolean; readonly by?: string },
 ): Promise<ExitCode> {
   const app = await session.app();
   const wanted = groups.length > 0 ? groups : app.settings.groups.map((group) => group.name);
@@ -46,7 +46,7 @@ export async function exportVerb(
     if (index > 0) session.say('\n');
     if (flags.preview === true) codes.push(await preview(session, app, group));
     else {
-      const planned = await app.plan({ operation: 'export', group }, session.context());
+      const planned = await app.plan(exportRequest(group, flags), session.context());
       codes.push(
         isBlocked(planned) ? tellBlocked(session, planned) : await carryOut(session, app, planned, flags.by),
       );
@@ -54,6 +54,10 @@ export async function exportVerb(
     if (session.signal.aborted) break;
   }
   return worst(codes);
+}
+
+export function exportRequest(group: string, flags: { readonly everything?: boolean }): PlanRequest {
+  return { operation: 'export', group, ...(flags.everything === true ? { everything: true } : {}) };
 }
 
 async function preview(session: Session, app: App, group: string): Promise<ExitCode> {
