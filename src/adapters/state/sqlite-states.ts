@@ -179,7 +179,8 @@ export class SqliteStates implements GroupStates {
         this.#db.exec('COMMIT');
         return result;
       } catch (error) {
-        this.#db.exec('ROLLBACK');
+        // A full disk has rolled it back already; the first error is the one to tell.
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
         throw error;
       }
     });

@@ -121,23 +121,20 @@ export class LabFaults {
     }
   }
 
-  /** Sessions, tasks and the numbering of exports are gone; connections break; the port is back at once. */
-  async #restart(pool: LabPool): Promise<void> {
-    const host = pool.master;
-    await this.#lab.killHost(host);
+  /** Sessions, tasks and the numbering of exports are gone, and connections break; guests run on. */
+  #restart(pool: LabPool): void {
+    this.#lab.restartToolstack(pool.master);
     this.#forget(pool);
-    await this.#lab.reviveHost(host);
   }
 
-  async #changeMaster(pool: LabPool, to: string | undefined): Promise<void> {
+  #changeMaster(pool: LabPool, to: string | undefined): void {
     const old = pool.master;
     const next = pool.hosts.find((h) => h !== old && h.up && (to === undefined || hostFits(to, h)));
     if (next === undefined)
       throw new Error(`pool ${pool.name} has no other living host${to ? ` ${to}` : ''}`);
-    await this.#lab.killHost(old);
+    this.#lab.changeMaster(pool, next);
+    this.#lab.restartToolstack(old);
     this.#forget(pool);
-    pool.row.set({ master: next.row.ref });
-    await this.#lab.reviveHost(old);
   }
 
   #forget(pool: LabPool): void {
