@@ -80,9 +80,18 @@ function assertRunnable(planned: PlannedRun): void {
     throw new OperatorError(
       {
         code: 'DR-PLAN-WAITS',
-        what: `The ${plan.operation} of group ${plan.group} cannot be run`,
-        known: plan.waitingOn.map((what) => `it needs ${what}`),
-        next: 'Mend that, and run the command again.',
+        what:
+          plan.waitingOn.length > 0
+            ? `The ${plan.operation} of group ${plan.group} cannot be run`
+            : `Nothing is left to do for the ${plan.operation} of group ${plan.group}`,
+        known:
+          plan.waitingOn.length > 0
+            ? plan.waitingOn.map((what) => `it needs ${what}`)
+            : ['everything that it would do was observed as done'],
+        next:
+          plan.waitingOn.length > 0
+            ? 'Mend that, and run the command again.'
+            : `See how the group stands: lifeboat status ${plan.group}`,
       },
       { exitCode: exitCodes.blocked },
     );

@@ -10,6 +10,7 @@ import { attach } from './failover/attach.ts';
 import { bringUp } from './failover/bring-up.ts';
 import { FailoverDraft, type FailoverRequest } from './failover/draft.ts';
 import { expectationOf, nothingExpected } from './failover/expectation.ts';
+import { isFinished } from './failover/finished.ts';
 import { prepare } from './failover/prepare.ts';
 import { takeOver } from './failover/take-over.ts';
 import { alreadyPromoted, pairsOf } from './pairs.ts';
@@ -74,5 +75,8 @@ function build(draft: FailoverDraft): Pick<Plan, 'steps' | 'expects'> {
   const promoted = takeOver(draft, harmless);
   const attached = attach(draft, promoted);
   bringUp(draft, order, attached);
-  return { steps: draft.steps, expects: expectationOf(draft, order) };
+  const expects = expectationOf(draft, order);
+  if (!isFinished(draft.request, draft.pool, draft.steps)) return { steps: draft.steps, expects };
+  const note = `Nothing is left to do: the group runs at site ${draft.request.group.recovery}`;
+  return { steps: [], expects: { ...expects, forecastSeconds: 0, notes: [note, ...expects.notes] } };
 }

@@ -170,7 +170,7 @@ t.test(
     for (const volume of volumes) await arrayOfName('array-production').syncNow(volume, 'after the export');
     await lab.killSite('production');
 
-    const plan = planFailover({
+    const planned = {
       planId: 'f1',
       group,
       configDigest: 'c',
@@ -178,7 +178,8 @@ t.test(
       observation: await look(),
       pointId: null,
       declaredLost: true,
-    });
+    };
+    const plan = planFailover(planned);
     t.same(plan.waitingOn, []);
     const result = await carryOut(plan, [{ by: 'Ada', decision: declareLost, reason: 'fire' }]);
     for (const [id, state] of result.run.steps)
@@ -206,5 +207,16 @@ t.test(
       activeSite: 'recovery',
       tombstone: { site: 'production' },
     });
+
+    const finished = { ...planned, generation: 1, observation: await look(), tombstoned: true };
+    const again = planFailover(finished);
+    t.same(again.waitingOn, []);
+    t.same(again.steps, [], 'invariant 6: planning again on the finished world yields an empty plan');
+    const [vm] = pool.vms;
+    if (vm !== undefined) await (await reach.hypervisor('recovery')).hardShutdownVm(vm.uuid);
+    t.ok(
+      planFailover({ ...finished, observation: await look() }).steps.length > 0,
+      'one VM that does not run is something to do',
+    );
   },
 );

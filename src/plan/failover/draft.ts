@@ -17,6 +17,8 @@ export interface FailoverRequest {
   readonly pointId: string | null;
   /** True when a named person declared the production site lost: then what still answers there is fenced. */
   readonly declaredLost: boolean;
+  /** True when an earlier run has already marked the production site as lost. */
+  readonly tombstoned?: boolean;
 }
 
 export interface StorageOfPlan {
