@@ -231,6 +231,12 @@ export class Database {
     return ref === undefined ? undefined : this.find(cls, ref);
   }
 
+  /** Has any object of any class this uuid? They are unique across classes (xapi.md 4.15). */
+  uuidTaken(uuid: string): boolean {
+    for (const uuids of this.#uuids.values()) if (uuids.has(uuid)) return true;
+    return false;
+  }
+
   /** The row of a uuid, or `UUID_INVALID [class, uuid]`. */
   byUuid(cls: string, uuid: string): Row {
     return this.findByUuid(cls, uuid) ?? fail('UUID_INVALID', cls, uuid);

@@ -36,8 +36,27 @@ class Subscriptions {
   }
 }
 
-/** Sessions have too many changes of their own (last_active) to be worth an event; xapi leaves them out as well. */
-const silent = new Set(['session']);
+/** Classes that never make events, as xapi's model says. */
+const silent = new Set([
+  'session',
+  'user',
+  'secret',
+  'data_source',
+  'vdi_nbd_server_info',
+  'probe_result',
+  'sr_stat',
+  'auth',
+]);
+/** Classes whose objects, if there are any, are not kept in the database. */
+const uncounted = new Set([
+  'message',
+  'event',
+  'data_source',
+  'vdi_nbd_server_info',
+  'probe_result',
+  'sr_stat',
+  'auth',
+]);
 
 function parseToken(text: string): number {
   if (text === '') return -1;
@@ -55,7 +74,8 @@ function tokenOf(generation: number): string {
 
 function event(row: Row, operation: 'add' | 'mod'): Answer {
   return {
-    id: String(row.modified),
+    // Messages do not live in the database and have no generation.
+    id: row.cls === 'message' ? '0' : String(row.modified),
     timestamp: '0.0',
     class: row.cls.toLowerCase(),
     operation,
@@ -69,16 +89,17 @@ function eventsSince(pool: LabPool, subscriptions: Subscriptions, since: number)
   const changed: Row[] = [];
   const gone: Answer[] = [];
   for (const cls of subscriptions.classes) {
-    if (silent.has(cls) && !subscriptions.takes(cls, '')) continue;
+    if (silent.has(cls.toLowerCase())) continue;
+    const note = cls === 'message';
     for (const row of pool.db.table(cls).values()) {
       if (row.modified <= since || !subscriptions.takes(cls, row.ref)) continue;
       (row.created > since ? added : changed).push(row);
     }
     for (const deletion of pool.db.deletions(cls)) {
-      if (deletion.deleted <= since || deletion.created > since || !subscriptions.takes(cls, deletion.ref))
-        continue;
+      const seen = note || deletion.created <= since;
+      if (deletion.deleted <= since || !seen || !subscriptions.takes(cls, deletion.ref)) continue;
       gone.push({
-        id: String(deletion.deleted),
+        id: note ? '0' : String(deletion.deleted),
         timestamp: '0.0',
         class: cls.toLowerCase(),
         operation: 'del',
@@ -110,7 +131,8 @@ async function eventFrom(call: Call): Promise<Answer> {
     events = eventsSince(pool, subscriptions, since);
   }
   const counts: { [name: string]: Answer } = {};
-  for (const cls of classes.keys()) counts[cls.toLowerCase()] = new Counter(pool.db.count(cls));
+  for (const cls of classes.keys())
+    if (!uncounted.has(cls.toLowerCase())) counts[cls.toLowerCase()] = new Counter(pool.db.count(cls));
   return {
     events,
     valid_ref_counts: counts,

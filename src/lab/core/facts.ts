@@ -106,6 +106,17 @@ function installMessage(registry: Registry): void {
     return since(call, 2, (m) => m.get('cls') === cls && m.get('obj_uuid') === uuid);
   });
   registry.on('message.get_since', (call) => since(call, 0, () => true));
+  registry.on('message.destroy_all', (call) => {
+    const { before, after, priority } = call.map(0);
+    for (const message of call.pool.db.all('message')) {
+      const at = message.date('timestamp').millis;
+      if (before !== undefined && at >= new DateTime(before).millis) continue;
+      if (after !== undefined && at <= new DateTime(after).millis) continue;
+      if (priority !== undefined && message.int('priority') !== BigInt(priority)) continue;
+      message.destroy();
+    }
+    return '';
+  });
   registry.on('message.destroy_many', (call) => {
     for (const ref of call.texts(0)) call.pool.db.row('message', ref).destroy();
     return '';
@@ -126,7 +137,31 @@ function installNetwork(registry: Registry): void {
       if (call.pool.db.all('network').some((network) => network.get('bridge') === bridge))
         fail('BRIDGE_NAME_EXISTS', bridge);
     }
-    return call.pool.db.create('network', { ...given, bridge: named ? bridge : nextBridge(call.pool) }).ref;
+    const mtu = given['MTU'];
+    return call.pool.db.create('network', {
+      ...given,
+      bridge: named ? bridge : nextBridge(call.pool),
+      MTU: typeof mtu === 'bigint' && mtu > 0n ? mtu : 1500n,
+    }).ref;
+  });
+  registry.on('network.add_purpose', (call) => {
+    const network = call.row('network');
+    const purpose = call.text(1);
+    if (!network.bool('managed')) fail('NETWORK_UNMANAGED', network.ref);
+    const purposes = network.texts('purpose');
+    if (purposes.includes(purpose)) return '';
+    const rival = purpose === 'nbd' ? 'insecure_nbd' : 'nbd';
+    if (call.pool.db.all('network').some((other) => other.texts('purpose').includes(rival)))
+      fail('NETWORK_INCOMPATIBLE_PURPOSES', purpose, rival);
+    network.set({ purpose: [purpose, ...purposes] });
+    return '';
+  });
+  registry.on('network.set_default_locking_mode', (call) => {
+    const network = call.row('network');
+    const used = network.rows('VIFs', 'VIF').find((vif) => vif.bool('currently_attached'));
+    if (used !== undefined) fail('VIF_IN_USE', network.ref, used.ref);
+    network.set({ default_locking_mode: call.text(1) });
+    return '';
   });
   registry.on('network.destroy', (call) => {
     const network = call.row('network');

@@ -10,6 +10,7 @@ import { createVdi, srOf } from './vdi.ts';
 import type { Disk } from './vhd.ts';
 
 const piece = 256 * 1024;
+const formats = ['raw', 'vhd', 'tar', 'qcow2'];
 
 export function installRawDisks(registry: Registry): void {
   registry.route({
@@ -40,10 +41,10 @@ function known(realm: string, query: URLSearchParams, pool: LabPool): void {
 async function exportRaw(exchange: HttpExchange): Promise<string> {
   const vdi = namedVdi(exchange);
   const format = exchange.query.get('format') ?? 'raw';
-  if (!['raw', 'vhd', 'tar', 'qcow2'].includes(format)) {
+  if (!formats.includes(format)) {
     exchange.start(404);
     exchange.end();
-    fail('INTERNAL_ERROR', `Failure("Unknown format: ${format}")`);
+    fail('INTERNAL_ERROR', `Unknown format ${format}`);
   }
   if (format !== 'raw') fail('NOT_IMPLEMENTED', `export_raw_vdi format=${format}`);
   const backend = reachable(exchange, srOf(vdi));
@@ -54,7 +55,10 @@ async function exportRaw(exchange: HttpExchange): Promise<string> {
   if (held) fail('VDI_IN_USE', vdi.ref, 'attach');
   const disk = backend.open(vdi.text('location'), 'r');
   try {
-    exchange.start(200, { 'Content-Type': 'application/octet-stream' });
+    exchange.start(200, {
+      'Content-Type': 'application/octet-stream',
+      'Content-Disposition': `attachment; filename="${vdi.uuid}.raw"`,
+    });
     for (let at = 0; at < disk.virtualSize; at += piece) {
       exchange.signal.throwIfAborted();
       await exchange.write(disk.read(at, Math.min(piece, disk.virtualSize - at)));
@@ -67,18 +71,33 @@ async function exportRaw(exchange: HttpExchange): Promise<string> {
 
 async function importRaw(exchange: HttpExchange): Promise<string> {
   const format = exchange.query.get('format') ?? 'raw';
-  if (format !== 'raw') fail('NOT_IMPLEMENTED', `import_raw_vdi format=${format}`);
-  const vdi = exchange.query.has('vdi') ? namedVdi(exchange) : newVdi(exchange);
-  if (vdi === null) {
-    exchange.start(400);
+  const refuse = (status: number, code: string, ...params: string[]): never => {
+    exchange.start(status);
     exchange.end();
-    fail('INTERNAL_ERROR', 'Failure("Missing vdi or sr_id or sr_uuid")');
-  }
-  const backend = reachable(exchange, srOf(vdi));
+    return fail(code, ...params);
+  };
+  const given = exchange.query.has('vdi') ? namedVdi(exchange) : null;
+  const sr = given === null ? namedSr(exchange) : srOf(given);
+  if (sr === null) return refuse(400, 'VDI_MISSING');
+  const backend = reachable(exchange, sr);
   if (backend === null) return '';
+  if (!formats.includes(format)) return refuse(404, 'INTERNAL_ERROR', `Unknown format ${format}`);
+  if (format !== 'raw' && exchange.query.has('chunked'))
+    return refuse(404, 'INTERNAL_ERROR', 'Cannot handle chunked VHD');
+  const encoding = exchange.headers['transfer-encoding'];
+  if (encoding !== undefined) return refuse(404, 'INTERNAL_ERROR', `Cannot handle encoding: ${encoding}`);
+  const length = exchange.headers['content-length'];
+  if (given === null && (format === 'vhd' || format === 'qcow2')) {
+    const name = format === 'vhd' ? 'VHD' : 'QCOW2';
+    return refuse(400, 'INTERNAL_ERROR', `Importing a ${name} directly into an SR not yet supported`);
+  }
+  if (given === null && (format !== 'raw' || length === undefined))
+    return refuse(400, 'INTERNAL_ERROR', 'Not enough info supplied to import');
+  if (format !== 'raw') fail('NOT_IMPLEMENTED', `import_raw_vdi format=${format}`);
+  const vdi = given ?? newVdi(exchange.pool, sr, BigInt(length ?? '0'));
   if (vdi.rows('VBDs', 'VBD').some((vbd) => vbd.bool('currently_attached')))
     fail('VDI_IN_USE', vdi.ref, 'attach');
-  exchange.start(200);
+  exchange.start(200, { 'Content-Type': 'application/octet-stream' });
   const disk = backend.open(vdi.text('location'), 'r+');
   try {
     if (exchange.query.has('chunked')) await readChunks(exchange, disk);
@@ -127,20 +146,13 @@ function namedVdi(exchange: HttpExchange): Row {
   return named(exchange.pool, 'VDI', exchange.query.get('vdi') ?? '');
 }
 
-function newVdi(exchange: HttpExchange): Row | null {
+function namedSr(exchange: HttpExchange): Row | null {
   const name = exchange.query.get('sr_id') ?? exchange.query.get('sr_uuid');
-  const size = exchange.headers['content-length'];
-  if (name === null || size === undefined) return null;
-  return createVdi(
-    exchange.pool,
-    named(exchange.pool, 'SR', name),
-    BigInt(size),
-    {},
-    struct({
-      name_label: 'Imported VDI',
-      type: 'user',
-    }),
-  );
+  return name === null ? null : named(exchange.pool, 'SR', name);
+}
+
+function newVdi(pool: LabPool, sr: Row, size: bigint): Row {
+  return createVdi(pool, sr, size, {}, struct({ name_label: 'Imported VDI', type: 'user' }));
 }
 
 /** The SR on the host that was asked; else a redirect to a host that has it, unread (xapi.md 3.1). */

@@ -24,7 +24,7 @@ export function scan(pool: LabPool, sr: Row, backend: Backend = backendOf(pool, 
 
 function addRecord(pool: LabPool, sr: Row, disk: ScannedDisk): void {
   const { metadata } = disk;
-  if (disk.uuid !== null && pool.db.findByUuid('VDI', disk.uuid) !== undefined)
+  if (disk.uuid !== null && pool.db.uuidTaken(disk.uuid))
     internal(`Db_exn.Uniqueness_constraint_violation("VDI", "uuid", "${disk.uuid}")`);
   pool.db.create('VDI', {
     ...(disk.uuid === null ? {} : { uuid: disk.uuid }),

@@ -24,7 +24,7 @@ export function installSrs(registry: Registry): void {
   });
   registry.on('SR.introduce', (call) => {
     const uuid = call.text(0) === '' ? randomUUID() : call.text(0);
-    if (call.pool.db.findByUuid('SR', uuid) !== undefined) fail('SR_UUID_EXISTS', uuid);
+    if (call.pool.db.uuidTaken(uuid)) fail('SR_UUID_EXISTS', uuid);
     return newSr(
       call.pool,
       uuid,
@@ -77,6 +77,11 @@ export function installSrs(registry: Registry): void {
       return '';
     });
   }
+  // Kept for the storage drivers alone.
+  registry.on('SR.set_physical_size', (call) => {
+    call.row('SR');
+    fail('PERMISSION_DENIED', '');
+  });
   registry.on('SR.get_supported_types', () => [...drivers.keys()]);
   registry.on('SR.assert_can_host_ha_statefile', (call) => {
     const sr = call.row('SR');
@@ -115,7 +120,8 @@ function createSr(call: Call): string {
   const deviceConfig = call.map(1);
   const shared = call.bool(7);
   const driver = driverOf(call.text(5));
-  const host = liveHost(pool, call.text(0));
+  // A shared SR is made on the master, whatever host was named.
+  const host = liveHost(pool, shared ? pool.master.row.ref : call.text(0));
   const uuid = randomUUID();
   driver.create(contextOf(pool, host, deviceConfig, call.map(8)), uuid);
   const sr = newSr(pool, uuid, call.text(3), call.text(4), call.text(5), call.text(6), shared, call.map(8));
@@ -148,9 +154,12 @@ function unpluggedSr(call: Call): Row {
 function destroySr(call: Call): string {
   const { pool } = call;
   const sr = call.row('SR');
+  unpluggedSr(call);
   const [pbd] = sr.rows('PBDs', 'PBD');
   if (pbd === undefined) fail('SR_HAS_NO_PBDS', sr.ref);
-  unpluggedSr(call);
+  const kept = sr.rows('VDIs', 'VDI').some((vdi) => vdi.bool('managed') && vdi.text('type') !== 'rrd');
+  if (kept) fail('SR_NOT_EMPTY');
+  if (sr.map('other_config')['indestructible'] === 'true') fail('SR_INDESTRUCTIBLE', sr.ref);
   const host = liveHost(pool, pbd.text('host'));
   const driver = driverOf(sr.text('type'));
   const context = contextOf(pool, host, pbd.map('device_config'), sr.map('sm_config'));

@@ -1,7 +1,7 @@
 /** VDI: create, destroy, snapshot, clone, copy, introduce, forget, resize (xapi.md 5.2, 7.8, 7.10, 9.1). */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Row } from '../core/database.ts';
-import { fail } from '../core/failure.ts';
+import { fail, internal } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { Call, Registry } from '../core/registry.ts';
 import { epoch, isStruct, nullRef, type Struct, struct } from '../core/values.ts';
@@ -9,7 +9,7 @@ import type { DiskDirectory } from './directory.ts';
 import type { Backend } from './driver.ts';
 import { backendFailure } from './errors.ts';
 import { markDirty, updateSizes } from './scan.ts';
-import { backendOf, driverOf, storageState } from './state.ts';
+import { backendOf, driverOf, isBare, pluggedPbds, storageState } from './state.ts';
 import { roundedSize } from './vhd.ts';
 
 export function installVdis(registry: Registry): void {
@@ -18,7 +18,11 @@ export function installVdis(registry: Registry): void {
     destroyVdi(call.pool, call.row('VDI'));
     return '';
   });
-  registry.on('VDI.snapshot', (call) => snapshotVdi(call.pool, call.row('VDI')).ref);
+  registry.on('VDI.snapshot', (call) => {
+    const vdi = call.row('VDI');
+    if (vdi.bool('sharable')) fail('VDI_IS_SHARABLE', vdi.ref);
+    return snapshotVdi(call.pool, vdi).ref;
+  });
   registry.on('VDI.clone', (call) => cloneVdi(call.pool, call.row('VDI')).ref);
   registry.on('VDI.copy', copyCall);
   registry.on('VDI.introduce', introduce);
@@ -31,9 +35,42 @@ export function installVdis(registry: Registry): void {
   registry.on('VDI.resize', (call) => resize(call, false));
   registry.on('VDI.resize_online', (call) => resize(call, true));
   registry.on('VDI.update', (call) => {
-    backendOf(call.pool, srOf(call.row('VDI')));
+    const vdi = call.row('VDI');
+    checkNotAttached(vdi, 'update');
+    backendOf(call.pool, srOf(vdi));
     return '';
   });
+  // The driver keeps names, so it is asked; what a driver alone may set is refused.
+  for (const field of ['name_label', 'name_description'] as const)
+    registry.on(`VDI.set_${field}`, (call) => {
+      const vdi = call.row('VDI');
+      const sr = srOf(vdi);
+      if (!isBare(call.pool, sr)) backendOf(call.pool, sr);
+      vdi.set({ [field]: call.text(1) });
+      return '';
+    });
+  for (const field of ['sharable', 'read_only'] as const)
+    registry.on(`VDI.set_${field}`, (call) => {
+      call.row('VDI');
+      fail('PERMISSION_DENIED', '');
+    });
+  for (const field of ['on_boot', 'allow_caching'] as const)
+    registry.on(`VDI.set_${field}`, (call) => {
+      const vdi = call.row('VDI');
+      for (const vbd of vdi.rows('VBDs', 'VBD')) {
+        const vm = vbd.row('VM', 'VM');
+        const state = vm?.text('power_state').toLowerCase() ?? 'halted';
+        if (vm !== undefined && state !== 'halted') fail('VM_BAD_POWER_STATE', vm.ref, 'halted', state);
+      }
+      if (field === 'on_boot') {
+        const sr = srOf(vdi);
+        needCapability(sr, 'VDI_RESET_ON_BOOT');
+        checkNotAttached(vdi, 'set_on_boot');
+        backendOf(call.pool, sr);
+      }
+      vdi.set({ [field]: call.params[1] ?? '' });
+      return '';
+    });
 }
 
 export function srOf(vdi: Row): Row {
@@ -66,9 +103,11 @@ export function createVdi(
   smConfig: Readonly<Record<string, string>>,
   fields: Struct,
 ): Row {
-  const backend = backendOf(pool, sr);
-  const disks = disksOf(sr, backend, 'VDI_CREATE');
+  needCapability(sr, 'VDI_CREATE');
   const type = fields['type'] ?? 'user';
+  const backend = backendOf(pool, sr);
+  if (type === 'cbt_metadata') fail('VDI_INCOMPATIBLE_TYPE', '', 'cbt_metadata');
+  const disks = disksOf(sr, backend, 'VDI_CREATE');
   const name = fields['name_label'] ?? '';
   const uuid =
     type === 'user' && name === 'Pool Metadata Backup' ? metadataBackupUuid(sr.uuid) : randomUUID();
@@ -110,10 +149,16 @@ function creatorsFields(record: Struct): Struct {
   return fields;
 }
 
+/** What a driver cannot do is refused before anybody looks whether the SR is plugged. */
+function needCapability(sr: Row, capability: string): void {
+  if (!driverOf(sr.text('type')).capabilities.includes(capability))
+    fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
+}
+
 /** The disk directory of an SR that can do something; `SR_OPERATION_NOT_SUPPORTED [sr]` otherwise. */
 function disksOf(sr: Row, backend: Backend, capability: string): DiskDirectory {
-  if (backend.disks === null || !driverOf(sr.text('type')).capabilities.includes(capability))
-    fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
+  needCapability(sr, capability);
+  if (backend.disks === null) fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
   const access = backend.access();
   if (access === 'none') backendFailure(46, 'Stale file handle');
   if (access === 'ro') backendFailure(461);
@@ -140,12 +185,21 @@ function checkNotAttached(vdi: Row, operation: string): void {
     fail('VDI_IN_USE', vdi.ref, operation);
 }
 
+/** What lies under clones is the driver's own. */
+function needManaged(vdi: Row): void {
+  if (!vdi.bool('managed')) fail('VDI_NOT_MANAGED', vdi.ref);
+}
+
 export function destroyVdi(pool: LabPool, vdi: Row): void {
   const sr = srOf(vdi);
   checkNotAttached(vdi, 'destroy');
+  needCapability(sr, 'VDI_DELETE');
   const backend = backendOf(pool, sr);
+  needManaged(vdi);
   disksOf(sr, backend, 'VDI_DELETE').delete(vdi.text('location'));
   const vbds = vdi.rows('VBDs', 'VBD');
+  const suspended = pool.db.all('VM').filter((vm) => vm.text('suspend_VDI') === vdi.ref);
+  for (const vm of suspended) vm.set({ suspend_VDI: nullRef });
   vdi.destroy();
   // xapi does this one at once; only disks that vanish otherwise wait for the collector.
   for (const vbd of vbds) releaseVbd(vbd);
@@ -182,8 +236,10 @@ function checkNoStaleMark(vdi: Row, operation: string): void {
 function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
   checkNoStaleMark(vdi, capability === 'VDI_CLONE' ? 'clone' : 'snapshot');
   const sr = srOf(vdi);
+  needCapability(sr, capability);
   const backend = backendOf(pool, sr);
   const disks = disksOf(sr, backend, capability);
+  needManaged(vdi);
   const location = vdi.text('location');
   const disk = disks.find(location) ?? backendFailure(46, `VDI ${location} not found`);
   if (disk.format === 'raw') fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
@@ -220,6 +276,9 @@ function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
     physical_utilisation: BigInt(disks.find(child)?.physicalSize ?? 0),
     other_config: struct(vdi.map('other_config')),
     xenstore_data: struct(vdi.map('xenstore_data')),
+    tags: [...vdi.texts('tags')],
+    on_boot: vdi.text('on_boot'),
+    allow_caching: vdi.bool('allow_caching'),
     sm_config: struct({ 'vhd-parent': parentOf(child) }),
     managed: true,
     ...more,
@@ -230,8 +289,15 @@ function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
 
 /** A full copy into an SR, as VM.copy and VDI.copy make it. */
 export function copyVdi(pool: LabPool, vdi: Row, target: Row): Row {
-  checkNotAttached(vdi, 'copy');
+  const written = vdi
+    .rows('VBDs', 'VBD')
+    .some((vbd) => vbd.bool('currently_attached') && vbd.text('mode') === 'RW');
+  if (written) fail('VDI_IN_USE', vdi.ref, 'copy');
+  if (vdi.text('on_boot') === 'reset') fail('VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION');
+  // xapi looks for a host that sees the source, and has no words for finding none.
+  if (pluggedPbds(pool, srOf(vdi)).length === 0) internal('Not_found');
   const source = backendOf(pool, srOf(vdi));
+  needManaged(vdi);
   const backend = backendOf(pool, target);
   const disks = disksOf(target, backend, 'VDI_CREATE');
   checkRoom(pool, target, backend, Number(vdi.int('virtual_size')));
@@ -260,6 +326,8 @@ export function copyVdi(pool: LabPool, vdi: Row, target: Row): Row {
     physical_utilisation: BigInt(disks.find(uuid)?.physicalSize ?? 0),
     other_config: struct(vdi.map('other_config')),
     xenstore_data: struct(vdi.map('xenstore_data')),
+    tags: [...vdi.texts('tags')],
+    allow_caching: vdi.bool('allow_caching'),
     managed: true,
   });
   settle(target, backend);
@@ -269,8 +337,11 @@ export function copyVdi(pool: LabPool, vdi: Row, target: Row): Row {
 function copyCall(call: Call): string {
   const vdi = call.row('VDI');
   const into = call.text(3, nullRef);
-  if (into === nullRef) return copyVdi(call.pool, vdi, call.row('SR', 1)).ref;
-  const target = call.pool.db.row('VDI', into);
+  const target = call.pool.db.find('VDI', into);
+  if (target === undefined) return copyVdi(call.pool, vdi, call.row('SR', 1)).ref;
+  if (target.bool('read_only')) fail('VDI_READONLY', target.ref);
+  if (target.int('virtual_size') < vdi.int('virtual_size'))
+    fail('VDI_TOO_SMALL', target.ref, String(vdi.int('virtual_size')));
   const from = backendOf(call.pool, srOf(vdi)).open(vdi.text('location'), 'r');
   const backend = backendOf(call.pool, srOf(target));
   const to = backend.open(target.text('location'), 'r+');
@@ -286,9 +357,10 @@ function copyCall(call: Call): string {
 function introduce(call: Call): string {
   const { pool } = call;
   const sr = call.row('SR', 3);
+  needCapability(sr, 'VDI_INTRODUCE');
   const backend = backendOf(pool, sr);
-  if (!driverOf(sr.text('type')).capabilities.includes('VDI_INTRODUCE'))
-    fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
+  const known = sr.rows('VDIs', 'VDI').find((vdi) => vdi.text('location') === call.text(8));
+  if (known !== undefined && known.uuid !== call.text(0)) fail('LOCATION_NOT_UNIQUE', sr.ref, call.text(8));
   const disk = backend.scan().find((d) => d.location === call.text(8));
   if (disk === undefined) backendFailure(46, call.text(8));
   return pool.db.create('VDI', {
@@ -310,9 +382,11 @@ function resize(call: Call, online: boolean): string {
   const { pool } = call;
   const vdi = call.row('VDI');
   const sr = srOf(vdi);
-  if (!online) checkNotAttached(vdi, 'resize');
   const backend = backendOf(pool, sr);
+  if (!online) checkNotAttached(vdi, 'resize');
+  if (online) needCapability(sr, 'VDI_RESIZE_ONLINE');
   const disks = disksOf(sr, backend, 'VDI_RESIZE');
+  needManaged(vdi);
   const size = call.int(1);
   if (size < vdi.int('virtual_size')) backendFailure(79, 'shrinking not allowed');
   checkRoom(pool, sr, backend, Number(size - vdi.int('virtual_size')));
