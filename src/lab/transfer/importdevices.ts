@@ -189,6 +189,7 @@ const vifFields = [
   'locking_mode',
   'ipv4_allowed',
   'ipv6_allowed',
+  'trunks',
 ] as const;
 
 export async function importVif(session: ImportSession, object: FileObject): Promise<void> {

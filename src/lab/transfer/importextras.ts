@@ -114,9 +114,13 @@ export function importVtpm(session: ImportSession, object: FileObject): void {
     session.enter('VTPM', object.id, newRef());
     return;
   }
+  const vm = session.lookup(field('VM'));
+  const others = pool.db.row('VM', vm).texts('VTPMs').length;
+  if (others > 0) fail('VTPM_MAX_AMOUNT_REACHED', String(others));
   const made = pool.db.create('VTPM', {
     uuid: options.restore ? uuid : randomUUID(),
-    VM: session.lookup(field('VM')),
+    VM: vm,
+    persistence_backend: 'xapi',
     is_unique: object.raw["vTPM'_is_unique"] === true,
     is_protected: object.raw["vTPM'_is_protected"] === true,
   });

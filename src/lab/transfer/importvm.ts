@@ -182,6 +182,9 @@ function create(session: ImportSession, object: FileObject, record: FileRecord):
   const suspendVdi = suspended ? suspendDisk(session, record) : null;
   if (!object.has('parent')) Object.assign(fields, staticMemory(record));
   if (!object.has('has_vendor_device')) fields['has_vendor_device'] = false;
+  // The vendor's device needs virtual hardware of version 2.
+  if (fields['has_vendor_device'] === true && record.int('hardware_platform_version') < 2n)
+    fields['hardware_platform_version'] = 2n;
   Object.assign(fields, priorityOf(record));
   Object.assign(fields, {
     uuid: options.restore ? record.text('uuid') : randomUUID(),

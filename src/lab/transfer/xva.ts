@@ -6,6 +6,7 @@ import { xmlText } from '../core/encode.ts';
 import { fail, failureOf, XenFailure } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { HttpExchange } from '../core/registry.ts';
+import { withOperation } from '../vm/operations.ts';
 import { metadataArchive } from './export.ts';
 import { importDocument, readBody } from './import.ts';
 
@@ -30,12 +31,9 @@ export function vmOf(pool: LabPool, query: URLSearchParams) {
 export async function exportVm(exchange: HttpExchange): Promise<string> {
   const { pool, query, task } = exchange;
   const vm = vmOf(pool, query);
-  const state = vm.text('power_state');
-  if (state !== 'Halted' && state !== 'Suspended')
-    fail('VM_BAD_POWER_STATE', vm.ref, 'halted, suspended', state.toLowerCase());
-  const disks = vm.rows('VBDs', 'VBD').filter((vbd) => vbd.text('type') === 'Disk');
-  if (disks.length > 0) fail('NOT_IMPLEMENTED', 'http/get_export');
-  await pool.lock(vm, 'export', task.ref, async () => {
+  await withOperation(pool, vm, 'export', task.ref, async () => {
+    const disks = vm.rows('VBDs', 'VBD').filter((vbd) => vbd.text('type') === 'Disk');
+    if (disks.length > 0) fail('NOT_IMPLEMENTED', 'http/get_export');
     const archive = metadataArchive(pool, {
       vms: [vm.ref],
       snapshots: false,
@@ -57,7 +55,7 @@ export async function importVmArchive(exchange: HttpExchange): Promise<string> {
   if (sr.text('content_type') === 'iso') {
     exchange.start(400, { 'Content-Length': '0' });
     exchange.end();
-    fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
+    fail('SR_OPERATION_NOT_SUPPORTED');
   }
   if (headers['transfer-encoding'] !== undefined) {
     exchange.start(403, { 'Content-Length': '0' });

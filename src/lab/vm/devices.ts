@@ -40,6 +40,23 @@ export function installDevices(registry: Registry): void {
     vbd.set({ mode: call.text(1) });
     return '';
   });
+  registry.on('VBD.insert', insert);
+  registry.on('VBD.eject', eject);
+  registry.on('VIF.create', createVif);
+  registry.on('VIF.destroy', (call) => {
+    const vif = call.row('VIF');
+    const hasDomain = vif.row('VM', 'VM')?.int('domid') !== -1n;
+    if (hasDomain && vif.bool('currently_attached'))
+      fail('OPERATION_NOT_ALLOWED', 'VIF currently attached to a running VM');
+    vif.destroy();
+    return '';
+  });
+  registry.on('VBD.set_mode', (call) => {
+    const vbd = call.row('VBD');
+    needState(owner(call.pool, vbd), 'halted');
+    vbd.set({ mode: call.text(1) });
+    return '';
+  });
   for (const operation of ['pause', 'unpause'] as const)
     registry.on(`VBD.${operation}`, (call) => {
       const vbd = call.row('VBD');

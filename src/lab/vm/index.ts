@@ -8,6 +8,7 @@ import { installDevices } from './devices.ts';
 import { ledgerOf } from './guest.ts';
 import { autoPowerOn, installHa, watchHa } from './ha.ts';
 import { installPower } from './power.ts';
+import { installSettings } from './settings.ts';
 
 export { agentKey } from './agent.ts';
 export { GuestFailure, guestRead, guestWrite, ledgerOf, type Violation } from './guest.ts';
@@ -21,6 +22,7 @@ export function installVm(lab: Lab): void {
   installClones(lab.registry);
   installDevices(lab.registry);
   installAppliances(lab.registry);
+  installSettings(lab.registry);
   installHa(lab.registry);
   lab.onPool.push((pool) => {
     watchVms(pool);
