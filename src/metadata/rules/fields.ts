@@ -43,10 +43,10 @@ export function highAvailability(context: RuleContext): void {
   }
 }
 
-/** A protected VM needs storage and networks on every host; its drives are refused otherwise. */
+/** A protected VM needs storage and networks on every enabled host; its devices are refused otherwise. */
 function agility(context: RuleContext, vm: VmObject): void {
   const { pool } = context;
-  const hosts = pool.facts.hosts;
+  const hosts = pool.facts.hosts.filter((host) => host.enabled);
   for (const vbd of vm.vbds) {
     const match = vbd.vdi === null ? undefined : context.disks.get(vbd.vdi.object);
     const sr = match?.kind === 'found' ? pool.srs.get(match.vdi.srUuid) : undefined;
@@ -72,7 +72,11 @@ function agility(context: RuleContext, vm: VmObject): void {
     );
   }
   for (const vif of vm.vifs) {
-    const [network] = pool.networksByName.get(vif.network?.nameLabel ?? '') ?? [];
+    // A network that the import would make itself has no card anywhere; that it is made is a problem of its own.
+    const [network] =
+      pool.networksByName.get(vif.network?.nameLabel ?? '') ??
+      pool.networksByBridge.get(vif.network?.bridge ?? '') ??
+      [];
     if (
       network === undefined ||
       everywhere(
