@@ -12,6 +12,7 @@ import {
   previewScope,
 } from '../../src/domain/scope.ts';
 import type { ScopeMatch } from '../../src/domain/settings.ts';
+import { vbdFacts, vmFacts } from '../support/facts.ts';
 
 const vm = (nameLabel: string, more: Partial<Matchable> = {}): Matchable => ({
   uuid: `uuid-${nameLabel}`,
@@ -198,50 +199,11 @@ t.test('every VM is in exactly one tier or among the others, in its first tier',
   t.end();
 });
 
-const vmFacts = (nameLabel: string, more: Partial<VmFacts> = {}): VmFacts => ({
-  uuid: `uuid-${nameLabel}`,
-  nameLabel,
-  nameDescription: '',
-  powerState: 'Running',
-  isTemplate: false,
-  isSnapshot: false,
-  snapshotOf: null,
-  residentOn: null,
-  affinity: null,
-  tags: [],
-  otherConfig: {},
-  macSeed: null,
-  version: 0,
-  memoryStaticMax: 0,
-  memoryDynamicMin: 0,
-  memoryDynamicMax: 0,
-  memoryOverhead: 0,
-  vcpusAtStartup: 1,
-  order: 0,
-  startDelaySeconds: 0,
-  shutdownDelaySeconds: 0,
-  haRestartPriority: '',
-  haAlwaysRun: false,
-  applianceUuid: null,
-  blockedOperations: {},
-  domainType: 'hvm',
-  vbds: [],
-  vifs: [],
-  vtpms: [],
-  hasVgpu: false,
-  suspendVdiUuid: null,
-  guest: null,
-  ...more,
-});
+const seen = (nameLabel: string, more: Partial<VmFacts> = {}): VmFacts =>
+  vmFacts({ uuid: `uuid-${nameLabel}`, nameLabel, ...more });
 const vbd = (vdiUuid: string, type: 'Disk' | 'CD'): VmFacts['vbds'][number] => ({
-  uuid: `vbd-${vdiUuid}`,
-  vdiUuid,
-  userdevice: '0',
+  ...vbdFacts(`vbd-${vdiUuid}`, vdiUuid),
   type,
-  mode: 'RW',
-  empty: false,
-  bootable: true,
-  attached: true,
 });
 const vdi = (uuid: string, srUuid: string): VdiFacts => ({
   uuid,
@@ -265,11 +227,11 @@ const pool: Pick<PoolFacts, 'vms' | 'vdis' | 'srs' | 'nameLabel' | 'observedAt'>
   srs: [],
   vdis: [vdi('disk', 'sr-1'), vdi('disc', 'sr-iso')],
   vms: [
-    vmFacts('web-1', { vbds: [vbd('disk', 'Disk'), vbd('disc', 'CD')], otherConfig: { folder: '/Shop' } }),
-    vmFacts('web-snap', { isSnapshot: true, isTemplate: true }),
-    vmFacts('template', { isTemplate: true }),
-    vmFacts('app-1', { tags: ['shop'] }),
-    vmFacts('lonely'),
+    seen('web-1', { vbds: [vbd('disk', 'Disk'), vbd('disc', 'CD')], otherConfig: { folder: '/Shop' } }),
+    seen('web-snap', { isSnapshot: true, isTemplate: true }),
+    seen('template', { isTemplate: true }),
+    seen('app-1', { tags: ['shop'] }),
+    seen('lonely'),
   ],
 };
 

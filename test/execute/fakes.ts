@@ -20,6 +20,7 @@ import type { Catalog } from '../../src/ports/catalog.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock, GroupStates } from '../../src/ports/system.ts';
+import { vbdFacts, vdiFacts, vmFacts } from '../support/facts.ts';
 
 const at = '2026-01-01T00:00:00.000Z';
 const nullRef = 'OpaqueRef:NULL';
@@ -76,72 +77,21 @@ export function fakeSr(hosts: readonly string[], server: string): SrFacts {
 }
 
 export function fakeDisk(name: string, values: Partial<VdiFacts> = {}): VdiFacts {
-  return {
-    uuid: `disk-${name}`,
-    srUuid: 'sr1',
-    location: `disk-${name}`,
-    nameLabel: `${name} root`,
-    nameDescription: '',
-    type: 'user',
-    virtualSize: 1024,
-    managed: true,
-    missing: false,
-    isASnapshot: false,
-    snapshotOf: null,
-    readOnly: false,
-    smConfig: {},
-    otherConfig: {},
-    ...values,
-  };
+  return vdiFacts({ uuid: `disk-${name}`, srUuid: 'sr1', nameLabel: `${name} root`, ...values });
 }
 
 export function fakeVm(name: string, networkUuid: string, values: Partial<VmFacts> = {}): VmFacts {
-  return {
+  return vmFacts({
     uuid: name,
     nameLabel: name,
-    nameDescription: '',
-    powerState: 'Running',
-    isTemplate: false,
-    isSnapshot: false,
-    snapshotOf: null,
-    residentOn: null,
-    affinity: null,
-    tags: [],
-    otherConfig: {},
-    macSeed: null,
-    version: 0,
     memoryStaticMax: 1,
     memoryDynamicMin: 1,
     memoryDynamicMax: 1,
     memoryOverhead: 1,
-    vcpusAtStartup: 1,
-    order: 0,
-    startDelaySeconds: 0,
-    shutdownDelaySeconds: 0,
-    haRestartPriority: '',
-    haAlwaysRun: false,
-    applianceUuid: null,
-    blockedOperations: {},
-    domainType: 'hvm',
-    vbds: [
-      {
-        uuid: `vbd-${name}`,
-        vdiUuid: `disk-${name}`,
-        userdevice: '0',
-        type: 'Disk',
-        mode: 'RW',
-        empty: false,
-        bootable: true,
-        attached: true,
-      },
-    ],
+    vbds: [vbdFacts(`vbd-${name}`, `disk-${name}`)],
     vifs: [{ uuid: `vif-${name}`, networkUuid, device: '0', mac: '00:16:3e:00:00:01', attached: true }],
-    vtpms: [],
-    hasVgpu: false,
-    suspendVdiUuid: null,
-    guest: null,
     ...values,
-  };
+  });
 }
 
 function fakePool(site: string, hosts: readonly string[], network: string): PoolFacts {

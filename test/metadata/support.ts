@@ -14,6 +14,7 @@ import { MetadataDocument, type MetadataObject } from '../../src/metadata/docume
 import type { VmObject } from '../../src/metadata/objects.ts';
 import { nullRef } from '../../src/metadata/references.ts';
 import { XmlScalar, type XmlStruct, type XmlValue } from '../../src/metadata/xmlvalue.ts';
+import { vdiFacts as anyVdi, vmFacts } from '../support/facts.ts';
 
 /** Exports recorded from a real xapi; they may be absent. */
 const folder = fileURLToPath(new URL('../../../shared/recordings/exports/', import.meta.url));
@@ -403,22 +404,7 @@ export function srFacts(
 }
 
 export function vdiFacts(uuid: string, srUuid: string, location: string): VdiFacts {
-  return {
-    uuid,
-    srUuid,
-    location,
-    nameLabel: '',
-    nameDescription: '',
-    type: 'user',
-    virtualSize: 2 ** 23,
-    managed: true,
-    missing: false,
-    isASnapshot: false,
-    snapshotOf: null,
-    readOnly: false,
-    smConfig: {},
-    otherConfig: {},
-  };
+  return anyVdi({ uuid, srUuid, location, virtualSize: 2 ** 23 });
 }
 
 export function networkFacts(nameLabel: string, bridge: string, hosts: readonly HostFacts[]): NetworkFacts {
@@ -436,33 +422,19 @@ export function networkFacts(nameLabel: string, bridge: string, hosts: readonly 
 
 /** The VM as the recovery pool has it after a restore of its document. */
 export function restoredVm(vm: VmObject, changes: Partial<VmFacts> = {}): VmFacts {
-  return {
+  return vmFacts({
     uuid: vm.uuid,
     nameLabel: vm.nameLabel,
-    nameDescription: '',
     powerState: 'Halted',
     isTemplate: vm.isATemplate,
     isSnapshot: vm.isASnapshot,
     snapshotOf: vm.snapshotOf?.uuid ?? null,
-    residentOn: null,
-    affinity: null,
-    tags: [],
     otherConfig: vm.otherConfig,
     macSeed: vm.macSeed,
     version: vm.version + 1,
     memoryStaticMax: 2 ** 30,
     memoryDynamicMin: 2 ** 30,
     memoryDynamicMax: 2 ** 30,
-    memoryOverhead: 0,
-    vcpusAtStartup: 1,
-    order: 0,
-    startDelaySeconds: 0,
-    shutdownDelaySeconds: 0,
-    haRestartPriority: '',
-    haAlwaysRun: false,
-    applianceUuid: null,
-    blockedOperations: {},
-    domainType: 'hvm',
     vbds: vm.vbds.map((vbd) => ({
       uuid: vbd.uuid,
       vdiUuid: vbd.vdi?.uuid ?? null,
@@ -481,9 +453,6 @@ export function restoredVm(vm: VmObject, changes: Partial<VmFacts> = {}): VmFact
       attached: false,
     })),
     vtpms: vm.vtpms.map((vtpm) => vtpm.uuid),
-    hasVgpu: false,
-    suspendVdiUuid: null,
-    guest: null,
     ...changes,
-  };
+  });
 }

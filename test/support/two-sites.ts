@@ -16,6 +16,7 @@ import type { ReplicaPoint } from '../../src/domain/replication.ts';
 import { nothing } from '../../src/domain/scope.ts';
 import type { GroupSettings } from '../../src/domain/settings.ts';
 import { addSeconds } from '../../src/domain/time.ts';
+import { vbdFacts, vmFacts } from './facts.ts';
 
 export const now = '2026-03-14T02:00:00.000Z';
 const gib = 1024 ** 3;
@@ -159,52 +160,20 @@ export function vm(
   networkUuid: string,
   changes: Partial<VmFacts> = {},
 ): VmFacts {
-  return {
+  return vmFacts({
     uuid: uuid('vm', number),
     nameLabel: name,
-    nameDescription: '',
-    powerState: 'Running',
-    isTemplate: false,
-    isSnapshot: false,
-    snapshotOf: null,
-    residentOn: null,
-    affinity: null,
-    tags: [],
-    otherConfig: {},
     macSeed: `seed-${number}`,
-    version: 0,
     memoryStaticMax: 4 * gib,
     memoryDynamicMin: 4 * gib,
     memoryDynamicMax: 4 * gib,
-    memoryOverhead: 0,
     vcpusAtStartup: 2,
-    order: 0,
-    startDelaySeconds: 0,
-    shutdownDelaySeconds: 0,
     haRestartPriority: name.startsWith('db-') ? 'restart' : '',
-    haAlwaysRun: false,
     applianceUuid: name.startsWith('web-') ? uuid('vapp', 1) : null,
-    blockedOperations: {},
-    domainType: 'hvm',
-    vbds: [
-      {
-        uuid: uuid('vbd', number),
-        vdiUuid: uuid('vdi', number),
-        userdevice: '0',
-        type: 'Disk',
-        mode: 'RW',
-        empty: false,
-        bootable: true,
-        attached: true,
-      },
-    ],
+    vbds: [vbdFacts(uuid('vbd', number), uuid('vdi', number))],
     vifs: [{ uuid: uuid('vif', number), networkUuid, device: '0', mac: '02:00:00:00:00:01', attached: true }],
-    vtpms: [],
-    hasVgpu: false,
-    suspendVdiUuid: null,
-    guest: null,
     ...changes,
-  };
+  });
 }
 
 export function vdi(number: number, srUuid: string): VdiFacts {
@@ -309,6 +278,7 @@ export function pointOf(facts: PoolFacts, takenAt: string, number = 1): Recovery
         (vif) => facts.networks.find((n) => n.uuid === vif.networkUuid)?.nameLabel ?? [],
       ),
       applianceUuid: v.applianceUuid,
+      ...(v.digest === undefined ? {} : { digest: v.digest }),
     };
   });
   return {
