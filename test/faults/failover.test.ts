@@ -6,7 +6,7 @@ import type { Plan } from '../../src/domain/plan.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
 import { execute, planDigest, resume } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
-import { type FakeState, FakeWorld, named, twoSites } from '../execute/fakes.ts';
+import { type FakeState, FakeWorld, fakeVm, named, twoSites } from '../execute/fakes.ts';
 import { exportOf, failoverOf, step } from '../execute/plans.ts';
 import { countingEntropy, MemoryJournals, MemoryStates, planOf } from '../execute/support.ts';
 
@@ -240,4 +240,42 @@ t.test('what a failover left undone is tried again by resuming it, once the reas
     await resume(moved.ports, { runId: old.run.id, by: 'Bob', version: '1' });
     t.same(moved.state.deeds, []);
   });
+});
+
+t.test(
+  'invariant 12: a network that was removed or got a namesake after the plan is not imported onto',
+  async (t) => {
+    for (const change of ['removed', 'doubled'] as const) {
+      const made = await protectedHouse(['db'], (state) => {
+        const { osaka } = state.sites;
+        if (osaka === undefined) return;
+        const office = osaka.pool.networks.filter(({ nameLabel }) => nameLabel === 'Office DR');
+        osaka.pool.networks = [
+          ...osaka.pool.networks.filter(({ nameLabel }) => nameLabel !== 'Office DR'),
+          ...(change === 'removed'
+            ? []
+            : [...office, ...office.map((net) => ({ ...net, uuid: 'namesake' }))]),
+        ];
+      });
+      const result = await made.run(failoverOf(['db']));
+      t.match(result.run.steps.get('import')?.problem?.known, [/db: network Office DR is not there, once/]);
+      t.notOk(
+        made.state.deeds.some((deed) => deed.includes('import')),
+        change,
+      );
+    }
+  },
+);
+
+t.test('a VM of the right uuid that is not the VM of the point is never started', async (t) => {
+  const made = await protectedHouse(['db', 'web'], (state) => {
+    const { osaka } = state.sites;
+    if (osaka !== undefined)
+      osaka.pool.vms = [fakeVm('db', 'net-osaka', { powerState: 'Halted', version: 3, vbds: [] })];
+  });
+  const result = await made.run(failoverOf(['db', 'web']));
+  t.equal(result.outcome, 'done-with-warnings');
+  t.match(result.run.steps.get('start-db')?.problem, { code: 'DR-VM-NOT-THERE', known: [/lacks its disk/] });
+  t.notOk(made.state.deeds.includes('osaka: start db'));
+  t.ok(made.state.deeds.includes('osaka: start web'));
 });

@@ -106,6 +106,7 @@ class Batch {
   }
 
   async prepare(catalog: Catalog, pool: PoolFacts): Promise<void> {
+    const gone = networksGone(this.#action.networks, pool);
     for (const vm of this.#action.vms) {
       if (this.#results.has(vm.uuid)) continue;
       const noted = this.#pointVms.get(vm.uuid);
@@ -129,6 +130,11 @@ class Batch {
         // Invariant 12: an import would match such a network by bridge name, or create it.
         if (made.unmappedNetworks.length > 0)
           this.#fail(vm, `the plan maps no network for ${listed(made.unmappedNetworks)}`);
+        else if (noted.networkNames.some((name) => gone.has(name)))
+          this.#fail(
+            vm,
+            `network ${listed(noted.networkNames.flatMap((name) => gone.get(name) ?? []))} is not there, once and as the plan knows it`,
+          );
         else this.#prepared.push({ vm, document: made.document, notes: made.notes, parked: made.parked });
       } catch (error) {
         if (!concernsOneObject(error)) throw error;
@@ -200,6 +206,21 @@ class Batch {
   #fail(vm: NamedVm, reason: string): void {
     this.#results.set(vm.uuid, { ...vm, result: 'failed', reason });
   }
+}
+
+/**
+ * Mapped networks that were removed, renamed or got a namesake since the plan was made: an import goes by the name, and
+ * would create the network or take the other (invariant 12; xapi.md 4.8). Production name to recovery name.
+ */
+function networksGone(networks: readonly NetworkTarget[], pool: PoolFacts): ReadonlyMap<string, string> {
+  return new Map(
+    networks
+      .filter(({ recovery }) => {
+        const named = pool.networks.filter(({ nameLabel }) => nameLabel === recovery.nameLabel);
+        return named.length !== 1 || named[0]?.uuid !== recovery.uuid;
+      })
+      .map(({ production, recovery }) => [production, recovery.nameLabel]),
+  );
 }
 
 /** HA fields as the point has them: the import parks them (xapi.md 4.5). */

@@ -167,7 +167,8 @@ export async function startVm(
   const { vm, site } = action;
   const hypervisor = await world.hypervisor(site);
   const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
-  if (state === undefined) throw notImported(vm, site, context);
+  if (state === undefined || importFaults(vm, context).length > 0)
+    throw notImported(vm, site, state !== undefined, context);
   await twins.assertNotRunning(vm, action.twinSite, context);
   try {
     await hypervisor.startVm(vm.uuid, context.signal);
@@ -180,17 +181,23 @@ export async function startVm(
   return { output: { host: after?.residentOn ?? null }, warnings: [] };
 }
 
-function notImported(vm: NamedVm, site: string, context: StepContext): OperatorError {
-  const reasons = outputsOf('import-vms', context).flatMap(({ output }) => {
+/** What the import of this run found wrong with the VM: a wrong network, a disk that is not its own. */
+function importFaults(vm: NamedVm, context: StepContext): string[] {
+  return outputsOf('import-vms', context).flatMap(({ output }) => {
     // Written by importVms of the same run.
     const made = output as unknown as ImportOutput | null;
     return made?.vms.find((candidate) => candidate.uuid === vm.uuid)?.reason ?? [];
   });
+}
+
+function notImported(vm: NamedVm, site: string, isThere: boolean, context: StepContext): OperatorError {
   return new OperatorError({
     code: 'DR-VM-NOT-THERE',
-    what: `VM ${vm.nameLabel} cannot be started: it is not in the pool`,
+    what: isThere
+      ? `VM ${vm.nameLabel} is not started: what is in the pool is not the VM of the recovery point`
+      : `VM ${vm.nameLabel} cannot be started: it is not in the pool`,
     where: { site },
-    known: reasons,
+    known: importFaults(vm, context),
     next: 'Remove the reason and resume the run, which tries the import and the start again',
   });
 }
