@@ -415,3 +415,32 @@ t.test('two points are compared, and a point is taken out as plain files', async
     '01-web_01.xva',
   );
 });
+
+t.test('a target says which objects it does not hold whole', async (t) => {
+  const directories = [scratch(t, 'small'), scratch(t, 'small')];
+  const catalog = localCatalog(directories);
+  t.teardown(() => catalog.close());
+  const first = await catalog.put(documentOf('first'));
+  const second = await catalog.put(documentOf('second'));
+  const never = { sha256: 'a'.repeat(64), bytes: 1 };
+  t.same(await catalog.lacking([first, second]), [
+    { target: 't1', objects: [] },
+    { target: 't2', objects: [] },
+  ]);
+  t.same(
+    (await catalog.lacking([first, never])).map(({ objects }) => objects),
+    [[never], [never]],
+  );
+  const packs = join(directories[1] ?? '', 'packs');
+  const files = readdirSync(packs, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.pack'));
+  t.equal(files.length, 2);
+  for (const file of files) {
+    const bytes = readFileSync(join(packs, file));
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    writeFileSync(join(packs, file), bytes);
+  }
+  t.same(await catalog.lacking([first, second]), [
+    { target: 't1', objects: [] },
+    { target: 't2', objects: [first, second] },
+  ]);
+});

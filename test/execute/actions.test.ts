@@ -1,7 +1,7 @@
 import t from 'tap';
 import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
 import { PortError } from '../../src/domain/errors.ts';
-import type { Plan } from '../../src/domain/plan.ts';
+import type { Plan, Step } from '../../src/domain/plan.ts';
 import { deviceConfigAt } from '../../src/execute/actions/device-config.ts';
 import { isInSubnet } from '../../src/execute/actions/guests.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
@@ -192,16 +192,17 @@ t.test('one VM that the pool refuses never holds up the others', async (t) => {
   ]);
 });
 
-t.test('a disk that the replica lacks or has in another size costs its VM alone', async (t) => {
+t.test('a disk that the replica lacks costs its VM alone; another size is told', async (t) => {
   const { run } = await protectedHouse(['db', 'small', 'web'], (state) => {
     const replica = state.sites['osaka']?.exports['filer-b:/vol1r'];
     if (replica !== undefined) replica.disks = [fakeDisk('db'), fakeDisk('small', { virtualSize: 512 })];
   });
   const result = await run(failoverOf(['db', 'small', 'web']));
   t.match(result.run.steps.get('compare')?.warnings, [
-    /disk small root of small has 512 B .* recovery point says 1 KiB/,
     /disk web root of web is not on the replica/,
+    /disk small root of small has 512 B .* recovery point says 1 KiB/,
   ]);
+  t.equal(result.run.steps.get('start-small')?.status, 'succeeded', 'it was resized after the replica');
   t.equal(result.run.steps.get('start-db')?.status, 'succeeded');
   t.match(result.run.steps.get('start-web')?.problem?.known, [/disk web root is not on the replica/]);
 
@@ -523,4 +524,71 @@ t.test('the address of a volume in the words of each SR type', async (t) => {
   t.ok(isInSubnet('fd00::5', 'fd00::/64'));
   t.notOk(isInSubnet('10.2.0.1', '10.1.0.0/16'));
   t.notOk(isInSubnet('10.2.0.1', 'fd00::/64'));
+});
+
+t.test('a kept document is looked at once more before a point rests upon it', async (t) => {
+  const names = ['db', 'web', 'app'];
+  const prepared = async () => {
+    const made = house(names, (state) => {
+      const tokyo = state.sites['tokyo'];
+      if (tokyo !== undefined)
+        tokyo.pool = { ...tokyo.pool, vms: tokyo.pool.vms.map((vm) => ({ ...vm, digest: vm.uuid })) };
+    });
+    await made.run(exportOf(names));
+    const [first] = Object.values(made.state.points);
+    const kept = (first?.vms ?? []).map(({ uuid, nameLabel, document, digest = '' }) => ({
+      ...{ uuid, nameLabel, document, digest },
+      from: { pointId: 'payroll/first', takenAt: '2026-01-01T00:00:00.000Z' },
+    }));
+    const plan = exportOf([]);
+    const pointId = 'payroll/20260101T001500Z-0002';
+    const steps = plan.steps.map((each): Step => {
+      if (each.action.do === 'seal-point')
+        return { ...each, action: { ...each.action, pointId }, holdsWhen: { is: 'point-sealed', pointId } };
+      if (each.action.do === 'verify-point') return { ...each, action: { ...each.action, pointId } };
+      if (each.action.do === 'capture-pool') return { ...each, action: { ...each.action, vms: names } };
+      if (each.action.do === 'save-documents')
+        return { ...each, action: { ...each.action, kept, vmsInPool: 3 } };
+      return each;
+    });
+    const calls = made.world.pool('tokyo').calls;
+    const fetched = () => calls.filter((call) => call.startsWith('export'));
+    calls.length = 0;
+    const second = { ...plan, id: 'export-2', steps };
+    return {
+      ...made,
+      kept,
+      fetched,
+      again: () => made.run(second),
+      vms: () => made.state.points[pointId]?.vms,
+    };
+  };
+
+  const same = await prepared();
+  t.equal((await same.again()).outcome, 'done');
+  t.same(same.fetched(), []);
+  t.match(same.vms(), [
+    { nameLabel: 'app', digest: 'app', documentFrom: { pointId: 'payroll/first' } },
+    { nameLabel: 'db' },
+    { nameLabel: 'web' },
+  ]);
+
+  const changed = await prepared();
+  const tokyo = changed.state.sites['tokyo'];
+  if (tokyo !== undefined)
+    tokyo.pool = {
+      ...tokyo.pool,
+      vms: tokyo.pool.vms.map((vm) => (vm.uuid === 'web' ? { ...vm, digest: 'changed since' } : vm)),
+    };
+  t.equal((await changed.again()).outcome, 'done');
+  t.same(changed.fetched(), ['export web'], 'it changed between plan and capture');
+  const web = changed.vms()?.find((vm) => vm.uuid === 'web');
+  t.match(web, { digest: 'changed since', documentFrom: undefined });
+
+  const gone = await prepared();
+  delete gone.state.objects[gone.kept.find((vm) => vm.uuid === 'db')?.document.sha256 ?? ''];
+  const result = await gone.again();
+  t.same(gone.fetched(), ['export db']);
+  t.match(result.run.steps.get('documents')?.warnings, [/lost documents .* fetched again for db/]);
+  t.equal(gone.vms()?.length, 3);
 });

@@ -119,3 +119,35 @@ t.test('an export', (t) => {
   golden(t, 'cases/export.plan.txt', import.meta.url, planText(planned, plainPaper, 'runbook'));
   t.end();
 });
+
+t.test('an export after which little changed, or nothing', (t) => {
+  const facts = productionPool();
+  const digested = { ...facts, vms: facts.vms.map((vm) => ({ ...vm, digest: `digest of ${vm.nameLabel}` })) };
+  const touched = new Set(['app-02', 'web-05', 'web-06']);
+  const changed = {
+    ...digested,
+    vms: digested.vms.map((vm) => (touched.has(vm.nameLabel) ? { ...vm, digest: 'another' } : vm)),
+  };
+  const text = (pool: typeof facts): string => {
+    const night = quiet();
+    const observation: Observation = {
+      ...night,
+      sites: { ...night.sites, osaka: { reachable: true, site: 'osaka', pool, endpoints: [] } },
+      catalog: { ...night.catalog, points: [pointOf(digested, addSeconds(now, -600))] },
+    };
+    const plan = planExport({
+      planId: 'export-shop-20260314T020000Z-0001',
+      pointId: 'shop/20260314T020000Z-0001',
+      group: shop,
+      configDigest: 'c'.repeat(64),
+      generation: 4,
+      observation,
+      vms: matchableVms(pool),
+    });
+    const planned = { plan, digest: 'd'.repeat(64), findings: [], observation, decisions: [], confirm: null };
+    return planText(planned, plainPaper, 'runbook');
+  };
+  golden(t, 'cases/export-little-changed.plan.txt', import.meta.url, text(changed));
+  golden(t, 'cases/export-nothing-changed.plan.txt', import.meta.url, text(digested));
+  t.end();
+});

@@ -2,8 +2,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { Plan, Step } from '../../src/domain/plan.ts';
+import type { PoolFacts } from '../../src/domain/pool.ts';
+import type { RecoveryPoint } from '../../src/domain/recovery-point.ts';
 import { matchableVms } from '../../src/domain/scope.ts';
 import { addSeconds } from '../../src/domain/time.ts';
+import { keptDocumentMaxAgeSeconds } from '../../src/plan/changes.ts';
 import { planExport } from '../../src/plan/export.ts';
 import { planFailover } from '../../src/plan/failover.ts';
 import { forecastSeconds, inOrder } from '../../src/plan/forecast.ts';
@@ -293,3 +296,62 @@ t.test(
     t.end();
   },
 );
+
+t.test('a document is kept only where nothing speaks against it', (t) => {
+  const facts = productionPool();
+  const pool = { ...facts, vms: facts.vms.map((vm) => ({ ...vm, digest: `digest of ${vm.nameLabel}` })) };
+  const point = pointOf(pool, addSeconds(now, -600));
+  const plan = (before: RecoveryPoint[], seen: PoolFacts = pool, everything = false) => {
+    const night = quiet();
+    const made = planExport({
+      ...{ planId: 'p', pointId: 'shop/x', group: shop, configDigest: 'c', generation: 0, everything },
+      observation: {
+        ...night,
+        sites: { ...night.sites, osaka: { reachable: true, site: 'osaka', pool: seen, endpoints: [] } },
+        catalog: { ...night.catalog, points: before },
+      },
+      vms: matchableVms(seen),
+    });
+    const action = made.steps.find((s) => s.id === 'documents')?.action;
+    if (action?.do !== 'save-documents') throw new Error('no documents are saved');
+    return { kept: action.kept?.length ?? 0, fetched: action.vms.length, action };
+  };
+  const aged = (seconds: number): RecoveryPoint => ({
+    ...point,
+    vms: point.vms.map((vm) => ({
+      ...vm,
+      documentFrom: { pointId: 'shop/old', takenAt: addSeconds(now, -seconds) },
+    })),
+  });
+  t.match(plan([point]), { kept: 24, fetched: 0 });
+  t.match(plan([point]).action.kept?.[0], { from: { pointId: point.id, takenAt: point.takenAt } });
+  t.match(plan([aged(keptDocumentMaxAgeSeconds - 1)]), { kept: 24 });
+  t.match(plan([aged(keptDocumentMaxAgeSeconds - 1)]).action.kept?.[0], { from: { pointId: 'shop/old' } });
+  t.match(plan([point], pool, true), { kept: 0, fetched: 24 }, 'everything was asked for');
+  const reasons: [string, RecoveryPoint, PoolFacts?][] = [
+    ['as old as a day', aged(keptDocumentMaxAgeSeconds)],
+    ['of a time that has not come', aged(-60)],
+    ['of another group', { ...point, group: 'payroll' }],
+    ['of another pool', { ...point, poolUuid: 'another' }],
+    ['written by another xapi', { ...point, xapiBuild: { ...point.xapiBuild, text: '25.7.0' } }],
+    ['of a point that is not good', { ...point, failures: [{ uuid: 'u', nameLabel: 'x', reason: 'busy' }] }],
+    ['of a point without digests', pointOf(facts, point.takenAt)],
+    ['of a VM whose digest is not known', point, facts],
+  ];
+  for (const [why, before, seen] of reasons) t.match(plan([before], seen), { kept: 0, fetched: 24 }, why);
+  fc.assert(
+    fc.property(fc.subarray(pool.vms.map((vm) => vm.uuid)), (uuids) => {
+      const touched = new Set(uuids);
+      const seen = pool.vms.map((vm) => (touched.has(vm.uuid) ? { ...vm, digest: 'another' } : vm));
+      const { action } = plan([point], { ...pool, vms: seen });
+      const fetched = new Set(action.vms.map((vm) => vm.uuid));
+      return (
+        fetched.size === touched.size &&
+        [...touched].every((uuid) => fetched.has(uuid)) &&
+        (action.kept ?? []).every((vm) => !touched.has(vm.uuid)) &&
+        fetched.size + (action.kept?.length ?? 0) === 24
+      );
+    }),
+  );
+  t.end();
+});
