@@ -1,22 +1,20 @@
 /** Observe, plan, check: everything up to the question. Nothing is changed here. */
-import { createHash } from 'node:crypto';
 import { checkAfterFailover, hasMoved, openFailover, unfinishedFailover } from '../check/after-failover.ts';
 import type { CheckContext } from '../check/context.ts';
 import { checkExport } from '../check/export.ts';
 import { checkFailover } from '../check/failover.ts';
 import { applyOverrides, type Override } from '../check/override.ts';
 import { groupMayMove } from '../check/rules/group-state.ts';
-import { canonicalJson } from '../domain/canonical.ts';
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
-import type { Plan } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import { type Matchable, vmsInScope } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type { Instant } from '../domain/time.ts';
+import { planDigest } from '../execute/executor.ts';
 import { observe } from '../observe/observe.ts';
 import { choosePoint, replicaInstant } from '../plan/choose-point.ts';
 import { planExport } from '../plan/export.ts';
@@ -42,10 +40,6 @@ export async function planRun(
   return request.operation === 'export'
     ? exportRun(ports, group, observation, state, request.everything === true)
     : failoverRun(ports, group, observation, state, request, context);
-}
-
-export function digestOf(plan: Plan): string {
-  return createHash('sha256').update(canonicalJson(plan)).digest('hex');
 }
 
 /** Name of a recovery point: sorts by time within its group. */
@@ -77,7 +71,7 @@ function exportRun(
   });
   return {
     plan,
-    digest: digestOf(plan),
+    digest: planDigest(plan),
     findings: checkExport({ group, observation, vms, state }),
     observation,
     decisions: [],
@@ -116,7 +110,7 @@ async function failoverRun(
   const site = ports.settings.sites.find(({ name }) => name === group.recovery);
   return {
     plan,
-    digest: digestOf(plan),
+    digest: planDigest(plan),
     findings,
     observation,
     decisions: request.decisions,

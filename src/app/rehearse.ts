@@ -9,7 +9,7 @@ import type { GroupSettings } from '../domain/settings.ts';
 import { parseArchive } from '../metadata/document.ts';
 import { ImportRehearsal } from '../metadata/import-rules.ts';
 import { rewriteForRecovery } from '../metadata/recovery.ts';
-import { problemOf } from '../observe/observe.ts';
+import { gapOf } from '../observe/observe.ts';
 import { mappedName, networksNamed } from '../plan/networks.ts';
 import type { Catalog } from '../ports/catalog.ts';
 
@@ -53,7 +53,7 @@ export async function rehearse(
       rehearsal.add(rewriteForRecovery(document, { networks, pool, haltSuspended: true }).document);
     } catch (error) {
       if (signal?.aborted) throw error;
-      const { what, known, next } = problemOf(error, `The metadata of VM ${vm.nameLabel} cannot be read`);
+      const { what, known, next } = gapOf(error, `The metadata of VM ${vm.nameLabel} cannot be read`);
       damaged.push({
         severity: 'problem',
         code: 'DR-DOCUMENT-UNREADABLE',

@@ -100,6 +100,13 @@ export class PortError extends Error {
   }
 }
 
+/** The problem that an error tells of; null for a defect. */
+export function problemOf(error: unknown): Problem | null {
+  if (error instanceof PortError) return error.problem;
+  if (error instanceof OperatorError) return error.problems[0] ?? null;
+  return null;
+}
+
 export function describePlace(place: Place | undefined): string {
   if (place === undefined) return '';
   if (place.file !== undefined) {

@@ -191,3 +191,15 @@ export interface ApplianceFacts {
   readonly nameDescription: string;
   readonly vmUuids: readonly Uuid[];
 }
+
+/**
+ * `device_config` without what means nothing in another pool: `<key>_secret` is the uuid of a secret there, `SRmaster` the
+ * mark of its master (xapi.md 7.2).
+ */
+export function plainDeviceConfig(config: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
+    ),
+  );
+}

@@ -1,5 +1,5 @@
 /** One look at everything an operation needs to know, taken in parallel, with gaps instead of exceptions. */
-import { OperatorError, PortError, type Problem } from '../domain/errors.ts';
+import { type Problem, problemOf } from '../domain/errors.ts';
 import type { CatalogView, Gap, Observation, PairObservation, SiteView } from '../domain/observation.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { PairView, ReplicaPoint } from '../domain/replication.ts';
@@ -65,7 +65,7 @@ async function observeSite(
     const pool = await hypervisor.observe(signal);
     return { reachable: true, site, pool, endpoints: [] };
   } catch (error) {
-    const problem = problemOf(error, `Cannot look at the pool of site ${site}`);
+    const problem = gapOf(error, `Cannot look at the pool of site ${site}`);
     gaps.push({ source: `site ${site}`, problem });
     // Whether a site is dead or merely refuses us is decided by what its addresses answer.
     const endpoints = hypervisor === undefined ? [] : await hypervisor.contact(signal);
@@ -85,7 +85,7 @@ async function observePair(
     } catch (error) {
       gaps.push({
         source: `array ${side.array}, volume ${side.volume}`,
-        problem: problemOf(error, `Cannot look at volume ${side.volume} of array ${side.array}`),
+        problem: gapOf(error, `Cannot look at volume ${side.volume} of array ${side.array}`),
       });
       return null;
     }
@@ -96,7 +96,7 @@ async function observePair(
     } catch (error) {
       gaps.push({
         source: `array ${pair.target.array}, points of ${pair.target.volume}`,
-        problem: problemOf(
+        problem: gapOf(
           error,
           `Cannot list the points of volume ${pair.target.volume} on array ${pair.target.array}`,
         ),
@@ -126,29 +126,31 @@ async function observeCatalog(
         if (target.problem !== null)
           gaps.push({ source: `catalog target ${target.target}`, problem: target.problem });
       }
-      for (const point of listing.points.filter((p) => p.good).slice(0, request.pointsPerGroup))
-        wanted.add(point.id);
+      const good = listing.points.filter((point) => point.good);
+      // Without one: a point that lacks single VMs still brings up all the others, and says whom it lacks.
+      const usable = good.length > 0 ? good : listing.points.filter((point) => point.failureCount > 0);
+      for (const point of usable.slice(0, request.pointsPerGroup)) wanted.add(point.id);
     }
     for (const id of wanted) {
       try {
         points.push(await catalog.read(id, signal));
       } catch (error) {
-        const problem = problemOf(error, `Cannot read recovery point ${id}`);
+        const problem = gapOf(error, `Cannot read recovery point ${id}`);
         if (id === request.pointId) gaps.push({ source: `recovery point ${id}`, problem });
         else damaged.push({ id, target: 'all', reason: problem.what });
       }
     }
   } catch (error) {
-    gaps.push({ source: 'catalog', problem: problemOf(error, 'Cannot open the catalog') });
+    gaps.push({ source: 'catalog', problem: gapOf(error, 'Cannot open the catalog') });
   }
   points.sort((a, b) => (a.takenAt < b.takenAt ? 1 : a.takenAt > b.takenAt ? -1 : 0));
   return { observedAt: ports.clock.now(), points, damaged };
 }
 
 /** The sentence of an error; a defect keeps its text, so that nothing is hidden behind a gap. */
-export function problemOf(error: unknown, what: string): Problem {
-  if (error instanceof PortError) return error.problem;
-  if (error instanceof OperatorError && error.problems[0] !== undefined) return error.problems[0];
+export function gapOf(error: unknown, what: string): Problem {
+  const problem = problemOf(error);
+  if (problem !== null) return problem;
   return {
     code: 'DR-DEFECT',
     what,

@@ -5,13 +5,13 @@
 import type { Json } from '../../domain/canonical.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { SrToAttach } from '../../domain/plan.ts';
-import type { PoolFacts, SrFacts, TextMap } from '../../domain/pool.ts';
+import { type PoolFacts, plainDeviceConfig, type SrFacts, type TextMap } from '../../domain/pool.ts';
 import type { ObjectRef } from '../../domain/recovery-point.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { deviceConfigAt } from './device-config.ts';
 import { exposedBy } from './replica.ts';
-import { concernsOneObject, inParallel, listed, plainDeviceConfig, sentenceOf, type World } from './world.ts';
+import { concernsOneObject, inParallel, listed, sentenceOf, type World } from './world.ts';
 
 /** Types whose drivers cannot be probed: the plug is the first contact (xapi.md 7.4). */
 const unprobed = new Set(['iso', 'udev', 'zfs', 'linstor', 'hba', 'rawhba']);

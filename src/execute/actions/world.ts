@@ -1,9 +1,9 @@
 /** What actions and conditions are given of the world, and small helpers that several of them share. */
 import type { Json } from '../../domain/canonical.ts';
-import { OperatorError, PortError, type Problem } from '../../domain/errors.ts';
+import { OperatorError, PortError, problemOf } from '../../domain/errors.ts';
 import type { Finding } from '../../domain/finding.ts';
 import type { Action } from '../../domain/plan.ts';
-import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import type { Catalog } from '../../ports/catalog.ts';
@@ -93,21 +93,6 @@ export function sentenceOf(error: unknown): string {
   const problem = problemOf(error);
   if (problem === null) return error instanceof Error ? error.message : String(error);
   return [problem.what, ...(problem.known ?? [])].join(': ');
-}
-
-export function problemOf(error: unknown): Problem | null {
-  if (error instanceof PortError) return error.problem;
-  if (error instanceof OperatorError) return error.problems[0] ?? null;
-  return null;
-}
-
-/** `device_config` without what differs between pools: secret uuids and the mark of the master (xapi.md 7.2). */
-export function plainDeviceConfig(config: TextMap): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(config).filter(
-      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
-    ),
-  );
 }
 
 /** `web01, web02 and 3 more`. */

@@ -1,6 +1,6 @@
 /** The SRs of the group at the recovery site: same UUIDs, true names, the disks compared with the recovery point. */
 import type { SrToAttach } from '../../domain/plan.ts';
-import type { HostFacts, VdiFacts } from '../../domain/pool.ts';
+import { type HostFacts, plainDeviceConfig, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
 import type { FailoverDraft, StorageOfPlan } from './draft.ts';
@@ -96,7 +96,7 @@ function srToAttach(
     contentType: sr.contentType,
     shared: sr.shared,
     smConfig: sr.smConfig,
-    deviceConfig: withoutSecrets(sr.pbds[0]?.deviceConfig ?? {}),
+    deviceConfig: plainDeviceConfig(sr.pbds[0]?.deviceConfig ?? {}),
     pointId: draft.choice.point.id,
     exposedBy,
     hosts: hosts.map((host) => ({
@@ -122,13 +122,4 @@ function disksOf(sr: PointSr, point: RecoveryPoint) {
       usedBy: users.get(vdi.uuid) ?? [],
     }))
     .sort((a, b) => (a.uuid < b.uuid ? -1 : 1));
-}
-
-/** `<key>_secret` holds a uuid of the production pool's secret; it means nothing elsewhere (xapi.md 7.2). */
-function withoutSecrets(config: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(config).filter(
-      ([key]) => !key.endsWith('_secret') && !/password/i.test(key) && key !== 'SRmaster',
-    ),
-  );
 }
