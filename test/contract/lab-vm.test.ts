@@ -2,6 +2,7 @@
 import { cpSync } from 'node:fs';
 import t from 'tap';
 import { agentKey, guestRead, guestWrite, ledgerOf, vmState } from '../../src/lab/vm/index.ts';
+import { macOf } from '../../src/lab/vm/state.ts';
 import { labRig, network, nullRef, refusal, type Site, struct } from './lab-rig.ts';
 
 const start = (site: Site, vm: string): Promise<readonly string[]> =>
@@ -33,6 +34,12 @@ t.test('a VM starts where its storage is plugged and its memory fits', async (te
   );
   for (const host of one.pool.hosts) host.row.set({ enabled: false });
   test.same(await start(one, large), ['NO_HOSTS_AVAILABLE'], 'and says nothing about why');
+});
+
+t.test('addresses follow from the seed, as in the recordings', async (test) => {
+  const seed = 'dc5257ce-c7a1-ebb9-2aca-cffad7f42016';
+  test.equal(macOf(seed, '0'), 'e2:6c:6d:a9:0f:0f');
+  test.equal(macOf(seed, '1'), '1e:c9:c6:19:3d:7a');
 });
 
 t.test('an internal network lives on one host; HA knows', async (test) => {

@@ -193,8 +193,8 @@ function createVif(call: Call): string {
   const { pool } = call;
   const { db } = pool;
   const record = call.struct(0);
-  const network = db.row('network', text(record, 'network'));
   const vm = db.row('VM', text(record, 'VM'));
+  const network = db.row('network', text(record, 'network'));
   const device = text(record, 'device');
   if (!/^\d+$/.test(device)) fail('INVALID_DEVICE', device);
   const given = text(record, 'MAC');
