@@ -195,6 +195,7 @@ for (const transport of ['jsonrpc', 'xmlrpc'] as const)
       otherConfig: { tier: 'gold' },
       vbds: [{ vdiUuid: made.vdi, userdevice: '0', mode: 'RW' }],
       vifs: [{ mac: '02:00:00:00:00:07' }],
+      digest: /^[0-9a-f]{64}$/,
     });
     t.match(
       need(
@@ -468,6 +469,12 @@ t.test('faults of a pool: what is repeated, what is unknown, what goes on elsewh
 
   await fault({ method: 'SR.scan', effect: { kind: 'vanish-task' } });
   t.equal((await failure(dr.scanSr(sr))).kind, 'outcome-unknown');
+
+  await fault({ method: 'SR.scan', effect: { kind: 'slow-task', seconds: 0.3 } });
+  await fault({ method: 'event.from', times: 9, effect: { kind: 'drop' } });
+  const begun = scans();
+  await dr.scanSr(sr);
+  t.equal(scans(), begun + 1, 'a link that breaks while a task runs is waited for: the task tells its end');
 
   await fault({ path: '/export_metadata', effect: { kind: 'reset', afterBytes: 700 } });
   const archive = await dr.exportMetadata(vm, { snapshots: true });

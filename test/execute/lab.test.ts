@@ -19,6 +19,8 @@ import { execute, planDigest } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
 import { writeArrayAccess } from '../../src/lab/arrays/index.ts';
 import { startLab } from '../../src/lab/lab.ts';
+import { fingerprint } from '../../src/metadata/canonical.ts';
+import { parseArchive } from '../../src/metadata/document.ts';
 import { observe } from '../../src/observe/observe.ts';
 import { planExport } from '../../src/plan/export.ts';
 import { planFailover } from '../../src/plan/failover.ts';
@@ -140,6 +142,11 @@ t.test(
         rehearse: async () => [],
       }),
     };
+    const openedSite = (site: string) => {
+      const found = sites.get(site);
+      if (found === undefined) throw new Error(`no site ${site}`);
+      return found;
+    };
     const look = () =>
       observe(reach, {
         sites: ['production', 'recovery'],
@@ -167,6 +174,49 @@ t.test(
     );
     t.equal(saved.run.steps.get('read-back')?.status, 'succeeded', saved.summary);
     t.match(saved.run.steps.get('seal')?.output, { vmCount: 24, failureCount: 0 });
+
+    const fetches = () => lab.calls.filter((call) => call.method.includes('export_metadata')).length;
+    const exportAgain = async (number: number, everything: boolean) => {
+      const observation = await look();
+      const view = observation.sites['production'];
+      const before = fetches();
+      const pointId = `shop/20260101T00000${number}Z-000${number}`;
+      const vms = view?.reachable === true ? vmsInScope(view.pool, group.scope) : [];
+      const request = { planId: `e${number}`, pointId, group, configDigest: 'c', generation: 0 };
+      const plan = planExport({ ...request, observation, vms, everything });
+      const { run, summary } = await carryOut(plan);
+      t.equal(run.steps.get('read-back')?.status, 'succeeded', summary);
+      t.same(run.steps.get('documents')?.warnings, []);
+      const point = await catalog.read(pointId);
+      const why = plan.steps.find((step) => step.id === 'documents')?.why;
+      const prints = new Map<string, string>();
+      for (const vm of point.vms)
+        prints.set(vm.nameLabel, fingerprint(parseArchive(await catalog.get(vm.document))));
+      return { point, why, fetched: fetches() - before, prints };
+    };
+    const idle = await exportAgain(2, false);
+    t.equal(idle.fetched, 0, 'nothing changed: nothing is fetched');
+    t.match(idle.why, 'none of 24 VMs changed since point shop/20260101T000000Z-0001: nothing is fetched');
+    const { xapi } = openedSite('production');
+    for (const name of ['db-01', 'web-01']) {
+      const [vm] = (await xapi.call('VM.get_by_name_label', [name])) as string[];
+      await xapi.call('VM.set_name_description', [vm ?? '', 'changed after the first export']);
+    }
+    const changed = await exportAgain(3, false);
+    t.equal(changed.fetched, 2);
+    t.match(changed.why, /^2 of 24 VMs changed since point .*: single requests; 22 documents kept$/);
+    t.equal(changed.point.vms.length, 24);
+    t.match(
+      changed.point.vms.find((vm) => vm.nameLabel === 'web-02'),
+      { documentFrom: { pointId: 'shop/20260101T000000Z-0001' } },
+      'a document remembers who fetched it, over more than one point',
+    );
+    const full = await exportAgain(4, true);
+    t.equal(full.fetched, 1, 'all in one request');
+    t.same(changed.prints, full.prints, 'kept documents say what fetched ones do');
+    // The failover shall rest upon kept documents.
+    const last = await exportAgain(5, false);
+    t.equal(last.fetched, 0);
     for (const volume of volumes) await arrayOfName('array-production').syncNow(volume, 'after the export');
     await lab.killSite('production');
 
@@ -181,6 +231,7 @@ t.test(
     };
     const plan = planFailover(planned);
     t.same(plan.waitingOn, []);
+    t.equal(plan.expects.pointId, last.point.id);
     const result = await carryOut(plan, [{ by: 'Ada', decision: declareLost, reason: 'fire' }]);
     for (const [id, state] of result.run.steps)
       if (state.status !== 'succeeded' || state.warnings.length > 0)
