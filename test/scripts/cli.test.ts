@@ -66,6 +66,11 @@ t.test('help teaches', async (t) => {
     text += `${transcript(words, called)}\n`;
   }
   golden(t, 'cases/help.txt', import.meta.url, text);
+  for (const topic of [[], ['failover'], ['run', 'retry']]) {
+    const called = await call(['help', ...topic]);
+    t.equal(called.code, 0);
+    t.equal(called.out, (await call([...topic, '--help'])).out, 'help VERB is VERB --help');
+  }
 });
 
 t.test('a slip of the fingers is told with what was meant, exit code 2', async (t) => {
@@ -85,6 +90,17 @@ t.test('a slip of the fingers is told with what was meant, exit code 2', async (
   }
   golden(t, 'cases/slips.txt', import.meta.url, text);
   t.match(await call(['--version']), { code: 0, out: '0.1.0\n' });
+  for (const words of [
+    ['statsu', '--json'],
+    ['--json', 'run', 'show'],
+  ]) {
+    const called = await call(words);
+    t.equal(called.code, 2);
+    t.equal(called.err, '');
+    t.match(JSON.parse(called.out), {
+      error: { exitCode: 2, problems: [{ code: 'DR-USAGE', what: String }] },
+    });
+  }
 });
 
 t.test('failover: the plan, one typed confirmation, the run, the report', async (t) => {
@@ -305,6 +321,17 @@ t.test('stuck steps are answered with a reason', async (t) => {
     ),
     resumed.asked.join('\n'),
   );
+  const verbs = [
+    ['retry', 'promote-tier1-copy'],
+    ['skip', 'start-web-01'],
+  ];
+  for (const [answer = '', step = ''] of verbs) {
+    const answered = await call(['run', answer, 'latest', step, '--reason', 'seen it', '--by', 'Akira']);
+    t.equal(answered.code, 0);
+    const given = `resume run-0042 by Akira [{"step":"${step}","answer":"${answer}","reason":"seen it"}]`;
+    t.ok(answered.asked.includes(given), answered.asked.join('\n'));
+    t.match(await call(['run', answer, 'latest', step]), { code: 2, err: /--reason/ });
+  }
   t.match(await call(['run', 'resume', 'latest', '--skip', 'start-web-01']), {
     code: 2,
     err: /needs its reason/,

@@ -4,7 +4,8 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import type { Programme } from '../../app/app.ts';
-import { type ExitCode, exitCodes } from '../../domain/errors.ts';
+import { type ExitCode, exitCodes, type Problem } from '../../domain/errors.ts';
+import { jsonLine } from '../../report/json.ts';
 import { paint } from '../../report/paper.ts';
 import {
   catalogDiff,
@@ -35,12 +36,13 @@ import { secretList, secretRemove, secretSet } from './secrets.ts';
 import { type GlobalOptions, paperOf, Session } from './session.ts';
 import type { Terminal } from './terminal.ts';
 
-/** `words` are the arguments after the name of the program. */
+/** `typed` are the arguments after the name of the program. */
 export async function runCli(
-  words: readonly string[],
+  typed: readonly string[],
   terminal: Terminal,
   programme: Programme,
 ): Promise<ExitCode> {
+  const words = withoutHelpVerb(typed);
   const lab = labWords(words);
   if (lab !== null) {
     return guarded(terminal, programme, { config: '', json: lab.json }, (session) =>
@@ -48,7 +50,7 @@ export async function runCli(
     );
   }
   let code: ExitCode = exitCodes.done;
-  const program = build(terminal, programme, async (options, verb) => {
+  const program = build(terminal, programme, words.includes('--json'), async (options, verb) => {
     code = await guarded(terminal, programme, options, verb);
   });
   try {
@@ -89,6 +91,19 @@ async function guarded(
   }
 }
 
+const whereHelpIs = 'lifeboat --help, or lifeboat VERB --help';
+
+/** A slip of the fingers in the form that every other error has with --json. */
+function slipAsJson(what: string): string {
+  const problem: Problem = { code: 'DR-USAGE', what: what.replaceAll('\n', ' '), next: whereHelpIs };
+  return jsonLine({ error: { exitCode: exitCodes.usage, problems: [problem] } });
+}
+
+/** `lifeboat help run list` says what `lifeboat run list --help` says. */
+function withoutHelpVerb(words: readonly string[]): readonly string[] {
+  return words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+}
+
 /** The lab has verbs of its own: everything after `lab` goes there as typed, except --json. */
 function labWords(
   words: readonly string[],
@@ -107,7 +122,7 @@ function labWords(
   };
 }
 
-function build(terminal: Terminal, programme: Programme, run: Run): Command {
+function build(terminal: Terminal, programme: Programme, json: boolean, run: Run): Command {
   const program = new Command('lifeboat');
   const onOut = paperOf(terminal.out, terminal.env);
   const onErr = paperOf(terminal.err, terminal.env);
@@ -125,10 +140,11 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),
       writeErr: (text) => terminal.err.write(text),
-      outputError: (text, write) =>
-        write(
-          `${paint(onErr, 'bad', '✗')} ${text.replace(/^error: /, '').trimEnd()}\n  Next: lifeboat --help, or lifeboat VERB --help\n`,
-        ),
+      outputError: (text, write) => {
+        const what = text.replace(/^error: /, '').trim();
+        if (json) terminal.out.write(slipAsJson(what));
+        else write(`${paint(onErr, 'bad', '✗')} ${what}\n  Next: ${whereHelpIs}\n`);
+      },
       getOutHelpWidth: () => onOut.width,
       getErrHelpWidth: () => onErr.width,
       getOutHasColors: () => onOut.colour,
@@ -282,6 +298,26 @@ function build(terminal: Terminal, programme: Programme, run: Run): Command {
         runResume(session, one(values), flags as unknown as Parameters<typeof runResume>[2]),
       ),
     );
+  for (const [answer, says] of [
+    ['retry', 'answer a stuck run: do the step again, and go on'],
+    ['skip', 'answer a stuck run: the step is settled by hand; go on'],
+  ] as const) {
+    runs
+      .command(answer)
+      .argument('<run>')
+      .argument('<step...>', 'as `lifeboat run show` names it')
+      .requiredOption('--reason <text>', 'what you saw; it lands in the journal')
+      .option('--by <name>', 'who answers for it, instead of the login')
+      .description(says)
+      .action(
+        act((session, values, flags) =>
+          runResume(session, one(values), {
+            ...(flags as { reason: string; by?: string }),
+            [answer]: many(values, 1),
+          }),
+        ),
+      );
+  }
   runs
     .command('abandon')
     .argument('<run>')

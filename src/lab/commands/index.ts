@@ -88,7 +88,7 @@ export async function labCommand(words: readonly string[], io: LabIo): Promise<n
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     io.err(`lab: ${text}${error instanceof LabError ? `\nNext: ${error.next}` : ''}`);
-    return 1;
+    return error instanceof LabError ? error.exitCode : 1;
   }
 }
 
@@ -200,10 +200,10 @@ const place = (given: Given): { disk: string; offset: number } => ({
 function serveOptions(name: string, given: Given): Parameters<typeof serve>[0] {
   const world = given.world ?? 'demo';
   if (!Object.hasOwn(worlds, world))
-    throw new LabError(`there is no world ${world}`, `choose one of ${Object.keys(worlds).join(', ')}`);
+    throw new LabError(`there is no world ${world}`, `choose one of ${Object.keys(worlds).join(', ')}`, 2);
   const port = Number(given.port ?? (world === 'demo' ? demoPort : 0));
   if (!Number.isInteger(port) || port < 0 || port > 65535)
-    throw new LabError(`${String(given.port)} is no port`, 'give a number from 1 to 65535');
+    throw new LabError(`${String(given.port)} is no port`, 'give a number from 1 to 65535', 2);
   return { name, world, port, storage: given.storage ?? null, costs: given.costs === true };
 }
 

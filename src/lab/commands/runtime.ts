@@ -53,10 +53,13 @@ export type LabState = z.infer<typeof stateSchema>;
 /** A complaint for people, with what to do next. */
 export class LabError extends Error {
   readonly next: string;
-  constructor(message: string, next: string) {
+  /** 1 failed, 2 wrong usage. */
+  readonly exitCode: 1 | 2;
+  constructor(message: string, next: string, exitCode: 1 | 2 = 1) {
     super(message);
     this.name = 'LabError';
     this.next = next;
+    this.exitCode = exitCode;
   }
 }
 
