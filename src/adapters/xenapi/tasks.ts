@@ -4,13 +4,18 @@
  * `event.from`. A task that vanished is an unknown outcome.
  */
 import { PortError } from '../../domain/errors.ts';
-import { cancelledError, type PoolConnection } from './connection.ts';
+import { cancelledError, type Live, type PoolConnection } from './connection.ts';
 import { failureError, outcomeUnknown } from './failures.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
 import { decodeTaskResult, type XapiParam } from './wire.ts';
 
 const eventTimeoutSeconds = 30;
 const defaultTaskTimeoutSeconds = 2 * 3600;
+/**
+ * How long the pool may be out of reach while a task runs. A broken link says nothing about the work: it goes on in the
+ * pool, and beginning it again beside itself is the worst that can be done (two imports of one VM; xapi.md 4.15).
+ */
+const patienceSeconds = 120;
 const pollSeconds = [0.05, 0.1, 0.2, 0.5, 1] as const;
 
 /** What a task has become. */
@@ -194,10 +199,20 @@ export class Tasks {
 
   async #watch(stop: AbortSignal): Promise<void> {
     if (this.#polling) return this.#poll(stop);
+    const { clock } = this.#pool.options;
     let token = '';
     let generation = -1;
+    let silentSince: number | null = null;
     while (this.#waiters.size > 0 && !stop.aborted) {
-      const live = await this.#pool.live(stop);
+      let live: Live;
+      try {
+        live = await this.#pool.live(stop);
+      } catch (error) {
+        if (stop.aborted) return;
+        silentSince ??= clock.monotonicSeconds();
+        await this.#bear(error, silentSince, stop);
+        continue;
+      }
       // A new master means a new series of tokens (xapi.md 2.4).
       if (live.generation !== generation) token = '';
       generation = live.generation;
@@ -219,12 +234,22 @@ export class Tasks {
           this.#polling = true;
           return this.#poll(stop);
         }
-        throw error;
+        silentSince ??= clock.monotonicSeconds();
+        await this.#bear(error, silentSince, stop);
+        continue;
       }
+      silentSince = null;
       token = String(batch['token'] ?? '');
       this.#take(batch);
       await this.#askAboutSilent();
     }
+  }
+
+  /** Waits a little for a pool that does not answer; throws when it was silent for too long, or said something else. */
+  async #bear(error: unknown, sinceSeconds: number, stop: AbortSignal): Promise<void> {
+    const { clock } = this.#pool.options;
+    if (!isPassing(error) || clock.monotonicSeconds() - sinceSeconds >= patienceSeconds) throw error;
+    await clock.sleep(2, stop);
   }
 
   #take(batch: XapiRecord): void {
@@ -261,6 +286,11 @@ export class Tasks {
       if (end !== null) waiter.resolve(end);
     } catch (error) {
       if (!(error instanceof PortError)) throw error;
+      if (!this.#polling && isPassing(error)) {
+        // Asked again after the next batch.
+        waiter.silentBatches = 0;
+        return;
+      }
       waiter.reject(
         error.peerCode === 'HANDLE_INVALID'
           ? this.#vanished()
@@ -292,6 +322,10 @@ export class Tasks {
       }
     }
   }
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof PortError && (error.kind === 'unreachable' || error.kind === 'busy');
 }
 
 function endOf(snapshot: XapiValue | undefined): TaskEnd | null {
