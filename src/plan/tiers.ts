@@ -32,7 +32,11 @@ export function startOrder(
   for (const vm of [...vms].sort(byName)) {
     if (vm.powerState === 'Halted') halted.push({ vm, reason: 'it was halted when its metadata was taken' });
     else if (vm.powerState === 'Suspended')
-      halted.push({ vm, reason: 'it was suspended when its metadata was taken; resume it by hand' });
+      halted.push({
+        vm,
+        reason:
+          'it was suspended when its metadata was taken; its memory is not brought over, so start it by hand',
+      });
     else startable.push(vm);
   }
   const assigned = assignToTiers(startable, plan.tiers, point.srs);

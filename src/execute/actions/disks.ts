@@ -9,8 +9,9 @@ import { inParallel, listed, type World } from './world.ts';
 const renamesAtOnce = 4;
 
 /**
- * Looks for every disk of the point. A disk that is missing or has another size costs the VMs that use it, which are
- * named and left out by the import; only when none is there is the SR the wrong one.
+ * Looks for every disk of the point. A disk that is missing costs the VMs that use it, which are named and left out by
+ * the import; only when none is there is the SR the wrong one. Another size is told: it was resized between the replica's
+ * point and the metadata, and what the replica holds is whole in itself.
  */
 export async function compareDisks(
   world: World,
@@ -20,12 +21,18 @@ export async function compareDisks(
   const hypervisor = await world.hypervisor(action.site);
   const pool = await hypervisor.observe(context.signal);
   const missing = action.disks.flatMap((disk) => {
-    const reason = faultOf(disk, findDisk(pool, action.srUuid, disk.location));
+    const reason = faultOf(findDisk(pool, action.srUuid, disk.location));
     return reason === null ? [] : [{ disk, reason }];
   });
-  const sentences = missing.map(
-    ({ disk, reason }) => `disk ${disk.nameLabel || disk.uuid} of ${listed(disk.usedBy)} ${reason}`,
-  );
+  const said = ({ disk, reason }: { readonly disk: DiskName; readonly reason: string }): string =>
+    `disk ${disk.nameLabel || disk.uuid} of ${listed(disk.usedBy)} ${reason}`;
+  const sentences = missing.map(said);
+  const resized = action.disks.flatMap((disk) => {
+    const found = findDisk(pool, action.srUuid, disk.location);
+    if (found === undefined || found.missing || found.virtualSize === disk.virtualSize) return [];
+    const reason = `has ${formatBytes(found.virtualSize)} (${found.virtualSize}) on the replica, the recovery point says ${formatBytes(disk.virtualSize)} (${disk.virtualSize}): it was resized in between`;
+    return [said({ disk, reason })];
+  });
   if (missing.length > 0 && missing.length === action.disks.length) {
     throw new OperatorError({
       code: 'DR-DISKS-MISSING',
@@ -45,20 +52,14 @@ export async function compareDisks(
         vms: [...disk.usedBy],
       })),
     },
-    warnings: sentences,
+    warnings: [...sentences, ...resized],
     partial: missing.length > 0,
   };
 }
 
-/** Null when the disk is as the point has it. */
-export function faultOf(
-  expected: { readonly virtualSize: number },
-  found: Pick<VdiFacts, 'missing' | 'virtualSize'> | undefined,
-): string | null {
-  if (found === undefined || found.missing) return 'is not on the replica';
-  if (found.virtualSize !== expected.virtualSize)
-    return `has ${formatBytes(found.virtualSize)} (${found.virtualSize}) on the replica, the recovery point says ${formatBytes(expected.virtualSize)} (${expected.virtualSize})`;
-  return null;
+/** Null when the disk is there. */
+export function faultOf(found: Pick<VdiFacts, 'missing'> | undefined): string | null {
+  return found === undefined || found.missing ? 'is not on the replica' : null;
 }
 
 /** An import matches a disk by SR and location (xapi.md 4.4). */

@@ -237,7 +237,7 @@ function parkedOf(vms: readonly NamedVm[], point: RecoveryPoint): ParkedHa[] {
 /** Disks of the VM that are not on the attached replica as the point knows them: naming them is our task (xapi.md 4.4). */
 function diskFaults(vm: PointVm, point: RecoveryPoint, pool: PoolFacts): string[] {
   return expectedDisks(vm, point, pool).flatMap(({ disk, found }) => {
-    const fault = faultOf(disk, found);
+    const fault = faultOf(found);
     return fault === null ? [] : [`its disk ${disk.nameLabel || disk.uuid} ${fault}`];
   });
 }
