@@ -26,7 +26,19 @@ export async function runIdOf(ports: AppPorts, name: string): Promise<string> {
 }
 
 export async function readRun(ports: AppPorts, name: string): Promise<Run> {
-  return foldRun(await ports.journals.read(await runIdOf(ports, name)));
+  const id = await runIdOf(ports, name);
+  return foldJournal(ports, id, await ports.journals.read(id));
+}
+
+/** A run whose very first line did not fit on the disk has left an empty journal: it never began. */
+function foldJournal(ports: AppPorts, id: string, events: readonly RunEvent[]): Run {
+  if (events.length > 0) return foldRun(events);
+  throw new OperatorError({
+    code: 'DR-RUN-EMPTY',
+    what: `Run ${id} never began: its journal is empty, and nothing was done`,
+    where: { file: ports.journals.pathOf(id) },
+    next: 'Make a new plan and run that.',
+  });
 }
 
 /** Every event so far and each new one, until the run has ended or nobody carries it out any more. */
@@ -44,7 +56,7 @@ export async function followRun(
     const events = await ports.journals.read(id);
     for (const event of events.slice(told)) options.onEvent(event);
     told = events.length;
-    const run = foldRun(events);
+    const run = foldJournal(ports, id, events);
     if (run.endedAt !== null || !carriedOut) return run;
     await ports.clock.sleep(followEverySeconds, options.signal);
   }

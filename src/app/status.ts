@@ -117,7 +117,11 @@ export async function check(
 /** Every run that has a readable journal, newest first. */
 export async function briefs(ports: AppPorts): Promise<RunBrief[]> {
   const found: RunBrief[] = [];
-  for (const id of await ports.journals.list()) found.push(briefOf(foldRun(await ports.journals.read(id))));
+  for (const id of await ports.journals.list()) {
+    const events = await ports.journals.read(id);
+    // A run whose first line did not fit on the disk never began.
+    if (events.length > 0) found.push(briefOf(foldRun(events)));
+  }
   return found;
 }
 

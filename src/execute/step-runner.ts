@@ -250,7 +250,7 @@ export class StepRunner {
         ...(cause === null ? [] : [cause.what, ...(cause.known ?? [])]),
         ...(because === null ? [] : [because]),
       ],
-      next: `Look whether it is done (${this.#step.why}); then answer with \`lifeboat run retry ${run} ${id}\`, \`run skip ${run} ${id}\` or \`run abandon ${run}\``,
+      next: `Look whether it is done (${this.#step.why}); then answer with \`lifeboat run resume ${run} --retry ${id} --reason "…"\`, with --skip ${id} instead, or give it up with \`lifeboat run abandon ${run} --reason "…"\``,
     };
   }
 

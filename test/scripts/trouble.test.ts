@@ -245,3 +245,29 @@ t.test(
     t.equal(world.powerStates('recovery').size, 0);
   },
 );
+
+t.test(
+  "one VM that cannot be exported costs only itself, and a run that never began is in nobody's way",
+  async (t) => {
+    const world = await World.start(t, { saved: false });
+    const web = world.lab.pool('production').db.byName('VM', 'web-07')[0];
+    web?.put('blocked_operations', 'metadata_export', 'no copies');
+    ends(t, 'export', await world.run('export', 'shop'), 3, /VM web-07 has no document in this point/);
+    writeFileSync(
+      join(world.directory, '.lifeboat', 'runs', '29991231T235959Z-failover-shop-ffff.jsonl'),
+      '',
+    );
+    ends(t, 'status', await world.run('status'), 3, /The recovery point has no metadata of VM web-07/);
+    ends(t, 'resume', await world.run('run', 'resume', 'latest'), 1, /never began: its journal is empty/);
+    await world.killProduction();
+    ends(
+      t,
+      'failover',
+      await world.run(...failover),
+      0,
+      /23 of 23 ready/,
+      /web-07: its metadata could not be saved/,
+    );
+    t.equal(world.running('recovery').length, everybody - 1);
+  },
+);
