@@ -370,6 +370,23 @@ t.test('an import whose answer is lost after the effect is not sent twice', asyn
   t.equal(state.deeds.filter((deed) => deed.includes('import')).length, 1);
 });
 
+t.test('an import is judged by one look at the whole pool, taken after it', async (t) => {
+  const { run, world } = await protectedHouse(['db', 'web']);
+  const osaka = world.pool('osaka');
+  osaka.calls = [];
+  const plan = failoverOf(['db', 'web']);
+  // Rebuilding the appliance takes looks of its own.
+  const steps = plan.steps
+    .filter((step) => step.id !== 'appliance')
+    .map((step) => ({ ...step, after: step.after.filter((id) => id !== 'appliance') }));
+  const result = await run({ ...plan, steps });
+  t.equal(result.outcome, 'done', result.summary);
+  const sent = osaka.calls.findIndex((call) => call.startsWith('import '));
+  const started = osaka.calls.findIndex((call) => call.startsWith('start '));
+  t.ok(sent >= 0 && started > sent);
+  t.equal(osaka.calls.slice(sent, started).filter((call) => call === 'observe').length, 1);
+});
+
 t.test('an older halted copy is replaced; a newer one is left alone', async (t) => {
   const copies = async (version: number) => {
     const made = await protectedHouse(['db'], (state) => {
