@@ -135,7 +135,10 @@ t.test('an unknown outcome that must not be repeated ends stuck, with the questi
   t.equal(result.exitCode, 12);
   t.same(world.acts, ['start-db']);
   const problem = result.run.steps.get('start-db')?.problem;
-  t.match(problem, { code: 'DR-RUN-STUCK', next: /run resume r1 --retry start-db.*--skip start-db.*run abandon/ });
+  t.match(problem, {
+    code: 'DR-RUN-STUCK',
+    next: /run resume r1 --retry start-db.*--skip start-db.*run abandon/,
+  });
   t.match(await world.states.get('payroll'), { phase: 'stuck', currentRun: 'r1' });
 
   t.test('asking again changes nothing', async (t) => {
