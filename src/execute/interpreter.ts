@@ -9,15 +9,8 @@ import { importVms } from './actions/import.ts';
 import { ImportLooks } from './actions/import-looks.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
-import {
-  fenceVms,
-  rebuildAppliance,
-  recordEvidence,
-  restoreHa,
-  startVm,
-  TwinWatch,
-  tombstone,
-} from './actions/vms.ts';
+import { recordEvidence, TwinWatch } from './actions/twins.ts';
+import { fenceVms, rebuildAppliance, restoreHa, startVm, tombstone } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import { conditionsOver } from './conditions.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
