@@ -253,8 +253,12 @@ async function setMemory(
     const value = (name: string): bigint => fields[name] ?? vm.int(name);
     const limits = ['memory_static_min', 'memory_dynamic_min', 'memory_dynamic_max', 'memory_static_max'];
     const bytes = limits.map(value);
-    if (bytes.some((limit, i) => i > 0 && limit < (bytes[i - 1] ?? 0n)))
-      fail('MEMORY_CONSTRAINT_VIOLATION_ORDER');
+    const disordered = bytes.some((limit, i) => i > 0 && limit < (bytes[i - 1] ?? 0n));
+    const pinned = new Set(bytes.slice(1)).size === 1;
+    // A host's own domain cannot balloon.
+    if (vm.bool('is_control_domain') && (disordered || !pinned))
+      fail('MEMORY_CONSTRAINT_VIOLATION_MAXPIN', 'control domain');
+    if (disordered) fail('MEMORY_CONSTRAINT_VIOLATION_ORDER');
     vm.set({ ...fields, memory_overhead: memoryOverhead(value('memory_static_max'), vm.int('VCPUs_max')) });
   });
   return '';
