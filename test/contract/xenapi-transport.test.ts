@@ -739,3 +739,29 @@ t.test('at most four requests at once, however many are wanted; one signal ends 
   t.ok((await Promise.all(cut)).every((error) => error.kind === 'cancelled'));
   t.strictSame(warnings, []);
 });
+
+t.test('the hosts of a dead site are waited for at the same time, not one after the other', async (t) => {
+  const waiting: net.Socket[] = [];
+  let contacts = 0;
+  const deaf = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      const server = net.createServer((socket) => {
+        contacts += 1;
+        socket.on('error', () => undefined);
+        if (contacts === 1) socket.destroy();
+        else waiting.push(socket);
+        // None is let go before all of them are being asked.
+        if (waiting.length === 3) for (const held of waiting) held.destroy();
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      t.teardown(() => server.close());
+      const { port } = server.address() as net.AddressInfo;
+      return { url: `https://127.0.0.1:${port}`, fingerprint: 'a'.repeat(64) };
+    }),
+  );
+  const began = performance.now();
+  const error = await failure(client(t, deaf).observe());
+  t.equal(error.problem.code, 'DR-POOL-UNREACHABLE');
+  t.equal(error.problem.known?.length, 4, 'each host is named');
+  t.ok(performance.now() - began < 9000, 'one time-out of a connection would take ten seconds');
+});

@@ -13,6 +13,8 @@ import { isReadMethod, type Protocol, type XapiParam } from './wire.ts';
 /** Session limits count by originator (xapi.md 1.5), so it never varies. */
 export const originator = 'lifeboat';
 const loginTimeoutSeconds = 60;
+/** A call without session is answered before anything is looked up: longer means that nobody is at home. */
+const greetingTimeoutSeconds = 30;
 const logoutTimeoutSeconds = 10;
 const defaultCallTimeoutSeconds = 600;
 const connectionAttempts = 3;
@@ -219,6 +221,7 @@ export class PoolConnection {
     const tried = new Set<number>();
     const failures: PortError[] = [];
     const coordinators = new Set<string>();
+    let sifted = false;
     while (queue.length > 0) {
       const index = queue.shift() ?? 0;
       const link = this.links[index];
@@ -240,6 +243,17 @@ export class PoolConnection {
         // The same password fails at every host of the pool, and each failure costs seconds.
         if (error.kind === 'auth') throw error;
         failures.push(error);
+        if (error instanceof LinkError && error.kind === 'unreachable' && !sifted) {
+          // One after the other, the hosts of a dead site would take minutes to say nothing.
+          sifted = true;
+          await this.#sift(
+            queue.filter((other) => !tried.has(other)),
+            (silent, why) => {
+              tried.add(silent);
+              failures.push(why);
+            },
+          );
+        }
         if (error.peerCode === 'HOST_IS_SLAVE') {
           // Only a hint: a configured host of that address goes first, nothing else is ever contacted.
           const address = error.peerParams[0] ?? '';
@@ -250,6 +264,25 @@ export class PoolConnection {
       }
     }
     throw this.#noHost(failures, [...coordinators]);
+  }
+
+  /** Asks hosts at the same time whether they answer at all, and names those that do not. */
+  async #sift(indexes: readonly number[], silent: (index: number, why: PortError) => void): Promise<void> {
+    await Promise.all(
+      indexes.map(async (index) => {
+        const link = this.links[index];
+        if (link === undefined) return;
+        try {
+          await greet(link, this.options.transport, {
+            context: this.context('contact'),
+            timeoutSeconds: greetingTimeoutSeconds,
+          });
+        } catch (error) {
+          if (!(error instanceof PortError)) throw error;
+          if (error instanceof LinkError && error.kind === 'unreachable') silent(index, error);
+        }
+      }),
+    );
   }
 
   #noHost(failures: readonly PortError[], coordinators: readonly string[]): PortError {
@@ -283,7 +316,10 @@ export class PoolConnection {
   async #logIn(link: HostLink): Promise<Live> {
     const { options } = this;
     const context = { ...this.context('session.login_with_password') };
-    const greeting = await greet(link, options.transport, { context, timeoutSeconds: loginTimeoutSeconds });
+    const greeting = await greet(link, options.transport, {
+      context,
+      timeoutSeconds: greetingTimeoutSeconds,
+    });
     const password = await options.password();
     this.hide(password);
     const log = (params: readonly XapiParam[]): Promise<XapiValue> =>
