@@ -60,7 +60,7 @@ const uncounted = new Set([
 
 function parseToken(text: string): number {
   if (text === '') return -1;
-  const m = /^(\d+),(\d+)$/.exec(text);
+  const m = /^(-?\d+),(-?\d+)$/.exec(text);
   if (m === null) fail('EVENT_FROM_TOKEN_PARSE_FAILURE', text);
   const parts = [BigInt(m[1] ?? '0'), BigInt(m[2] ?? '0')];
   if (parts.some((part) => part > maxInt64)) fail('EVENT_FROM_TOKEN_PARSE_FAILURE', text);

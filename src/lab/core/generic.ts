@@ -3,6 +3,7 @@
  * remove_from_, add_, remove_, create and destroy (xapi.md 1.3, 10).
  */
 import { type ClassModel, classes } from '../../metadata/datamodel/index.ts';
+import { columnOf } from './columns.ts';
 import type { Row } from './database.ts';
 import type { Answer } from './encode.ts';
 import { fail } from './failure.ts';
@@ -113,15 +114,44 @@ const accessors: readonly (readonly [prefix: string, act: Accessor])[] = [
   ],
 ];
 
-/** `field "name_label" = "web"` with `and`, `or`, `not` and brackets: the little language of get_all_records_where. */
+const lexeme = /\s*(?:("[^"]*")|(=|\(|\)|true|false|field|and|or|not))/y;
+
+function tokensOf(text: string): string[] {
+  const tokens: string[] = [];
+  lexeme.lastIndex = 0;
+  while (lexeme.lastIndex < text.length) {
+    const rest = text.slice(lexeme.lastIndex);
+    if (/^[ \t\n]*$/.test(rest)) break;
+    const found = lexeme.exec(text);
+    if (found === null) fail('INVALID_VALUE', text, 'Failure("lexing: empty token")');
+    tokens.push(found[1] ?? found[2] ?? '');
+  }
+  return tokens;
+}
+
+/**
+ * The little language of get_all_records_where: `field "name__label" = "web"` with `and`, `or`, `not` and brackets.
+ * Fields have the names of the database's columns, and everything is compared as text.
+ */
 function condition(model: ClassModel, text: string): (row: Row) => boolean {
-  const tokens =
-    text
-      .match(/\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[()=]|[A-Za-z_][\w.]*|-?\d+(?:\.\d+)?)/g)
-      ?.map((t) => t.trim()) ?? [];
+  const tokens = tokensOf(text);
+  const columns = new Map([...model.fields.keys()].map((field) => [columnOf(model.name, field), field]));
   let at = 0;
-  const bad = (): never => fail('INTERNAL_ERROR', 'Parsing.Parse_error');
-  const literal = (token: string): string => token.replace(/^["'](.*)["']$/s, '$1').replace(/\\(.)/g, '$1');
+  const bad = (): never => fail('INVALID_VALUE', text, 'Xapi_database__Db_filter_parse.MenhirBasics.Error');
+  const next = (): string => {
+    const token = tokens[at] ?? bad();
+    at += 1;
+    return token;
+  };
+  const operand = (first: string): ((row: Row) => string) => {
+    const token = first === 'field' ? next() : first;
+    if (!token.startsWith('"')) bad();
+    const name = token.slice(1, -1);
+    if (first !== 'field') return () => name;
+    const field = columns.get(name);
+    return (row) =>
+      plainText(field === undefined ? fail('INTERNAL_ERROR', 'missing field', name, '') : row.get(field));
+  };
   const either = (): ((row: Row) => boolean) => {
     let left = both();
     while (tokens[at] === 'or') {
@@ -141,27 +171,22 @@ function condition(model: ClassModel, text: string): (row: Row) => boolean {
     return left;
   };
   const single = (): ((row: Row) => boolean) => {
-    const token = tokens[at] ?? bad();
-    at += 1;
+    const token = next();
     if (token === 'not') {
       const inner = single();
       return (row) => !inner(row);
     }
     if (token === '(') {
       const inner = either();
-      if (tokens[at] !== ')') bad();
-      at += 1;
+      if (next() !== ')') bad();
       return inner;
     }
     if (token === 'true') return () => true;
     if (token === 'false') return () => false;
-    if (token !== 'field') bad();
-    const name = literal(tokens[at] ?? bad()).replace('__', '_');
-    if (tokens[at + 1] !== '=') bad();
-    const wanted = literal(tokens[at + 2] ?? bad());
-    at += 3;
-    if (!model.fields.has(name)) fail('INTERNAL_ERROR', `Db_exn.DBCache_NotFound("missing field", ${name})`);
-    return (row) => plainText(row.get(name)) === wanted;
+    const left = operand(token);
+    if (next() !== '=') bad();
+    const right = operand(next());
+    return (row) => left(row) === right(row);
   };
   const holds = either();
   if (at !== tokens.length) bad();

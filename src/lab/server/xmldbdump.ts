@@ -1,6 +1,7 @@
 /** GET and PUT /pool/xmldbdump: the whole database as XML (xapi.md 3.7). */
 import { SaxesParser } from 'saxes';
 import { classes } from '../../metadata/datamodel/index.ts';
+import { columnOf } from '../core/columns.ts';
 import { fail, internal } from '../core/failure.ts';
 import type { Lab } from '../core/lab.ts';
 import type { LabPool } from '../core/pool.ts';
@@ -33,18 +34,6 @@ function stored(value: Value): string {
     .join(' ')})`;
 }
 
-/** Name spaces of the data model are joined with two underscores: `name__label`. */
-function column(cls: string, field: string): string {
-  const space = /^(name|memory|VCPUs|actions_after|PV|HVM|snapshot|API_version|qos)_(.+)$/.exec(field);
-  if (space === null) return field;
-  const [, prefix = '', rest = ''] = space;
-  const siblings = [...(classes.get(cls)?.fields.keys() ?? [])].filter((name) =>
-    name.startsWith(`${prefix}_`),
-  );
-  if (siblings.length < 2) return field;
-  return prefix === 'actions_after' ? `actions__after_${rest}` : `${prefix}__${rest}`;
-}
-
 async function dump(exchange: HttpExchange): Promise<string> {
   const { db } = exchange.pool;
   const parts = [
@@ -59,7 +48,7 @@ async function dump(exchange: HttpExchange): Promise<string> {
         `<row ref="${row.ref}" _ref="${row.ref}" __ctime="${row.created}" __mtime="${row.modified}"`,
       );
       for (const [name, value] of Object.entries(row.fields))
-        parts.push(` ${column(cls, name)}="${attribute(stored(value))}"`);
+        parts.push(` ${columnOf(cls, name)}="${attribute(stored(value))}"`);
       parts.push('/>');
     }
     parts.push('</table>');

@@ -147,8 +147,11 @@ function namedVdi(exchange: HttpExchange): Row {
 }
 
 function namedSr(exchange: HttpExchange): Row | null {
-  const name = exchange.query.get('sr_id') ?? exchange.query.get('sr_uuid');
-  return name === null ? null : named(exchange.pool, 'SR', name);
+  const { pool, query } = exchange;
+  const ref = query.get('sr_id');
+  if (ref !== null) return pool.db.row('SR', ref);
+  const uuid = query.get('sr_uuid');
+  return uuid === null ? null : pool.db.byUuid('SR', uuid);
 }
 
 function newVdi(pool: LabPool, sr: Row, size: bigint): Row {

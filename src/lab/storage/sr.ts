@@ -77,6 +77,24 @@ export function installSrs(registry: Registry): void {
       return '';
     });
   }
+  registry.on('SR.make', () => fail('MESSAGE_DEPRECATED'));
+  for (const name of ['assert_supports', 'enable'] as const)
+    registry.on(`SR.${name}_database_replication`, (call) => {
+      const sr = call.row('SR');
+      const pbds = sr.rows('PBDs', 'PBD');
+      const hosts = new Set(pbds.map((pbd) => pbd.text('host')));
+      if (hosts.size < call.pool.hosts.length || pbds.some((pbd) => !pbd.bool('currently_attached')))
+        fail('SR_HAS_NO_PBDS', sr.ref);
+      if (!driverOf(sr.text('type')).capabilities.includes('SR_METADATA'))
+        fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
+      return name === 'enable' ? fail('NOT_IMPLEMENTED', `SR.${name}_database_replication`) : '';
+    });
+  registry.on('DR_task.create', (call) => {
+    const type = call.text(0);
+    if (!(drivers.get(type)?.capabilities ?? []).includes('SR_METADATA'))
+      fail('OPERATION_NOT_ALLOWED', `Disaster recovery not supported on SRs of type ${type}`);
+    return fail('NOT_IMPLEMENTED', 'DR_task.create');
+  });
   // Kept for the storage drivers alone.
   registry.on('SR.set_physical_size', (call) => {
     call.row('SR');

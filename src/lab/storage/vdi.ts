@@ -32,6 +32,16 @@ export function installVdis(registry: Registry): void {
     vdi.destroy();
     return '';
   });
+  // No disk of the lab holds the database of another pool.
+  registry.on('VDI.read_database_pool_uuid', (call) => {
+    call.row('VDI');
+    return '';
+  });
+  registry.on('VDI.open_database', (call) => {
+    const vdi = call.row('VDI');
+    if (vdi.text('type') !== 'metadata') fail('VDI_INCOMPATIBLE_TYPE', vdi.ref, vdi.text('type'));
+    fail('NOT_IMPLEMENTED', 'VDI.open_database');
+  });
   registry.on('VDI.resize', (call) => resize(call, false));
   registry.on('VDI.resize_online', (call) => resize(call, true));
   registry.on('VDI.update', (call) => {
@@ -86,6 +96,9 @@ export function metadataBackupUuid(sr: string): string {
   return hash.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
+/** What the storage manager lets a VHD have. */
+const maxVhdBytes = 2040n * 1024n ** 3n;
+
 function createFromRecord(call: Call): Row {
   const { pool } = call;
   const record = call.struct(0);
@@ -111,10 +124,15 @@ export function createVdi(
   const name = fields['name_label'] ?? '';
   const uuid =
     type === 'user' && name === 'Pool Metadata Backup' ? metadataBackupUuid(sr.uuid) : randomUUID();
-  if (size <= 0n) backendFailure(79, `${size}`);
+  if (size < 0n || size > maxVhdBytes) backendFailure(79, 'VDI size must be between 1 MB and 2088960 MB');
   if (disks.find(uuid) !== null) backendFailure(43, `VDI ${uuid} already exists`);
   checkRoom(pool, sr, backend, Number(size));
-  const disk = disks.create(uuid, Number(size), smConfig['type'] === 'raw' ? 'raw' : 'vhd', pool.clock.now());
+  const disk = disks.create(
+    uuid,
+    Math.max(Number(size), 1),
+    smConfig['type'] === 'raw' ? 'raw' : 'vhd',
+    pool.clock.now(),
+  );
   const row = pool.db.create('VDI', {
     ...creatorsFields(fields),
     uuid,
@@ -388,6 +406,7 @@ function resize(call: Call, online: boolean): string {
   const disks = disksOf(sr, backend, 'VDI_RESIZE');
   needManaged(vdi);
   const size = call.int(1);
+  if (size < 0n || size > maxVhdBytes) backendFailure(79, 'VDI size must be between 1 MB and 2088960 MB');
   if (size < vdi.int('virtual_size')) backendFailure(79, 'shrinking not allowed');
   checkRoom(pool, sr, backend, Number(size - vdi.int('virtual_size')));
   const disk = disks.grow(vdi.text('location'), Number(size), pool.clock.now());
