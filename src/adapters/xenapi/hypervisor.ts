@@ -167,6 +167,8 @@ class XapiHypervisor implements Hypervisor {
   }
 
   async observe(signal?: AbortSignal): Promise<PoolFacts> {
+    // First of all: where nobody answers, twenty reads would each look for a host again.
+    await this.#pool.live(signal);
     const serverTime = this.serverTime(signal);
     const marks = new Map<ObservedClass, Marks>();
     const reads = observedClasses.map(async (name): Promise<[ObservedClass, XapiRecord]> => {
