@@ -387,6 +387,45 @@ t.test('an import is judged by one look at the whole pool, taken after it', asyn
   t.equal(osaka.calls.slice(sent, started).filter((call) => call === 'observe').length, 1);
 });
 
+t.test('an SR that is attached after the first import is seen by the next one', async (t) => {
+  const names = ['db', 'web'];
+  const { run, state, world } = await protectedHouse(names, (state) => {
+    const replica = state.sites['osaka']?.exports['filer-b:/vol1r'];
+    if (replica !== undefined) replica.disks = [fakeDisk('db')];
+  });
+  const osaka = world.pool('osaka');
+  const observe = osaka.observe.bind(osaka);
+  osaka.observe = async () => {
+    const seen = await observe();
+    const pool = state.sites['osaka']?.pool;
+    const isImported = osaka.calls.some((call) => call.startsWith('import '));
+    if (pool !== undefined && isImported && !pool.vdis.some(({ uuid }) => uuid === fakeDisk('web').uuid))
+      pool.vdis = [...pool.vdis, fakeDisk('web')];
+    return seen;
+  };
+  const plan = failoverOf(names);
+  const steps = plan.steps.flatMap((each) => {
+    if (each.id === 'start-web') return [{ ...each, after: [...each.after, 'import-web'] }];
+    if (each.action.do !== 'import-vms') return [each];
+    const { action } = each;
+    const only = (id: string, name: string, after: readonly string[]): Step => {
+      const vms = action.vms.filter(({ nameLabel }) => nameLabel === name);
+      const { site, networks } = action;
+      return {
+        ...each,
+        id,
+        after,
+        action: { ...action, vms },
+        holdsWhen: { is: 'vms-imported', site, vms, networks },
+      };
+    };
+    return [only('import', 'db', each.after), only('import-web', 'web', ['import'])];
+  });
+  const result = await run({ ...plan, steps });
+  t.equal(result.run.steps.get('import-web')?.status, 'succeeded', result.summary);
+  t.equal(result.run.steps.get('start-web')?.status, 'succeeded');
+});
+
 t.test('an older halted copy is replaced; a newer one is left alone', async (t) => {
   const copies = async (version: number) => {
     const made = await protectedHouse(['db'], (state) => {

@@ -86,7 +86,7 @@ class Batch {
    */
   async look(catalog: Catalog): Promise<PoolFacts> {
     const recent = this.#looks.recent(this.#action.site);
-    if (recent !== null && (await this.#areAllAbsent())) return recent;
+    if (recent !== null && this.#isEverythingIn(recent) && (await this.#areAllAbsent())) return recent;
     const pool = await this.#looks.fresh(this.#hypervisor, this.#signal);
     const there = byUuid(pool.vms);
     for (const vm of this.#action.vms) {
@@ -98,6 +98,15 @@ class Batch {
       else this.#fail(vm, `a VM with this uuid is here already, ${found.powerState}, and it ${fault}`);
     }
     return pool;
+  }
+
+  /** An older look may say yes, never no: the SR of a disk may have been attached since. */
+  #isEverythingIn(pool: PoolFacts): boolean {
+    const areDisksThere = this.#action.vms.every((vm) => {
+      const noted = this.#pointVms.get(vm.uuid);
+      return noted === undefined || diskFaults(noted, this.#point, pool).length === 0;
+    });
+    return areDisksThere && networksGone(this.#action.networks, pool).size === 0;
   }
 
   async #areAllAbsent(): Promise<boolean> {
