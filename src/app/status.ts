@@ -1,11 +1,12 @@
 /** How the groups stand: phase, RPO promised and actual, skew, readiness, runs. */
 import { hasMoved } from '../check/after-failover.ts';
 import { checkExport } from '../check/export.ts';
+import { OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
-import { foldRun, type Run } from '../domain/run.ts';
+import { foldRun, type Run, type RunEvent } from '../domain/run.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
   CheckReport,
@@ -114,11 +115,21 @@ export async function check(
   return { takenAt: observation.takenAt, groups: checked, gaps: observation.gaps };
 }
 
+/** A damaged journal of an old run must not hide how everything else stands; who asks for that run is told. */
+async function readable(ports: Pick<AppPorts, 'journals'>, id: string): Promise<readonly RunEvent[]> {
+  try {
+    return await ports.journals.read(id);
+  } catch (error) {
+    if (error instanceof OperatorError && error.code === 'DR-JOURNAL-BROKEN') return [];
+    throw error;
+  }
+}
+
 /** Every run that has a readable journal, newest first. */
-export async function briefs(ports: AppPorts): Promise<RunBrief[]> {
+export async function briefs(ports: Pick<AppPorts, 'journals'>): Promise<RunBrief[]> {
   const found: RunBrief[] = [];
   for (const id of await ports.journals.list()) {
-    const events = await ports.journals.read(id);
+    const events = await readable(ports, id);
     // A run whose first line did not fit on the disk never began.
     if (events.length > 0) found.push(briefOf(foldRun(events)));
   }

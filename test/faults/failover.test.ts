@@ -1,7 +1,8 @@
 /** What real pools and sites do in the middle of a failover, and what it must not cost the other VMs. */
 import t from 'tap';
 import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
-import { PortError } from '../../src/domain/errors.ts';
+import { briefs } from '../../src/app/status.ts';
+import { OperatorError, PortError } from '../../src/domain/errors.ts';
 import type { Plan } from '../../src/domain/plan.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
 import { execute, planDigest, resume } from '../../src/execute/executor.ts';
@@ -278,4 +279,19 @@ t.test('a VM of the right uuid that is not the VM of the point is never started'
   t.match(result.run.steps.get('start-db')?.problem, { code: 'DR-VM-NOT-THERE', known: [/lacks its disk/] });
   t.notOk(made.state.deeds.includes('osaka: start db'));
   t.ok(made.state.deeds.includes('osaka: start web'));
+});
+
+t.test('the damaged journal of one run does not hide the other runs', async (t) => {
+  const made = await protectedHouse(['db']);
+  await made.run(failoverOf(['db']));
+  const { journals } = made.ports;
+  const all = (await briefs({ journals })).length;
+  t.equal(all, 2);
+  const [newest] = await journals.list();
+  const read = journals.read.bind(journals);
+  journals.read = async (id) => {
+    if (id === newest) throw new OperatorError({ code: 'DR-JOURNAL-BROKEN', what: 'damaged', next: 'x' });
+    return read(id);
+  };
+  t.equal((await briefs({ journals })).length, 1);
 });
