@@ -79,7 +79,7 @@ export async function catalogExtract(
   }
   session.show(
     () =>
-      `${files.join('\n')}\n\nEach is what \`xe vm-import metadata=true filename=FILE\` takes. They may hold secrets.\n`,
+      `${files.join('\n')}\n\nEach .xva is what \`xe vm-import metadata=true filename=FILE\` takes. They may hold secrets.\n`,
     { point: point.id, files },
   );
   return exitCodes.done;
