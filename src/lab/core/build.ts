@@ -43,6 +43,7 @@ export function addPool(lab: Lab, spec: PoolSpec): LabPool {
   pool.db.create('pool', {
     name_label: spec.label,
     master: nullRef,
+    ext_auth_cache_enabled: false,
     restrictions: struct(restrictions),
     other_config: struct({ 'memory-ratio-hvm': '0.25', 'memory-ratio-pv': '0.25' }),
     allowed_operations: [
@@ -104,6 +105,7 @@ function addHost(pool: LabPool, spec: HostSpec, software: Readonly<Record<string
   const row = db.create('host', {
     name_label: spec.name,
     name_description: 'Default install',
+    ssl_legacy: false,
     hostname: spec.name,
     address: spec.address,
     API_version_major: 2n,

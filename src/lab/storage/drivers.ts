@@ -14,8 +14,24 @@ const others = [
     ['SR_UPDATE', 'VDI_ATTACH', 'VDI_DETACH', 'VDI_INTRODUCE', 'VDI_UPDATE'],
     probeNotSupported,
   ),
-  unsupported('dummy', 'dummy', ['SR_PROBE', 'VDI_CREATE', 'VDI_DELETE', 'VDI_INTRODUCE'], () =>
-    backendFailure(202, `['INTERNAL_ERROR', 'Failure("Expected string, got \\'N\\'")']`),
+  unsupported(
+    'dummy',
+    'dummy',
+    [
+      'SR_PROBE',
+      'VDI_ACTIVATE',
+      'VDI_ATTACH',
+      'VDI_CLONE',
+      'VDI_CREATE',
+      'VDI_DEACTIVATE',
+      'VDI_DELETE',
+      'VDI_DETACH',
+      'VDI_INTRODUCE',
+      'VDI_MIRROR',
+      'VDI_RESIZE',
+      'VDI_SNAPSHOT',
+    ],
+    () => backendFailure(202, `['INTERNAL_ERROR', 'Failure("Expected string, got \\'N\\'")']`),
   ),
   unsupported(
     'hba',
@@ -32,6 +48,16 @@ export const drivers: ReadonlyMap<string, Driver> = new Map(
   ]),
 );
 
+/** The program behind a type, where its name does not follow from the type. */
+const programs: Readonly<Record<string, string>> = {
+  lvmohba: 'LVMoHBASR',
+  lvmoiscsi: 'LVMoISCSISR',
+  lvmofcoe: 'LVMoFCoESR',
+  udev: 'udevSR',
+  file: 'FileSR',
+  dummy: 'DummySR',
+};
+
 /** SM records, as a host writes them at its start. */
 export function addStorageManagers(pool: LabPool): void {
   for (const driver of drivers.values()) {
@@ -42,9 +68,14 @@ export function addStorageManagers(pool: LabPool): void {
       vendor: 'Citrix Systems Inc',
       copyright: '(C) 2008 Citrix Systems Inc',
       version: '1.0',
-      required_api_version: '1.0',
+      driver_filename: `/opt/xensource/sm/${programs[driver.name] ?? `${driver.name.toUpperCase()}SR`}`,
+      required_api_version: driver.name === 'udev' || driver.name === 'dummy' ? '1.1' : '1.0',
       capabilities: [...driver.capabilities],
-      features: struct(Object.fromEntries(driver.capabilities.map((name) => [name, '1']))),
+      features: struct(
+        Object.fromEntries(
+          driver.capabilities.map((name) => [name, name === 'VDI_RESET_ON_BOOT' ? '2' : '1']),
+        ),
+      ),
     });
   }
 }
