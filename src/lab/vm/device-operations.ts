@@ -1,7 +1,6 @@
 /** What a drive or an interface may be asked, and why not otherwise (xapi.md 4.6, 8.2); the first broken rule counts. */
 import type { Row } from '../core/database.ts';
 import { XenFailure } from '../core/failure.ts';
-import { nullRef } from '../core/values.ts';
 import { hasAgent } from './state.ts';
 
 type Refusal = readonly [code: string, ...params: string[]];
@@ -112,5 +111,5 @@ export function allowedDeviceOperations(row: Row): string[] {
 
 /** Raises what `VM.start` finds when it marks the drives of a VM for attaching. */
 export function needAttachable(vm: Row): void {
-  for (const vbd of vm.rows('VBDs', 'VBD')) if (vbd.text('VM') !== nullRef) needDevice(vbd, 'attach');
+  for (const vbd of vm.rows('VBDs', 'VBD')) needDevice(vbd, 'attach');
 }
