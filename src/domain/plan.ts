@@ -45,7 +45,12 @@ export interface Expectation {
     readonly name: string;
     readonly vms: readonly { readonly uuid: Uuid; readonly nameLabel: string }[];
   }[];
-  readonly leftOut: readonly { readonly nameLabel: string; readonly reason: string }[];
+  /** VMs that will not be started. `lost` marks those that ought to be and cannot: a run without them is not clean. */
+  readonly leftOut: readonly {
+    readonly nameLabel: string;
+    readonly reason: string;
+    readonly lost?: boolean;
+  }[];
   /** Sentences for people: consequences, in order of weight. */
   readonly notes: readonly string[];
 }

@@ -479,7 +479,9 @@ class Session {
       return 'stopped';
     if (cameToNothing(this.#run)) return 'failed';
     const states = [...this.#run.steps.values()];
-    const clean = states.every((state) => state.status === 'succeeded' && state.warnings.length === 0);
+    const clean =
+      states.every((state) => state.status === 'succeeded' && state.warnings.length === 0) &&
+      !this.#run.plan.expects.leftOut.some((vm) => vm.lost === true);
     return clean ? 'done' : 'done-with-warnings';
   }
 }

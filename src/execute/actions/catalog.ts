@@ -1,6 +1,7 @@
 /** Recovery points: sealed in every target, read back, rehearsed against the recovery pool, pruned (design, export 5, 6). */
 import { OperatorError } from '../../domain/errors.ts';
 import type { PointReplication, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { Catalog, TargetOutcome } from '../../ports/catalog.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { type CapturedVm, type ReplicationOutput, readCaptured } from './capture.ts';
 import type { DocumentsOutput, SavedDocument } from './documents.ts';
@@ -35,12 +36,32 @@ export async function sealPoint(
       vmCount: point.vms.length,
       failureCount: point.failures.length,
     },
-    warnings: failed.map(({ target, problem }) =>
-      problem === null
-        ? `target ${target} did not take the point: no reason given`
-        : `target ${target} did not take the point: ${[problem.what, ...(problem.known ?? [])].join('; ')}. Next: ${problem.next}`,
-    ),
+    warnings: [
+      ...failed.map(({ target, problem }) =>
+        problem === null
+          ? `target ${target} did not take the point: no reason given`
+          : `target ${target} did not take the point: ${[problem.what, ...(problem.known ?? [])].join('; ')}. Next: ${problem.next}`,
+      ),
+      ...(await newTargets(catalog, point, sealed, context.signal)),
+    ],
   };
+}
+
+/** A target that was made anew beside older points is most often a disk that is not mounted. */
+async function newTargets(
+  catalog: Catalog,
+  point: RecoveryPoint,
+  sealed: readonly TargetOutcome[],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const made = sealed.filter(({ problem }) => problem?.code === 'DR-CATALOG-NEW-TARGET');
+  if (made.length === 0) return [];
+  const { points } = await catalog.list(point.group, signal);
+  if (!points.some((older) => older.id !== point.id)) return [];
+  return made.map(
+    ({ target }) =>
+      `target ${target} was empty and has been set up anew, although other targets hold older points. Next: see whether its disk is mounted`,
+  );
 }
 
 async function composePoint(world: World, pointId: string, context: StepContext): Promise<RecoveryPoint> {

@@ -27,10 +27,12 @@ export function expectationOf(draft: FailoverDraft, order: StartOrder): Expectat
       ...tooYoung.map(({ nameLabel }) => ({
         nameLabel,
         reason: 'created or given a disk after the replica: its disks are not there',
+        lost: true,
       })),
       ...point.failures.map(({ nameLabel, reason }) => ({
         nameLabel,
         reason: `its metadata could not be saved: ${reason}`,
+        lost: true,
       })),
       ...order.halted.map(({ vm, reason }) => ({
         nameLabel: vm.nameLabel,
