@@ -185,6 +185,14 @@ t.test(
     ]);
     const second = await exportPoint(later, 'payroll', 2, { a: documentOf('a', 9000) });
     t.same((await later.verify({ pointId: second.id })).damage, [], 'the next point does not rest upon it');
+    t.match(
+      await later.seal(await later.read(second.id)),
+      [
+        { target: 't1', ok: true, problem: { code: 'DR-CATALOG-SET-ASIDE', known: [`damaged/${largest}`] } },
+        { target: 't2', ok: true, problem: null },
+      ],
+      'and it is told',
+    );
     t.match((await later.list('payroll')).damaged, [{ id: first.id, target: 't1', reason: /missing/ }]);
   },
 );

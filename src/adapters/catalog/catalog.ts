@@ -174,7 +174,7 @@ export class TargetsCatalog implements Catalog {
         try {
           signal?.throwIfAborted();
           await target.seal(point, (object) => this.#fetchFor(target, object));
-          return { target: target.name, ok: true, problem: target.isNew ? newTarget(target) : null };
+          return { target: target.name, ok: true, problem: noteworthy(target) };
         } catch (error) {
           return {
             target: target.name,
@@ -410,6 +410,20 @@ function pick(one: { readonly file: string; readonly point: string | null; reado
   what: string;
 } {
   return { file: one.file, point: one.point, what: one.what };
+}
+
+/** What is worth a word although the point is sealed. */
+function noteworthy(target: Target): Problem | null {
+  if (target.aside.length > 0) {
+    return {
+      code: 'DR-CATALOG-SET-ASIDE',
+      what: `Catalog target ${target.name} holds damaged files, which were set aside`,
+      where: { object: target.store.address },
+      known: [...target.aside],
+      next: 'See which older points have lost something with `lifeboat catalog verify`, and look at the disk',
+    };
+  }
+  return target.isNew ? newTarget(target) : null;
 }
 
 function newTarget(target: Target): Problem {

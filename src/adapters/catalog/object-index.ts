@@ -17,6 +17,12 @@ export class ObjectIndex {
   #known = new Map<string, Location>();
   #salts = new Map<string, Uint8Array>();
   #bodiesRead = new Set<string>();
+  readonly #aside: string[] = [];
+
+  /** Files of damaged packs that were set aside since this target was opened. */
+  get aside(): readonly string[] {
+    return this.#aside;
+  }
 
   constructor(store: TargetStore, keys: CatalogKeys) {
     this.#store = store;
@@ -186,6 +192,7 @@ export class ObjectIndex {
     if ((await this.#store.stat(packPath(pack))) === null) return;
     await this.#store.makeDirectory('damaged');
     await this.#store.rename(packPath(pack), `damaged/${pack}.pack`);
+    this.#aside.push(`damaged/${pack}.pack`);
     await this.#store.syncDirectory('damaged');
     await this.#store.syncDirectory('packs');
   }

@@ -40,7 +40,7 @@ const fileSystem: Readonly<
   ENOENT: {
     code: 'DR-CATALOG-MISSING',
     known: 'the directory does not exist',
-    next: 'Mount or create it, or correct the path in sites.yaml',
+    next: 'Nothing before the first export, which makes it; otherwise mount it, or correct the path in sites.yaml',
   },
   ENOTDIR: {
     code: 'DR-CATALOG-MISSING',

@@ -38,6 +38,11 @@ export class Target {
   }
 
   /** Whether this process set the target up. */
+  /** Files of damaged packs that were set aside since it was opened: older points have lost what only they held. */
+  get aside(): readonly string[] {
+    return this.#opened?.index.aside ?? [];
+  }
+
   get isNew(): boolean {
     return this.#opened?.isNew ?? false;
   }

@@ -42,6 +42,11 @@ export async function sealPoint(
           ? `target ${target} did not take the point: no reason given`
           : `target ${target} did not take the point: ${[problem.what, ...(problem.known ?? [])].join('; ')}. Next: ${problem.next}`,
       ),
+      ...sealed.flatMap(({ problem }) =>
+        problem?.code === 'DR-CATALOG-SET-ASIDE'
+          ? `${problem.what}: ${(problem.known ?? []).join(', ')}. Next: ${problem.next}`
+          : [],
+      ),
       ...(await newTargets(catalog, point, sealed, context.signal)),
     ],
   };
