@@ -18,6 +18,7 @@ import { declareLost } from '../../src/execute/decisions.ts';
 import { execute, planDigest } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
 import { writeArrayAccess } from '../../src/lab/arrays/index.ts';
+import { nullRef } from '../../src/lab/core/values.ts';
 import { startLab } from '../../src/lab/lab.ts';
 import { fingerprint } from '../../src/metadata/canonical.ts';
 import { parseArchive } from '../../src/metadata/document.ts';
@@ -158,6 +159,16 @@ t.test(
     const carryOut = (plan: Plan, decisions: { by: string; decision: string; reason: string }[] = []) =>
       execute(ports, { plan, planDigest: planDigest(plan), by: 'Ada', version: '1', decisions });
 
+    // What the guests report is part of their documents: none of them may begin to report between two exports.
+    const guests = lab.pool('production');
+    await guests.until(
+      () =>
+        guests.db
+          .all('VM')
+          .filter((vm) => vm.text('power_state') === 'Running' && !vm.bool('is_control_domain'))
+          .every((vm) => vm.text('guest_metrics') !== nullRef),
+      30,
+    );
     const before = await look();
     const production = before.sites['production'];
     if (production?.reachable !== true) throw new Error('the production site should answer');

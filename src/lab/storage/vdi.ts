@@ -134,6 +134,7 @@ export function createVdi(
     pool.clock.now(),
   );
   const row = pool.db.create('VDI', {
+    metadata_of_pool: '',
     ...creatorsFields(fields),
     uuid,
     location: uuid,
