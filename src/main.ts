@@ -1,6 +1,6 @@
 /** Where adapters meet the application, and the only place where they do. Nothing is contacted before a verb needs it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { openCatalog } from './adapters/catalog/open.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
@@ -55,7 +55,12 @@ function openApp(settings: Settings): App {
     { write: (line: string) => process.stderr.write(redactor.redact(line)) },
   );
   const store = new SecretStore(settings.secretsFile, () => storeKey(settings));
-  const secrets = new SecretResolver({ environment: process.env, store, redactor });
+  const secrets = new SecretResolver({
+    environment: process.env,
+    store,
+    redactor,
+    directory: dirname(settings.file),
+  });
   const catalog = once(async () => openCatalog(settings.catalog, { secrets, clock: systemClock }));
   const states = once(
     async () => new SqliteStates(join(settings.stateDirectory, 'state.sqlite'), systemClock, systemEntropy),

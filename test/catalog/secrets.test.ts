@@ -36,12 +36,15 @@ t.test('secrets from environment, file, command and store', async (t) => {
     store,
     redactor,
     commandTimeoutSeconds: 0.3,
+    directory,
   });
   t.equal(await secrets.resolve({ from: 'env', name: 'LIFEBOAT_TOKYO' }), 'from the environment');
   t.equal(await secrets.resolve({ from: 'file', path: file }), 'from a file');
   t.equal(await secrets.resolve({ from: 'store', name: 'tokyo/root' }), 'from the store');
   const argv = ['printf', '%s\n%s', 'first $HOME; line', 'second'];
   t.equal(await secrets.resolve({ from: 'command', argv }), 'first $HOME; line', 'no shell, first line only');
+  const beside = { from: 'command', argv: ['cat', 'password'] } as const;
+  t.equal(await secrets.resolve(beside), 'from a file', 'a command runs beside the settings');
   t.equal(
     redactor.redact('login with from a file failed'),
     'login with *** failed',

@@ -13,6 +13,8 @@ export interface SecretSources {
   /** Learns every value that is resolved. */
   readonly redactor: Redactor;
   readonly commandTimeoutSeconds?: number;
+  /** Where commands run, as every path of the settings is relative to their file; the caller's directory when absent. */
+  readonly directory?: string;
 }
 
 const outputLimitBytes = 64 * 1024;
@@ -59,6 +61,7 @@ export class SecretResolver implements Secrets {
       // Its own process group, so that what it starts can be stopped with it.
       const child = spawn(program, args, {
         shell: false,
+        ...(this.#sources.directory === undefined ? {} : { cwd: this.#sources.directory }),
         stdio: ['ignore', 'pipe', 'ignore'],
         detached: true,
       });

@@ -302,7 +302,8 @@ export class HostLink {
           code: 'DR-POOL-CERTIFICATE',
           what: 'The certificate of the host does not stand up to the CA file: nothing was sent',
           where: { site: this.#options.site, object: this.endpoint.url },
-          known: [error.message],
+          // Node adds advice on its own command line, which is nobody's here.
+          known: [error.message.replace(/; if the root CA is installed locally.*$/s, '')],
           next: 'Check the CA file and the name in the certificate, or pin the fingerprint of the host instead',
         },
         { sent: false, cause: error },
