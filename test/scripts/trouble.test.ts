@@ -264,7 +264,7 @@ t.test(
       t,
       'failover',
       await world.run(...failover),
-      0,
+      3,
       /23 of 23 ready/,
       /web-07: its metadata could not be saved/,
     );
