@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { openCatalog } from './adapters/catalog/open.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
-import { openReplication } from './adapters/replication/open.ts';
+import { openReplication, peersOf } from './adapters/replication/open.ts';
 import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
 import { Redactor } from './adapters/secrets/redactor.ts';
 import { SecretResolver } from './adapters/secrets/resolver.ts';
@@ -87,7 +87,9 @@ function openApp(settings: Settings): App {
   const array = async (name: string): Promise<Replication> => {
     const known = settings.arrays.find((candidate) => candidate.name === name);
     if (known === undefined) throw notConfigured(settings, `array ${name}`);
-    const open = arrays.get(name) ?? openReplication(known, { secrets, clock: systemClock });
+    const open =
+      arrays.get(name) ??
+      openReplication(known, { secrets, clock: systemClock, peers: peersOf(settings, name) });
     arrays.set(name, open);
     return open;
   };

@@ -25,7 +25,8 @@ import { planFailover } from '../plan/failover.ts';
 import { pairsOf } from '../plan/pairs.ts';
 import type { Context } from './app.ts';
 import { groupsNamed, observeRequest } from './groups.ts';
-import { failoverFindings, poolOf, scopeOf } from './plan-run.ts';
+import { poolOf, scopeOf } from './planning/common.ts';
+import { failoverFindings } from './planning/failover.ts';
 import type { AppPorts } from './ports.ts';
 
 export async function status(

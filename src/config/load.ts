@@ -230,6 +230,7 @@ function settle(
           production,
           recovery: typeof network === 'string' ? network : network.recovery,
           drill: typeof network === 'string' ? null : (network.drill ?? null),
+          drillAtProduction: typeof network === 'string' ? null : (network.drill_at_production ?? null),
         })),
         plan:
           plan === undefined || group.recovery_plan === undefined

@@ -82,7 +82,12 @@ const network = z.union([
   text.describe('The network of the recovery pool that takes its place'),
   z.strictObject({
     recovery: text.describe('The network of the recovery pool that takes its place'),
-    drill: text.optional().describe('An isolated network for drills'),
+    drill: text.optional().describe('An isolated network of the recovery pool for drills'),
+    drill_at_production: text
+      .optional()
+      .describe(
+        'An isolated network of the production pool: for drills there, once the sites have changed places',
+      ),
   }),
 ]);
 

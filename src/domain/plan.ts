@@ -3,6 +3,9 @@
  * conditions are tagged unions of plain values; identity is always a uuid, an array's name and a volume.
  */
 
+import type { DrillAction, DrillCondition } from './actions/drill.ts';
+import type { MovingAction, MovingCondition } from './actions/moving.ts';
+import type { VerifyAction, VerifyCondition } from './actions/verify.ts';
 import type { ExportStrategy } from './limits.ts';
 import type { TextMap, Uuid } from './pool.ts';
 import type { DocumentOrigin, ObjectRef } from './recovery-point.ts';
@@ -10,7 +13,15 @@ import type { ReplicaPoint } from './replication.ts';
 import type { ReadinessGate } from './settings.ts';
 import type { Instant } from './time.ts';
 
-export type Operation = 'export' | 'verify' | 'drill' | 'migrate' | 'failover' | 'reprotect' | 'failback';
+export type Operation =
+  | 'export'
+  | 'verify'
+  | 'drill'
+  | 'drill-cleanup'
+  | 'migrate'
+  | 'failover'
+  | 'reprotect'
+  | 'failback';
 
 export interface Plan {
   readonly id: string;
@@ -82,6 +93,9 @@ export interface Step {
 }
 
 export type Action =
+  | DrillAction
+  | MovingAction
+  | VerifyAction
   | { readonly do: 'record-evidence'; readonly site: string; readonly evidence: readonly string[] }
   | {
       readonly do: 'capture-pool';
@@ -138,8 +152,10 @@ export type Action =
       readonly do: 'import-vms';
       readonly site: string;
       readonly pointId: string;
-      readonly vms: readonly NamedVm[];
+      readonly vms: readonly ImportedVm[];
       readonly networks: readonly NetworkTarget[];
+      /** The drill that these are copies for: imported under new identities, marked, HA and auto-start off. */
+      readonly drill?: string;
     }
   | {
       readonly do: 'rebuild-appliance';
@@ -148,7 +164,13 @@ export type Action =
       readonly nameDescription: string;
       readonly vms: readonly NamedVm[];
     }
-  | { readonly do: 'start-vm'; readonly site: string; readonly vm: NamedVm; readonly twinSite: string }
+  | {
+      readonly do: 'start-vm';
+      readonly site: string;
+      readonly vm: NamedVm;
+      /** Where its twin may run; null for the copy of a drill, whose original is another VM. */
+      readonly twinSite: string | null;
+    }
   | {
       readonly do: 'await-ready';
       readonly site: string;
@@ -165,6 +187,10 @@ export type Action =
 export interface NamedVm {
   readonly uuid: Uuid;
   readonly nameLabel: string;
+}
+/** A VM as it will be at the site; `original` is its uuid in the recovery point when a copy gets another one. */
+export interface ImportedVm extends NamedVm {
+  readonly original?: Uuid;
 }
 /** A document that stays, the digest that its VM must still have, and the point that fetched it. */
 export interface KeptDocument extends NamedVm {
@@ -208,6 +234,9 @@ export interface NetworkTarget {
 }
 
 export type Condition =
+  | DrillCondition
+  | MovingCondition
+  | VerifyCondition
   | { readonly is: 'promoted'; readonly pair: PairAction }
   | {
       readonly is: 'sr-attached';
@@ -224,7 +253,7 @@ export type Condition =
   | {
       readonly is: 'vms-imported';
       readonly site: string;
-      readonly vms: readonly NamedVm[];
+      readonly vms: readonly ImportedVm[];
       readonly networks: readonly NetworkTarget[];
     }
   | {

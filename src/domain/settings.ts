@@ -91,7 +91,10 @@ export interface GroupSettings {
 export interface NetworkMapping {
   readonly production: string;
   readonly recovery: string;
+  /** Isolated network of the recovery pool. */
   readonly drill: string | null;
+  /** Isolated network of the production pool: for drills there, once the sites have changed places. */
+  readonly drillAtProduction: string | null;
 }
 
 /** A recovery plan (runbooks/NAME.yaml). */

@@ -14,6 +14,7 @@ const courses: Readonly<Record<Operation, Course>> = {
   export: { during: null, done: 'protected' },
   verify: { during: null, done: 'protected' },
   drill: { during: 'drilling', done: 'protected' },
+  'drill-cleanup': { during: 'drilling', done: 'protected' },
   migrate: { during: 'migrating', done: 'failed-over' },
   failover: { during: 'failing-over', done: 'failed-over' },
   reprotect: { during: 'reprotecting', done: 'protected' },
@@ -32,10 +33,12 @@ export function firstState(plan: Plan, at: Instant): GroupState {
     phase: 'unprotected',
     generation: 0,
     activeSite: sourceSiteOf(plan) ?? '',
+    roles: 'as-configured',
     currentRun: null,
     changedAt: at,
     frozen: null,
     tombstone: null,
+    drill: null,
   };
 }
 

@@ -6,20 +6,20 @@ import type { PairObservation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import { byName } from '../domain/scope.ts';
 import { choosePoint, newestComplete, replicaInstant } from './choose-point.ts';
-import { attach } from './failover/attach.ts';
-import { bringUp } from './failover/bring-up.ts';
-import { FailoverDraft, type FailoverRequest } from './failover/draft.ts';
-import { expectationOf, nothingExpected } from './failover/expectation.ts';
-import { isFinished } from './failover/finished.ts';
-import { prepare } from './failover/prepare.ts';
-import { takeOver } from './failover/take-over.ts';
 import { alreadyPromoted, pairsOf } from './pairs.ts';
+import { attach } from './recover/attach.ts';
+import { bringUp } from './recover/bring-up.ts';
+import { RecoverDraft, type RecoverRequest } from './recover/draft.ts';
+import { expectationOf, nothingExpected } from './recover/expectation.ts';
+import { isFinished } from './recover/finished.ts';
+import { prepare } from './recover/prepare.ts';
+import { takeOver } from './recover/take-over.ts';
 import { startOrder } from './tiers.ts';
 
-export type { FailoverRequest } from './failover/draft.ts';
 export { pairsOf } from './pairs.ts';
+export type { RecoverRequest } from './recover/draft.ts';
 
-export function planFailover(request: FailoverRequest): Plan {
+export function planFailover(request: RecoverRequest): Plan {
   const { group, observation } = request;
   const pairs = pairsOf(group, observation);
   const groupPoints = observation.catalog.points.filter((p) => p.group === group.name);
@@ -28,7 +28,7 @@ export function planFailover(request: FailoverRequest): Plan {
   const pool = recovery?.reachable === true ? recovery.pool : null;
   const waitingOn = missing(request, pairs, { pool: pool !== null, point: choice !== null });
   const built =
-    choice === null || pool === null ? null : build(new FailoverDraft(request, choice, pool, pairs));
+    choice === null || pool === null ? null : build(new RecoverDraft(request, choice, pool, pairs));
   return {
     id: request.planId,
     operation: 'failover',
@@ -44,7 +44,7 @@ export function planFailover(request: FailoverRequest): Plan {
 
 /** What a plan cannot be made without, in words. */
 function missing(
-  { group, pointId }: FailoverRequest,
+  { group, pointId }: RecoverRequest,
   pairs: readonly PairObservation[],
   there: { readonly pool: boolean; readonly point: boolean },
 ): string[] {
@@ -65,7 +65,7 @@ function missing(
   return waitingOn;
 }
 
-function build(draft: FailoverDraft): Pick<Plan, 'steps' | 'expects'> {
+function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects'> {
   const { point, tooYoung } = draft.choice;
   const young = new Set(tooYoung.map((vm) => vm.uuid));
   const vms = point.vms.filter((vm) => !young.has(vm.uuid)).sort(byName);

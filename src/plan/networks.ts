@@ -4,9 +4,17 @@ import type { NetworkFacts, PoolFacts } from '../domain/pool.ts';
 import type { PointVm } from '../domain/recovery-point.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 
+/** Which network of the recovery pool is meant: the one for the real thing, or the isolated one for drills. */
+export type NetworkUse = 'recovery' | 'drill';
+
 /** The name of a production network at the recovery site: as mapped, else the same name. */
 export function mappedName(group: GroupSettings, production: string): string {
   return group.networks.find((mapping) => mapping.production === production)?.recovery ?? production;
+}
+
+/** The isolated network for drills; null where none is named, and then there is no drill (invariant 3). */
+export function drillName(group: GroupSettings, production: string): string | null {
+  return group.networks.find((mapping) => mapping.production === production)?.drill ?? null;
 }
 
 export function networksNamed(pool: PoolFacts, nameLabel: string): NetworkFacts[] {
@@ -18,10 +26,12 @@ export function networkTargets(
   group: GroupSettings,
   pool: PoolFacts,
   vms: readonly PointVm[],
+  use: NetworkUse = 'recovery',
 ): NetworkTarget[] {
   const names = [...new Set(vms.flatMap((vm) => vm.networkNames))].sort();
   return names.flatMap((production) => {
-    const found = networksNamed(pool, mappedName(group, production));
+    const name = use === 'drill' ? drillName(group, production) : mappedName(group, production);
+    const found = name === null ? [] : networksNamed(pool, name);
     const [network] = found;
     // A missing or ambiguous name is a problem of the checks; the plan never guesses a network (invariant 12).
     if (network === undefined || found.length > 1) return [];

@@ -42,6 +42,7 @@ export const operationWords: Readonly<Record<Operation, string>> = {
   export: 'Export',
   verify: 'Verification',
   drill: 'Drill',
+  'drill-cleanup': 'Clean-up of a drill',
   migrate: 'Planned migration',
   failover: 'Failover',
   reprotect: 'Reprotection',

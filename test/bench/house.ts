@@ -72,6 +72,7 @@ export function openHouse(options: HouseOptions): House {
       production,
       recovery: recoveryNetworkOf(production),
       drill: null,
+      drillAtProduction: null,
     })),
     plan: {
       file: null,

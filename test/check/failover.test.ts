@@ -210,6 +210,8 @@ t.test('the group itself may say no', (t) => {
     changedAt: now,
     frozen: { by: 'on-call engineer', at: now, reason: 'migration of the filer' },
     tombstone: null,
+    drill: null,
+    roles: 'as-configured' as const,
   };
   t.same(codes({ state }), ['problem DR-GROUP-FROZEN']);
   t.same(codes({ state: { ...state, frozen: null, phase: 'failed-over', activeSite: 'tokyo' } }), [

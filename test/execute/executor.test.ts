@@ -361,6 +361,8 @@ t.test(
       changedAt: '2026-01-01T00:00:00.000Z',
       frozen: null,
       tombstone: null,
+      drill: null,
+      roles: 'as-configured',
     });
     const plan = planOf([readStep('read'), startStep('db', { after: ['read'] })]);
     await execute(ports, { plan, planDigest: planDigest(plan), by: 'Ada', version: '1' });

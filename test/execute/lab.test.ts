@@ -44,9 +44,9 @@ const group: GroupSettings = {
   rpoSeconds: 900,
   rtoSeconds: 3600,
   networks: [
-    { production: 'Production LAN', recovery: 'Recovery LAN', drill: null },
-    { production: 'DMZ', recovery: 'Recovery DMZ', drill: null },
-    { production: 'Database', recovery: 'Recovery Database', drill: null },
+    { production: 'Production LAN', recovery: 'Recovery LAN', drill: null, drillAtProduction: null },
+    { production: 'DMZ', recovery: 'Recovery DMZ', drill: null, drillAtProduction: null },
+    { production: 'Database', recovery: 'Recovery Database', drill: null, drillAtProduction: null },
   ],
   plan: {
     file: null,

@@ -18,6 +18,8 @@ const state: GroupState = {
   changedAt: '2026-01-01T00:00:00.000Z',
   frozen: null,
   tombstone: null,
+  drill: null,
+  roles: 'as-configured',
 };
 
 function opened(

@@ -58,8 +58,8 @@ export const shop: GroupSettings = {
   rpoSeconds: 900,
   rtoSeconds: 3600,
   networks: [
-    { production: 'Production LAN', recovery: 'Tokyo LAN', drill: null },
-    { production: 'Database', recovery: 'Tokyo Database', drill: null },
+    { production: 'Production LAN', recovery: 'Tokyo LAN', drill: null, drillAtProduction: null },
+    { production: 'Database', recovery: 'Tokyo Database', drill: null, drillAtProduction: null },
   ],
   plan: {
     file: 'runbooks/shop.yaml',

@@ -1,6 +1,6 @@
 /** The adapter for an array of the settings, by its `type`. Nobody is contacted before the first call. */
 import { exitCodes, OperatorError } from '../../domain/errors.ts';
-import type { ArraySettings } from '../../domain/settings.ts';
+import type { ArraySettings, Settings } from '../../domain/settings.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
 import { openLabArray } from './lab/lab-array.ts';
@@ -8,6 +8,28 @@ import { openLabArray } from './lab/lab-array.ts';
 export interface ReplicationSurroundings {
   readonly secrets: Secrets;
   readonly clock: Clock;
+  /** The other side of each volume of this array that the settings name. */
+  readonly peers: ReadonlyMap<string, Peer>;
+}
+
+export interface Peer {
+  readonly array: ArraySettings;
+  readonly volume: string;
+}
+
+/** The other side of every volume of this array, in either direction. */
+export function peersOf(settings: Pick<Settings, 'arrays' | 'groups'>, array: string): Map<string, Peer> {
+  const peers = new Map<string, Peer>();
+  for (const { source, target } of settings.groups.flatMap((group) => group.storage))
+    for (const [own, other] of [
+      [source, target],
+      [target, source],
+    ] as const) {
+      const peer = settings.arrays.find(({ name }) => name === other.array);
+      if (own.array === array && peer !== undefined)
+        peers.set(own.volume, { array: peer, volume: other.volume });
+    }
+  return peers;
 }
 
 const types: Readonly<

@@ -19,4 +19,6 @@ export const migrations: readonly string[] = [
      token TEXT NOT NULL,
      taken_at TEXT NOT NULL
    ) STRICT;`,
+  `ALTER TABLE group_state ADD COLUMN roles TEXT NOT NULL DEFAULT 'as-configured';
+   ALTER TABLE group_state ADD COLUMN drill TEXT;`,
 ];

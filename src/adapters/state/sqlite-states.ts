@@ -57,21 +57,24 @@ export class SqliteStates implements GroupStates {
       }
       this.#db
         .prepare(
-          `INSERT INTO group_state (name, phase, generation, active_site, current_run, changed_at, frozen, tombstone)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+          `INSERT INTO group_state (name, phase, generation, active_site, roles, current_run, changed_at, frozen, tombstone, drill)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, generation = excluded.generation,
-             active_site = excluded.active_site, current_run = excluded.current_run,
-             changed_at = excluded.changed_at, frozen = excluded.frozen, tombstone = excluded.tombstone`,
+             active_site = excluded.active_site, roles = excluded.roles, current_run = excluded.current_run,
+             changed_at = excluded.changed_at, frozen = excluded.frozen, tombstone = excluded.tombstone,
+             drill = excluded.drill`,
         )
         .run(
           group,
           next.phase,
           next.generation,
           next.activeSite,
+          next.roles,
           next.currentRun,
           next.changedAt,
           next.frozen === null ? null : JSON.stringify(next.frozen),
           next.tombstone === null ? null : JSON.stringify(next.tombstone),
+          next.drill === null ? null : JSON.stringify(next.drill),
         );
       return true;
     });
@@ -164,10 +167,12 @@ export class SqliteStates implements GroupStates {
       phase: phaseOf(text(row, 'phase'), this.#path),
       generation: Number(row['generation']),
       activeSite: text(row, 'active_site'),
+      roles: text(row, 'roles') === 'swapped' ? 'swapped' : 'as-configured',
       currentRun: textOrNull(row, 'current_run'),
       changedAt: text(row, 'changed_at'),
       frozen: parsed<NonNullable<GroupState['frozen']>>(row, 'frozen', this.#path),
       tombstone: parsed<NonNullable<GroupState['tombstone']>>(row, 'tombstone', this.#path),
+      drill: parsed<NonNullable<GroupState['drill']>>(row, 'drill', this.#path),
     };
   }
 

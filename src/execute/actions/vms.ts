@@ -160,7 +160,7 @@ export async function startVm(
   const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
   if (state === undefined || importFaults(vm, context).length > 0)
     throw notImported(vm, site, state !== undefined, context);
-  await twins.assertNotRunning(vm, action.twinSite, context);
+  if (action.twinSite !== null) await twins.assertNotRunning(vm, action.twinSite, context);
   try {
     await hypervisor.startVm(vm.uuid, context.signal);
   } catch (error) {

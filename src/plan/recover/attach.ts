@@ -3,11 +3,11 @@ import type { SrToAttach } from '../../domain/plan.ts';
 import { type HostFacts, plainDeviceConfig, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
-import type { FailoverDraft, StorageOfPlan } from './draft.ts';
+import type { RecoverDraft, StorageOfPlan } from './draft.ts';
 
 /** Returns, per SR, the step after which its disks may be relied upon. */
 export function attach(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   promoted: ReadonlyMap<StorageOfPlan, string>,
 ): Map<string, string> {
   const hosts = hostsMasterFirst(draft);
@@ -16,7 +16,7 @@ export function attach(
   );
 }
 
-function hostsMasterFirst({ pool }: FailoverDraft): HostFacts[] {
+function hostsMasterFirst({ pool }: RecoverDraft): HostFacts[] {
   const isMaster = (host: HostFacts): number => Number(host.uuid === pool.masterUuid);
   return pool.hosts
     .filter((host) => host.enabled && host.live)
@@ -24,7 +24,7 @@ function hostsMasterFirst({ pool }: FailoverDraft): HostFacts[] {
 }
 
 function attachOne(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   { sr, pair, settings }: StorageOfPlan,
   promoted: string | undefined,
   hosts: readonly HostFacts[],
@@ -83,7 +83,7 @@ function attachOne(
 }
 
 function srToAttach(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   sr: PointSr,
   exposedBy: string,
   hosts: readonly HostFacts[],

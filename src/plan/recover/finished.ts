@@ -1,14 +1,14 @@
 /** Whether the world already is as a plan would make it: then there is nothing to plan (invariant 6). */
 import type { Condition, Step } from '../../domain/plan.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
-import type { FailoverRequest } from './draft.ts';
+import type { RecoverRequest } from './draft.ts';
 
 /** Every effect that a step would have shows in the observation. Steps without an effect only serve the others. */
-export function isFinished(request: FailoverRequest, pool: PoolFacts, steps: readonly Step[]): boolean {
+export function isFinished(request: RecoverRequest, pool: PoolFacts, steps: readonly Step[]): boolean {
   return steps.every((step) => step.holdsWhen === null || showsIn(request, pool, step.holdsWhen));
 }
 
-function showsIn(request: FailoverRequest, pool: PoolFacts, condition: Condition): boolean {
+function showsIn(request: RecoverRequest, pool: PoolFacts, condition: Condition): boolean {
   const isRunning = (uuid: string): boolean =>
     pool.vms.some((vm) => vm.uuid === uuid && vm.powerState === 'Running');
   switch (condition.is) {

@@ -6,9 +6,9 @@ import { type Choice, newestComplete } from '../choose-point.ts';
 import { forecastSeconds } from '../forecast.ts';
 import { alreadyPromoted } from '../pairs.ts';
 import type { StartOrder } from '../tiers.ts';
-import { type FailoverDraft, type FailoverRequest, named } from './draft.ts';
+import { named, type RecoverDraft, type RecoverRequest } from './draft.ts';
 
-export function expectationOf(draft: FailoverDraft, order: StartOrder): Expectation {
+export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectation {
   const { group, observation } = draft.request;
   const { point, tooYoung, skewSeconds } = draft.choice;
   const replicas = replicasOf(draft.pairs, observation);
@@ -45,7 +45,7 @@ export function expectationOf(draft: FailoverDraft, order: StartOrder): Expectat
 
 /** When no plan can be made, the recovery point and the ages of the replicas are still worth telling. */
 export function nothingExpected(
-  { group, observation }: FailoverRequest,
+  { group, observation }: RecoverRequest,
   pairs: readonly PairObservation[],
   choice: Choice | null,
 ): Expectation {
@@ -82,7 +82,7 @@ function worstAge(replicas: Expectation['replicas']): number | null {
   return ages.length === 0 || ages.includes(null) ? null : Math.max(...ages.map((age) => age ?? 0));
 }
 
-function notesOf(draft: FailoverDraft, lossSeconds: number | null): string[] {
+function notesOf(draft: RecoverDraft, lossSeconds: number | null): string[] {
   const { group, declaredLost } = draft.request;
   const notes: string[] = [];
   if (lossSeconds !== null) {

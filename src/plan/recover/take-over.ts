@@ -1,8 +1,8 @@
 /** The old site is kept from coming back as the real one, and the replica becomes writable. */
-import { type FailoverDraft, named, type StorageOfPlan } from './draft.ts';
+import { named, type RecoverDraft, type StorageOfPlan } from './draft.ts';
 
 /** The old site is marked and fenced, then the replica is promoted: from here there is no way back by itself. */
-export function takeOver(draft: FailoverDraft, harmless: readonly string[]): Map<StorageOfPlan, string> {
+export function takeOver(draft: RecoverDraft, harmless: readonly string[]): Map<StorageOfPlan, string> {
   const { group, observation, declaredLost } = draft.request;
   const before = [
     draft.add({

@@ -1,10 +1,10 @@
 /** Everything that can fail harmlessly comes first. */
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import { evidenceOfDeath } from '../evidence.ts';
-import type { FailoverDraft } from './draft.ts';
+import type { RecoverDraft } from './draft.ts';
 
 /** Evidence, the replica's point and age, the catalog re-read: all of it before anything is changed. */
-export function prepare(draft: FailoverDraft): string[] {
+export function prepare(draft: RecoverDraft): string[] {
   const { group, observation } = draft.request;
   const evidence = draft.add({
     id: draft.ids.of('evidence', group.production),

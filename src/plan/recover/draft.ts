@@ -1,15 +1,19 @@
-/** What all acts of a failover plan share: what is known, what was chosen, and the steps written so far. */
+/** What all plans that bring VMs up share: what is known, what was chosen, and the steps written so far. */
 import type { Observation, PairObservation } from '../../domain/observation.ts';
-import type { NamedVm, PairAction, Step } from '../../domain/plan.ts';
-import type { PoolFacts } from '../../domain/pool.ts';
-import type { PointSr } from '../../domain/recovery-point.ts';
+import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction, Step } from '../../domain/plan.ts';
+import type { PoolFacts, Uuid } from '../../domain/pool.ts';
+import type { PointSr, PointVm } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import type { GroupSettings, ReplicatedSr } from '../../domain/settings.ts';
 import { type Choice, newestComplete } from '../choose-point.ts';
 import { StepIds } from '../ids.ts';
+import { networkTargets } from '../networks.ts';
 
-export interface FailoverRequest {
+export interface RecoverRequest {
+  /** Which operation brings the VMs up: `failover` when absent. */
+  readonly operation?: 'failover' | 'migrate' | 'failback' | 'drill';
   readonly planId: string;
+  /** As it is oriented now (domain/orientation.ts): production is where the VMs run. */
   readonly group: GroupSettings;
   readonly configDigest: string;
   readonly generation: number;
@@ -19,6 +23,8 @@ export interface FailoverRequest {
   readonly declaredLost: boolean;
   /** True when an earlier run has already marked the production site as lost. */
   readonly tombstoned?: boolean;
+  /** The copies of a drill: its id, and for each VM of the point the uuid that its copy gets. */
+  readonly drill?: { readonly id: string; readonly copies: ReadonlyMap<Uuid, Uuid> };
 }
 
 export interface StorageOfPlan {
@@ -29,10 +35,13 @@ export interface StorageOfPlan {
   readonly observed: PairObservation;
 }
 
+/** Names of copies begin with this, so that nobody takes one for its original. */
+export const drillPrefix = 'drill: ';
+
 type StepDraft = Pick<Step, 'id' | 'after' | 'action' | 'why'> & Partial<Step>;
 
-export class FailoverDraft {
-  readonly request: FailoverRequest;
+export class RecoverDraft {
+  readonly request: RecoverRequest;
   readonly choice: Choice;
   /** The recovery pool. */
   readonly pool: PoolFacts;
@@ -42,12 +51,38 @@ export class FailoverDraft {
   readonly ids = new StepIds();
   readonly #steps: Step[] = [];
 
-  constructor(request: FailoverRequest, choice: Choice, pool: PoolFacts, pairs: readonly PairObservation[]) {
+  constructor(request: RecoverRequest, choice: Choice, pool: PoolFacts, pairs: readonly PairObservation[]) {
     this.request = request;
     this.choice = choice;
     this.pool = pool;
     this.pairs = pairs;
     this.storage = storageOf(request, choice, pairs);
+  }
+
+  get operation(): Operation {
+    return this.request.operation ?? 'failover';
+  }
+
+  /** Where a twin of each VM may run; null in a drill, whose copies are VMs of their own. */
+  get twinSite(): string | null {
+    return this.request.drill === undefined ? this.request.group.production : null;
+  }
+
+  /** The VM as it will be here: itself, or its copy of this drill. */
+  member(vm: { readonly uuid: Uuid; readonly nameLabel: string }): ImportedVm {
+    const copy = this.request.drill?.copies.get(vm.uuid);
+    if (copy === undefined) return named(vm);
+    return { uuid: copy, nameLabel: `${drillPrefix}${vm.nameLabel}`, original: vm.uuid };
+  }
+
+  /** The networks that these VMs get: those of the recovery site, or the isolated ones of a drill. */
+  networksFor(vms: readonly PointVm[]): NetworkTarget[] {
+    return networkTargets(
+      this.request.group,
+      this.pool,
+      vms,
+      this.operation === 'drill' ? 'drill' : 'recovery',
+    );
   }
 
   get steps(): readonly Step[] {
@@ -72,7 +107,7 @@ export class FailoverDraft {
 }
 
 function storageOf(
-  request: FailoverRequest,
+  request: RecoverRequest,
   choice: Choice,
   pairs: readonly PairObservation[],
 ): StorageOfPlan[] {

@@ -3,19 +3,14 @@
 import type { PointVm } from '../../domain/recovery-point.ts';
 import { byName } from '../../domain/scope.ts';
 import { costs } from '../forecast.ts';
-import { networkTargets } from '../networks.ts';
 import type { StartOrder, Tier } from '../tiers.ts';
-import { type FailoverDraft, named } from './draft.ts';
+import type { RecoverDraft } from './draft.ts';
 
 /** VMs per import document (performance.md 8: 50 to 100). Smaller at first: the first tier shall be up soon. */
 export const importBatchSize = 50;
 
 /** `attached`: per SR, the step after which its disks may be relied upon. */
-export function bringUp(
-  draft: FailoverDraft,
-  order: StartOrder,
-  attached: ReadonlyMap<string, string>,
-): void {
+export function bringUp(draft: RecoverDraft, order: StartOrder, attached: ReadonlyMap<string, string>): void {
   const importedBy = importAll(draft, order, attached);
   rebuildAppliances(draft, importedBy);
   const starts = startAll(draft, order.tiers, importedBy);
@@ -27,7 +22,7 @@ export function bringUp(
  * step of each VM.
  */
 function importAll(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   { tiers, halted }: StartOrder,
   attached: ReadonlyMap<string, string>,
 ): Map<string, string> {
@@ -42,13 +37,21 @@ function importAll(
       const batch = vms.slice(at, at + importBatchSize);
       const storage = new Set(batch.flatMap((vm) => vm.srUuids));
       const disks = [...attached].filter(([sr]) => storage.has(sr)).map(([, step]) => step);
-      const members = batch.map(named);
-      const networks = networkTargets(group, draft.pool, batch);
+      const members = batch.map((vm) => draft.member(vm));
+      const networks = draft.networksFor(batch);
+      const drill = draft.request.drill?.id;
       const id = draft.add({
         id: draft.ids.of('import', name),
         after: [...disks, ...previous],
         needs: disks,
-        action: { do: 'import-vms', site: group.recovery, pointId: point.id, vms: members, networks },
+        action: {
+          do: 'import-vms',
+          site: group.recovery,
+          pointId: point.id,
+          vms: members,
+          networks,
+          ...(drill === undefined ? {} : { drill }),
+        },
         holdsWhen: { is: 'vms-imported', site: group.recovery, vms: members, networks },
         repeatable: true,
         // One VM that is refused must not hold up the others; the report names it.
@@ -72,7 +75,7 @@ function importAll(
 }
 
 /** An import clears the field `appliance` (xapi.md 4.5). */
-function rebuildAppliances(draft: FailoverDraft, importedBy: ReadonlyMap<string, string>): void {
+function rebuildAppliances(draft: RecoverDraft, importedBy: ReadonlyMap<string, string>): void {
   const { group } = draft.request;
   const { point } = draft.choice;
   for (const appliance of point.appliances) {
@@ -80,7 +83,7 @@ function rebuildAppliances(draft: FailoverDraft, importedBy: ReadonlyMap<string,
       .filter((vm) => vm.applianceUuid === appliance.uuid && importedBy.has(vm.uuid))
       .sort(byName);
     if (vms.length === 0) continue;
-    const members = vms.map(named);
+    const members = vms.map((vm) => draft.member(vm));
     draft.add({
       id: draft.ids.of('appliance', appliance.nameLabel),
       after: [...new Set(vms.flatMap((vm) => importedBy.get(vm.uuid) ?? []))],
@@ -108,7 +111,7 @@ function rebuildAppliances(draft: FailoverDraft, importedBy: ReadonlyMap<string,
 
 /** Starts each tier when the one before it is ready; returns the ids of all starts. */
 function startAll(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   tiers: readonly Tier[],
   importedBy: ReadonlyMap<string, string>,
 ): string[] {
@@ -128,7 +131,7 @@ function startAll(
 }
 
 function startOne(
-  draft: FailoverDraft,
+  draft: RecoverDraft,
   tier: Tier,
   vm: PointVm,
   imported: string | undefined,
@@ -140,8 +143,8 @@ function startOne(
     id: draft.ids.of('start', vm.nameLabel),
     after: [...needs, ...previous],
     needs,
-    action: { do: 'start-vm', site: group.recovery, vm: named(vm), twinSite: group.production },
-    holdsWhen: { is: 'vm-running', site: group.recovery, vm: named(vm) },
+    action: { do: 'start-vm', site: group.recovery, vm: draft.member(vm), twinSite: draft.twinSite },
+    holdsWhen: { is: 'vm-running', site: group.recovery, vm: draft.member(vm) },
     repeatable: true,
     onFailure: tier.onTimeout,
     uses: [`start:${group.recovery}`],
@@ -153,13 +156,13 @@ function startOne(
   });
 }
 
-function awaitReady(draft: FailoverDraft, tier: Tier, vm: PointVm, start: string): string {
+function awaitReady(draft: RecoverDraft, tier: Tier, vm: PointVm, start: string): string {
   const { recovery } = draft.request.group;
   return draft.add({
     id: draft.ids.of('ready', vm.nameLabel),
     after: [start],
-    action: { do: 'await-ready', site: recovery, vm: named(vm), gates: tier.ready },
-    holdsWhen: { is: 'vm-ready', site: recovery, vm: named(vm), gates: tier.ready },
+    action: { do: 'await-ready', site: recovery, vm: draft.member(vm), gates: tier.ready },
+    holdsWhen: { is: 'vm-ready', site: recovery, vm: draft.member(vm), gates: tier.ready },
     repeatable: true,
     onFailure: tier.onTimeout,
     uses: [`ready:${recovery}`],
@@ -170,12 +173,12 @@ function awaitReady(draft: FailoverDraft, tier: Tier, vm: PointVm, start: string
 }
 
 /** A VM with a priority and `ha_always_run` would be started by HA as soon as it is imported (xapi.md 8.5). */
-function restoreHa(draft: FailoverDraft, tiers: readonly Tier[], starts: readonly string[]): void {
+function restoreHa(draft: RecoverDraft, tiers: readonly Tier[], starts: readonly string[]): void {
   const { group } = draft.request;
   const vms = tiers
     .flatMap((tier) => tier.vms)
     .filter((vm) => vm.haRestartPriority !== '')
-    .map((vm) => ({ ...named(vm), priority: vm.haRestartPriority }));
+    .map((vm) => ({ ...draft.member(vm), priority: vm.haRestartPriority }));
   if (vms.length === 0) return;
   draft.add({
     id: draft.ids.of('restore-ha', group.name),
