@@ -9,3 +9,19 @@ export function lossDeclared(
 ): { readonly by: string; readonly reason: string } | null {
   return decisions.find((decision) => decision.decision === declareLost) ?? null;
 }
+
+/** The words under which the answer to a step's question stands in the journal. */
+export function answerDecision(step: string, answer: string): string {
+  return `answer-step ${step} ${answer}`;
+}
+
+/** The newest answer that a person gave to the question of this step; null as long as nobody has. */
+export function answerOf(
+  decisions: Run['decisions'],
+  step: string,
+): { readonly answer: string; readonly by: string; readonly reason: string } | null {
+  const start = answerDecision(step, '');
+  const found = decisions.findLast(({ decision }) => decision.startsWith(start));
+  if (found === undefined) return null;
+  return { answer: found.decision.slice(start.length), by: found.by, reason: found.reason };
+}

@@ -57,6 +57,34 @@ export interface GroupLock {
   release(): Promise<void>;
 }
 
+/** What a person says to a run that another process carries out. The reason lands in the journal with the name. */
+export type RunMessage = { readonly by: string; readonly reason: string } & (
+  | { readonly says: 'stop' }
+  /** The step is to give up waiting; it ends by its own rule for failures. */
+  | { readonly says: 'cancel-step'; readonly step: string }
+  /** To a question that the step asks: one of the answers that its prompt offers. */
+  | { readonly says: 'answer'; readonly step: string; readonly answer: string }
+);
+
+export interface PostedMessage {
+  readonly id: number;
+  readonly at: Instant;
+  readonly message: RunMessage;
+}
+
+/**
+ * The way from one process to the run that another one carries out. A message waits until it is settled, which happens
+ * after its content stands in the journal: a crash in between repeats it and never loses it. The executor is the only
+ * one that settles; steps find answers among the decisions of their run (`answerOf` of src/execute/decisions.ts).
+ */
+export interface RunInbox {
+  /** Resolves when the message is on the disk. */
+  post(run: string, message: RunMessage): Promise<void>;
+  /** Oldest first. */
+  waiting(run: string): Promise<readonly PostedMessage[]>;
+  settle(id: number): Promise<void>;
+}
+
 export interface Secrets {
   /** The value; `OperatorError` names where it was looked for, never what was found. */
   resolve(ref: SecretRef): Promise<string>;

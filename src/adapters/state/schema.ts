@@ -21,4 +21,10 @@ export const migrations: readonly string[] = [
    ) STRICT;`,
   `ALTER TABLE group_state ADD COLUMN roles TEXT NOT NULL DEFAULT 'as-configured';
    ALTER TABLE group_state ADD COLUMN drill TEXT;`,
+  `CREATE TABLE run_message (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     run TEXT NOT NULL,
+     posted_at TEXT NOT NULL,
+     message TEXT NOT NULL
+   ) STRICT;`,
 ];

@@ -2,46 +2,48 @@
  * Group states and locks in one SQLite file (WAL, synchronous=FULL): phases, generations, tombstones, and who works on
  * which group. Every change is one immediate transaction, so that several processes on the machine see one order.
  */
-import { chmodSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import type { SQLOutputValue } from 'node:sqlite';
 import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import { type GroupState, mayMove, type Phase } from '../../domain/group.ts';
 import type { Clock, Entropy, GroupLock, GroupStates } from '../../ports/system.ts';
+import { StateDatabase, unusable } from './database.ts';
 import { livenessOf, type ProcessMark, thisProcess } from './process.ts';
-import { migrations } from './schema.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
 export class SqliteStates implements GroupStates {
   readonly #path: string;
+  readonly #database: StateDatabase;
   readonly #clock: Clock;
   readonly #entropy: Entropy;
-  readonly #db: DatabaseSync;
 
   /** `path` of the database file; made, with its directory, when missing. Throws `OperatorError` on a damaged file. */
   constructor(path: string, clock: Clock, entropy: Entropy) {
     this.#path = path;
     this.#clock = clock;
     this.#entropy = entropy;
-    this.#db = openDatabase(path);
+    this.#database = new StateDatabase(path);
   }
 
   async get(group: string): Promise<GroupState | null> {
-    const row = this.#guard(() => this.#db.prepare('SELECT * FROM group_state WHERE name = ?').get(group));
+    const row = this.#database.guard(() =>
+      this.#database.db.prepare('SELECT * FROM group_state WHERE name = ?').get(group),
+    );
     return row === undefined ? null : this.#state(row);
   }
 
   async all(): Promise<readonly GroupState[]> {
-    const rows = this.#guard(() => this.#db.prepare('SELECT * FROM group_state ORDER BY name').all());
+    const rows = this.#database.guard(() =>
+      this.#database.db.prepare('SELECT * FROM group_state ORDER BY name').all(),
+    );
     return rows.map((row) => this.#state(row));
   }
 
   async change(group: string, expectedGeneration: number, next: GroupState): Promise<boolean> {
     if (next.group !== group) throw new Error(`the state of ${next.group} was offered for ${group}`);
     if (next.generation < expectedGeneration) throw new Error('a generation never falls');
-    return this.#transaction(() => {
-      const row = this.#db.prepare('SELECT * FROM group_state WHERE name = ?').get(group);
+    return this.#database.transaction(() => {
+      const row = this.#database.db.prepare('SELECT * FROM group_state WHERE name = ?').get(group);
       if (row === undefined) {
         if (expectedGeneration !== 0) return false;
       } else {
@@ -55,7 +57,7 @@ export class SqliteStates implements GroupStates {
           });
         }
       }
-      this.#db
+      this.#database.db
         .prepare(
           `INSERT INTO group_state (name, phase, generation, active_site, roles, current_run, changed_at, frozen, tombstone, drill)
            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -83,10 +85,10 @@ export class SqliteStates implements GroupStates {
   async lock(group: string, run: string): Promise<GroupLock> {
     const token = this.#entropy.uuid();
     const me = thisProcess();
-    this.#transaction(() => {
-      const row = this.#db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group);
+    this.#database.transaction(() => {
+      const row = this.#database.db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group);
       if (row !== undefined) this.#refuseUnlessDead(group, row);
-      this.#db
+      this.#database.db
         .prepare(
           `INSERT OR REPLACE INTO group_lock (name, run, host, pid, process_start, token, taken_at)
            VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -95,7 +97,9 @@ export class SqliteStates implements GroupStates {
     });
     return {
       assertHeld: async () => {
-        const row = this.#guard(() => this.#db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group));
+        const row = this.#database.guard(() =>
+          this.#database.db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group),
+        );
         if (row?.['token'] === token) return;
         throw new OperatorError(
           {
@@ -110,31 +114,33 @@ export class SqliteStates implements GroupStates {
         );
       },
       release: async () => {
-        this.#guard(() =>
-          this.#db.prepare('DELETE FROM group_lock WHERE name = ? AND token = ?').run(group, token),
+        this.#database.guard(() =>
+          this.#database.db.prepare('DELETE FROM group_lock WHERE name = ? AND token = ?').run(group, token),
         );
       },
     };
   }
 
   async isCarriedOut(run: string): Promise<boolean> {
-    const rows = this.#guard(() => this.#db.prepare('SELECT * FROM group_lock WHERE run = ?').all(run));
+    const rows = this.#database.guard(() =>
+      this.#database.db.prepare('SELECT * FROM group_lock WHERE run = ?').all(run),
+    );
     return rows.some((row) => livenessOf(markOf(row)) !== 'dead');
   }
 
   /** Removes the lock of a holder on another machine that a person knows to be dead. False when there was none. */
   async breakLock(group: string): Promise<boolean> {
-    return this.#transaction(() => {
-      const row = this.#db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group);
+    return this.#database.transaction(() => {
+      const row = this.#database.db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group);
       if (row === undefined) return false;
       if (livenessOf(markOf(row)) === 'alive') this.#refuseUnlessDead(group, row);
-      this.#db.prepare('DELETE FROM group_lock WHERE name = ?').run(group);
+      this.#database.db.prepare('DELETE FROM group_lock WHERE name = ?').run(group);
       return true;
     });
   }
 
   close(): void {
-    this.#db.close();
+    this.#database.close();
   }
 
   #refuseUnlessDead(group: string, row: Row): void {
@@ -175,76 +181,6 @@ export class SqliteStates implements GroupStates {
       drill: parsed<NonNullable<GroupState['drill']>>(row, 'drill', this.#path),
     };
   }
-
-  #transaction<T>(work: () => T): T {
-    return this.#guard(() => {
-      this.#db.exec('BEGIN IMMEDIATE');
-      try {
-        const result = work();
-        this.#db.exec('COMMIT');
-        return result;
-      } catch (error) {
-        // A full disk has rolled it back already; the first error is the one to tell.
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-        throw error;
-      }
-    });
-  }
-
-  #guard<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof OperatorError) throw error;
-      throw unusable(this.#path, error);
-    }
-  }
-}
-
-function openDatabase(path: string): DatabaseSync {
-  let db: DatabaseSync | null = null;
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    db = new DatabaseSync(path, { timeout: 5000 });
-    chmodSync(path, 0o600);
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
-    const [check] = Object.values(db.prepare('PRAGMA quick_check(1)').get() ?? {});
-    if (check !== 'ok') throw new Error(`quick_check says: ${String(check)}`);
-    migrate(db);
-    return db;
-  } catch (error) {
-    db?.close();
-    throw unusable(path, error);
-  }
-}
-
-function migrate(db: DatabaseSync): void {
-  db.exec('BEGIN IMMEDIATE');
-  try {
-    const version = Number(Object.values(db.prepare('PRAGMA user_version').get() ?? {})[0] ?? 0);
-    if (version > migrations.length)
-      throw new Error(`its schema has version ${version}, this program knows ${migrations.length}`);
-    for (const statement of migrations.slice(version)) db.exec(statement);
-    db.exec(`PRAGMA user_version = ${migrations.length}`);
-    db.exec('COMMIT');
-  } catch (error) {
-    db.exec('ROLLBACK');
-    throw error;
-  }
-}
-
-function unusable(path: string, error: unknown): OperatorError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new OperatorError(
-    {
-      code: 'DR-STATE-UNUSABLE',
-      what: 'Cannot use the database with the states of the groups',
-      where: { file: path },
-      known: [reason],
-      next: 'Check space and rights of the directory. A damaged file is moved away and put back from a backup; the journals beside it tell the phase of each group',
-    },
-    { cause: error },
-  );
 }
 
 const phases: readonly Phase[] = [
