@@ -25,6 +25,12 @@ export interface PoolFacts {
   readonly productVersion: string;
   readonly xapiBuild: XapiBuild;
   readonly haEnabled: boolean;
+  /** What HA promises (xapi.md 8.5); absent when it could not be learned. */
+  readonly haPlan?: HaPlan;
+  /** The pool's clock less ours, measured around the question; absent when it was not measured. */
+  readonly clockOffsetSeconds?: number;
+  /** Types that the storage managers of the pool drive (`SM.type`); absent when the pool does not tell (xapi.md 7.2). */
+  readonly storageDrivers?: readonly string[];
   readonly otherConfig: TextMap;
   readonly hosts: readonly HostFacts[];
   readonly networks: readonly NetworkFacts[];
@@ -44,6 +50,13 @@ export interface PoolFacts {
   readonly vtpmUuids: readonly Uuid[];
 }
 
+export interface HaPlan {
+  /** So many hosts may fail while every protected VM still finds room; that room is kept free. */
+  readonly hostFailuresToTolerate: number;
+  readonly planExistsFor: number;
+  readonly allowOvercommit: boolean;
+}
+
 export interface HostFacts {
   readonly uuid: Uuid;
   readonly nameLabel: string;
@@ -57,6 +70,8 @@ export interface HostFacts {
   /** Text of `cpu_info.features_hvm` or the older `features`. */
   readonly cpuFeatures: string;
   readonly cpuVendor: string;
+  /** GPU groups of which the host has a card (`PGPU`); absent when it could not be learned. */
+  readonly gpuGroupUuids?: readonly Uuid[];
   /** iSCSI initiator name, which the array of the recovery site lets in; absent or empty where the host has none (xapi.md 7.11). */
   readonly iscsiIqn?: string;
 }
@@ -152,6 +167,8 @@ export interface VmFacts {
   readonly vifs: readonly VifFacts[];
   readonly vtpms: readonly Uuid[];
   readonly hasVgpu: boolean;
+  /** CPU that it saw at its last start (`last_boot_CPU_flags`), in the form of `HostFacts.cpuFeatures`; absent before any. */
+  readonly bootCpu?: CpuFacts;
   readonly suspendVdiUuid: Uuid | null;
   /** What the guest agent reports; null without agent. */
   readonly guest: {
@@ -164,6 +181,11 @@ export interface VmFacts {
    * digests mean documents that import alike. Absent when it cannot be known; VMs with a virtual TPM never have one.
    */
   readonly digest?: string;
+}
+
+export interface CpuFacts {
+  readonly vendor: string;
+  readonly features: string;
 }
 
 export interface VbdFacts {

@@ -1,6 +1,7 @@
 /** A recovery point: the metadata of a group at one moment, with the storage state it belongs to. */
 import type {
   ApplianceFacts,
+  CpuFacts,
   HostFacts,
   NetworkFacts,
   SrFacts,
@@ -54,7 +55,13 @@ export interface PointVm {
   readonly startDelaySeconds: number;
   readonly memoryStaticMax: number;
   readonly memoryDynamicMax: number;
+  /** Bytes that the hypervisor needs for the VM beside its own memory; absent in older points. */
+  readonly memoryOverhead?: number;
   readonly vcpusAtStartup: number;
+  /** Whether it has a virtual GPU; absent in older points. */
+  readonly hasVgpu?: boolean;
+  /** CPU that it saw at its last start; absent in older points and for a VM that was never started. */
+  readonly bootCpu?: CpuFacts;
   readonly haRestartPriority: string;
   readonly haAlwaysRun: boolean;
   readonly tags: readonly string[];

@@ -173,7 +173,9 @@ async function makeVm(pool: Client, network: string): Promise<{ vm: string; sr: 
 
 /** What the pool is, without the moment at which it was asked. */
 function timeless(facts: PoolFacts): unknown {
-  return JSON.parse(JSON.stringify({ ...facts, observedAt: null, serverTime: null }));
+  return JSON.parse(
+    JSON.stringify({ ...facts, observedAt: null, serverTime: null, clockOffsetSeconds: null }),
+  );
 }
 
 for (const transport of ['jsonrpc', 'xmlrpc'] as const)

@@ -34,7 +34,9 @@ const fields = (text: string): ReadonlySet<string> => new Set(text.split(' '));
 
 /** Classes that one observation reads, each with one `get_all_records`, and the fields that it keeps of them. */
 export const observedFields = {
-  pool: fields('uuid name_label master ha_enabled other_config'),
+  pool: fields(
+    'uuid name_label master ha_enabled ha_host_failures_to_tolerate ha_plan_exists_for ha_allow_overcommit other_config',
+  ),
   host: fields('uuid name_label address enabled metrics cpu_info host_CPUs software_version'),
   host_metrics: fields('live memory_total memory_free'),
   network: fields('uuid name_label name_description bridge MTU managed other_config'),
@@ -49,7 +51,7 @@ export const observedFields = {
   VBD: fields('uuid VDI userdevice type mode empty bootable currently_attached'),
   VIF: fields('uuid network device MAC currently_attached'),
   VM: fields(
-    'uuid name_label name_description power_state is_a_template is_default_template is_a_snapshot snapshot_of is_control_domain resident_on affinity tags other_config version memory_static_max memory_dynamic_min memory_dynamic_max memory_overhead VCPUs_at_startup order start_delay shutdown_delay ha_restart_priority ha_always_run appliance blocked_operations domain_type VBDs VIFs VTPMs VGPUs suspend_VDI guest_metrics',
+    'uuid name_label name_description power_state is_a_template is_default_template is_a_snapshot snapshot_of is_control_domain resident_on affinity tags other_config version memory_static_max memory_dynamic_min memory_dynamic_max memory_overhead VCPUs_at_startup order start_delay shutdown_delay ha_restart_priority ha_always_run appliance blocked_operations domain_type VBDs VIFs VTPMs VGPUs suspend_VDI guest_metrics last_boot_CPU_flags',
   ),
   VM_guest_metrics: fields('networks PV_drivers_detected live'),
   VM_appliance: fields('uuid name_label name_description VMs'),
@@ -58,6 +60,8 @@ export const observedFields = {
   VGPU: fields('uuid GPU_group type'),
   VGPU_type: fields('uuid'),
   PVS_proxy: fields('uuid VIF'),
+  PGPU: fields('host GPU_group'),
+  SM: fields('type'),
 } as const;
 export type ObservedClass = keyof typeof observedFields;
 export const observedClasses = Object.keys(observedFields) as readonly ObservedClass[];
@@ -78,6 +82,8 @@ export const optionalClasses: ReadonlySet<ObservedClass> = new Set([
   'VGPU',
   'VGPU_type',
   'PVS_proxy',
+  'PGPU',
+  'SM',
 ]);
 
 export type Records = Readonly<Record<ObservedClass, XapiRecord>>;
@@ -104,6 +110,8 @@ export function condensed(
 export interface PoolMoment {
   readonly observedAt: Instant;
   readonly serverTime: Instant;
+  /** The pool's clock less ours. */
+  readonly clockOffsetSeconds?: number;
   /** Bytes that a host computes as free, by its reference; a host that did not answer is absent. */
   readonly freeMemory: ReadonlyMap<string, number>;
 }
@@ -176,8 +184,15 @@ export function poolFacts(records: Records, moment: PoolMoment, marks?: AllMarks
     productVersion: software['product_version'] ?? '',
     xapiBuild: xapiBuild(software),
     haEnabled: pool.flag('ha_enabled'),
+    haPlan: {
+      hostFailuresToTolerate: pool.number('ha_host_failures_to_tolerate'),
+      planExistsFor: pool.number('ha_plan_exists_for'),
+      allowOvercommit: pool.flag('ha_allow_overcommit'),
+    },
+    ...(moment.clockOffsetSeconds === undefined ? {} : { clockOffsetSeconds: moment.clockOffsetSeconds }),
+    ...driverFacts(records),
     otherConfig: pool.map('other_config'),
-    hosts: each(records.host).map(([ref, host]) => hostFacts(ref, host, records, moment.freeMemory)),
+    hosts: hostsFacts(records, moment.freeMemory),
     networks: networkFacts(records),
     srs: srFacts(records),
     vdis: each(records.VDI).map(([, vdi]) => vdiFacts(vdi, records)),
@@ -218,6 +233,24 @@ export function xapiBuild(software: TextMap): XapiBuild {
   const product = software['product_version'] ?? '';
   const [, major, minor] = oldBuilds.find(([version]) => version.test(product)) ?? [null, 1, 0];
   return { major, minor, text: text || (software['xapi'] ?? '') };
+}
+
+/** A pool that does not know the class tells nothing; one that has no driver at all does not exist. */
+function driverFacts(records: Records): Pick<PoolFacts, 'storageDrivers'> {
+  const types = each(records.SM).map(([, driver]) => driver.text('type'));
+  return types.length === 0 ? {} : { storageDrivers: [...new Set(types)].sort() };
+}
+
+function hostsFacts(records: Records, freeMemory: ReadonlyMap<string, number>): HostFacts[] {
+  const cards = groupBy(each(records.PGPU), ([, card]) => card.ref('host'));
+  return each(records.host).map(([ref, host]) => ({
+    ...hostFacts(ref, host, records, freeMemory),
+    gpuGroupUuids: [
+      ...new Set(
+        (cards.get(ref) ?? []).flatMap(([, card]) => uuidOf(records.GPU_group, card.ref('GPU_group')) ?? []),
+      ),
+    ].sort(),
+  }));
 }
 
 function hostFacts(
@@ -361,9 +394,14 @@ function vmFacts(vm: Fields, records: Records): VmFacts {
     vifs: vm.refs('VIFs').flatMap((ref) => vifFacts(find(records.VIF, ref), records)),
     vtpms: vm.refs('VTPMs').flatMap((ref) => uuidOf(records.VTPM, ref) ?? []),
     hasVgpu: vm.refs('VGPUs').length > 0,
+    ...bootCpu(vm.map('last_boot_CPU_flags')),
     suspendVdiUuid: uuidOf(records.VDI, vm.ref('suspend_VDI')),
     guest: guestFacts(find(records.VM_guest_metrics, vm.ref('guest_metrics'))),
   };
+}
+
+function bootCpu({ vendor, features }: TextMap): Pick<VmFacts, 'bootCpu'> {
+  return vendor === undefined || features === undefined ? {} : { bootCpu: { vendor, features } };
 }
 
 function guestFacts(metrics: Fields | null): VmFacts['guest'] {

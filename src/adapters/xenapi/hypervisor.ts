@@ -7,7 +7,7 @@ import { PortError } from '../../domain/errors.ts';
 import type { EndpointView } from '../../domain/observation.ts';
 import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
 import type { HostAddress, PoolSettings } from '../../domain/settings.ts';
-import type { Instant } from '../../domain/time.ts';
+import { type Instant, secondsBetween } from '../../domain/time.ts';
 import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
@@ -169,7 +169,7 @@ class XapiHypervisor implements Hypervisor {
   async observe(signal?: AbortSignal): Promise<PoolFacts> {
     // First of all: where nobody answers, twenty reads would each look for a host again.
     await this.#pool.live(signal);
-    const serverTime = this.serverTime(signal);
+    const clock = this.#poolClock(signal);
     const marks = new Map<ObservedClass, Marks>();
     const reads = observedClasses.map(async (name): Promise<[ObservedClass, XapiRecord]> => {
       try {
@@ -182,12 +182,12 @@ class XapiHypervisor implements Hypervisor {
         throw error;
       }
     });
-    const [time, ...entries] = await unlessAborted(Promise.all([serverTime, ...reads]), signal, this.site);
+    const [moment, ...entries] = await unlessAborted(Promise.all([clock, ...reads]), signal, this.site);
     const records = Object.fromEntries(entries) as Records;
     const freeMemory = await this.#freeMemory(records, signal);
     return poolFacts(
       records,
-      { observedAt: this.#clock.now(), serverTime: time, freeMemory },
+      { ...moment, observedAt: this.#clock.now(), freeMemory },
       allMarks((name) => marks.get(name) ?? new Map()),
     );
   }
@@ -206,6 +206,18 @@ class XapiHypervisor implements Hypervisor {
       signal,
     );
     return free;
+  }
+
+  /** The pool looked at its clock, which shows whole seconds, at some moment between question and answer. */
+  async #poolClock(
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly serverTime: Instant; readonly clockOffsetSeconds: number }> {
+    const asked = this.#clock.now();
+    const serverTime = await this.serverTime(signal);
+    const answered = this.#clock.now();
+    const ahead = secondsBetween(answered, serverTime);
+    const behind = secondsBetween(asked, serverTime);
+    return { serverTime, clockOffsetSeconds: ahead > 0 ? ahead : behind < -1 ? behind : 0 };
   }
 
   async serverTime(signal?: AbortSignal): Promise<Instant> {
