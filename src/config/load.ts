@@ -164,6 +164,16 @@ function beside(file: string, written: string): string {
   return path.isAbsolute(written) ? written : path.join(path.dirname(file), written);
 }
 
+/** Options of an array whose name ends in `_file` are paths. */
+function pathsBeside(file: string, options: ArraySettings['options']): ArraySettings['options'] {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [
+      key,
+      key.endsWith('_file') && typeof value === 'string' ? beside(file, value) : value,
+    ]),
+  );
+}
+
 function settle(
   file: string,
   written: SitesFile,
@@ -212,7 +222,7 @@ function settle(
         name,
         site: array.site,
         type: array.type,
-        options: array.options,
+        options: pathsBeside(file, array.options),
         secret: array.secret === undefined ? null : secretAt(array.secret),
       }),
     ),

@@ -3,7 +3,7 @@
  * an asynchronous verifier for a yes (libraries.md 4): the verifier here is synchronous and there is always one.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import ssh2, { type Client, type ConnectConfig, type SFTPWrapper } from 'ssh2';
+import ssh2, { type Client, type ClientChannel, type ConnectConfig, type SFTPWrapper } from 'ssh2';
 import { type FailureKind, PortError, type Problem } from '../../domain/errors.ts';
 
 export interface SshAddress {
@@ -105,6 +105,13 @@ export class SshConnection {
   /** An SFTP channel. */
   sftp(): Promise<SFTPWrapper> {
     return this.guard<SFTPWrapper>((done) => this.#client.sftp((error, sftp) => done(error, sftp)));
+  }
+
+  /** A channel that runs a command line; `remote.ts` makes it from arguments and says how it ended. */
+  exec(command: string): Promise<ClientChannel> {
+    return this.guard<ClientChannel>((done) =>
+      this.#client.exec(command, (error, channel) => done(error, channel)),
+    );
   }
 
   /** Runs a call with a callback; rejects when the connection breaks first, which ssh2 leaves unsaid. */
