@@ -10,7 +10,7 @@ import { systemEntropy } from '../../src/adapters/system/entropy.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { App } from '../../src/app/app.ts';
 import { createApp } from '../../src/app/create-app.ts';
-import type { ReplicaPoint } from '../../src/domain/replication.ts';
+import type { Capabilities, Exposed, PairView, ReplicaPoint } from '../../src/domain/replication.ts';
 import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../src/domain/settings.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
@@ -169,27 +169,61 @@ function arrayThatAnswersAtOnce(name: string): Replication {
     complete: true,
     consistency: 'crash',
   };
+  const view = (volume: string): PairView => ({
+    pair: { array: name, volume },
+    observedAt: systemClock.now(),
+    role: promoted.has(volume) ? 'promoted' : name === 'here' ? 'source' : 'target',
+    link: 'up',
+    health: { level: 'ok', reasons: [] },
+    newestComplete: name === 'there' ? point : null,
+    writable: promoted.has(volume) || name === 'here',
+    reportedLagSeconds: null,
+    raw: null,
+  });
+  const exposed = (volume: string): Exposed => ({
+    kind: 'nfs',
+    server: 'storage.production',
+    path: `/volumes/${volume}`,
+  });
   return {
     array: name,
     identify: async () => ({ vendor: 'bench', model: 'none', serial: '1', clock: systemClock.now() }),
-    observe: async (volume) => ({
-      pair: { array: name, volume },
-      observedAt: systemClock.now(),
-      role: promoted.has(volume) ? 'promoted' : name === 'here' ? 'source' : 'target',
-      link: 'up',
-      health: { level: 'ok', reasons: [] },
-      newestComplete: name === 'there' ? point : null,
-      writable: promoted.has(volume) || name === 'here',
-      reportedLagSeconds: null,
-      raw: null,
-    }),
+    capabilities: async () => benchCapabilities,
+    discover: async () => srNames.map((volume) => ({ volume, role: view(volume).role, peer: null })),
+    observe: async (volume) => view(volume),
+    observeAll: async (volumes) => new Map(volumes.map((volume) => [volume, view(volume)])),
     points: async () => [point],
     syncNow: async () => point,
+    prepare: async () => point,
+    unprepare: async () => undefined,
     promote: async (volume) => {
       promoted.add(volume);
     },
-    expose: async (volume) => ({ kind: 'nfs', server: 'storage.production', path: `/volumes/${volume}` }),
+    divergence: async () => ({ common: point, pointsLost: 0, bytesLost: 0, says: [] }),
+    demote: async () => undefined,
+    reverse: async () => point,
+    restore: async (volume) => {
+      promoted.delete(volume);
+    },
+    expose: async (volume) => exposed(volume),
+    conceal: async () => undefined,
+    drillStart: async (volume) => exposed(volume),
+    drillStop: async () => undefined,
+    drillList: async () => [],
     fence: async () => undefined,
     close: async () => undefined,
   };
 }
+
+const benchCapabilities: Capabilities = {
+  syncNow: true,
+  drill: 'clone',
+  drillPausesTransfer: false,
+  promoteToPoint: true,
+  prepare: true,
+  reverse: 'incremental',
+  restore: true,
+  consistencyGroups: false,
+  fence: true,
+  expose: 'nfs',
+};

@@ -2,7 +2,7 @@
 import type { PairAction } from '../../src/domain/plan.ts';
 import type { PoolFacts, SrFacts, VdiFacts, VmFacts } from '../../src/domain/pool.ts';
 import type { RecoveryPoint } from '../../src/domain/recovery-point.ts';
-import type { ReplicaPoint } from '../../src/domain/replication.ts';
+import type { ReplicaPoint, Role } from '../../src/domain/replication.ts';
 import { vbdFacts, vdiFacts, vmFacts } from '../support/facts.ts';
 
 export const at = '2026-01-01T00:00:00.000Z';
@@ -14,9 +14,20 @@ export interface FakeSite {
   /** What a probe finds, by `server:serverpath`. */
   exports: Record<string, { sr: string; disks: readonly VdiFacts[] }>;
 }
+export interface FakeVolume {
+  role: Role;
+  /** Newest first. */
+  points: ReplicaPoint[];
+  /** The volume on the other side of the pair. */
+  peer?: string;
+  /** What was written here and is not on the other side. */
+  bytesAlone?: number;
+  /** Drills with a copy beside it. */
+  drills?: string[];
+}
 export interface FakeState {
   sites: Record<string, FakeSite>;
-  volumes: Record<string, { role: 'target' | 'promoted'; points: ReplicaPoint[] }>;
+  volumes: Record<string, FakeVolume>;
   objects: Record<string, string>;
   points: Record<string, RecoveryPoint>;
   /** Every write that reached the world, in order. */
@@ -145,7 +156,10 @@ export function twoSites(names: readonly string[]): FakeState {
         },
       },
     },
-    volumes: { vol1r: { role: 'target', points: [replicaPoint] } },
+    volumes: {
+      vol1: { role: 'source', points: [], peer: 'vol1r' },
+      vol1r: { role: 'target', points: [replicaPoint], peer: 'vol1' },
+    },
     objects: {},
     points: {},
     deeds: [],

@@ -7,7 +7,6 @@ import { PortError } from '../../src/domain/errors.ts';
 import type { NamedVm } from '../../src/domain/plan.ts';
 import type { PoolFacts, SrFacts, VmFacts } from '../../src/domain/pool.ts';
 import type { ObjectRef, RecoveryPoint } from '../../src/domain/recovery-point.ts';
-import type { PairView, ReplicaPoint } from '../../src/domain/replication.ts';
 import type { World } from '../../src/execute/interpreter.ts';
 import {
   MetadataDocument,
@@ -20,8 +19,10 @@ import type { Catalog } from '../../src/ports/catalog.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock, GroupStates } from '../../src/ports/system.ts';
-import { at, type FakeSite, type FakeState, fakeSr, fakeVm, type Mutable } from './fake-sites.ts';
+import { FakeArray } from './fake-array.ts';
+import { at, type FakeSite, type FakeState, fakeSr, fakeVm, type Mutable, pair } from './fake-sites.ts';
 
+export { FakeArray } from './fake-array.ts';
 export {
   type FakeSite,
   type FakeState,
@@ -395,59 +396,6 @@ export class FakePool implements Hypervisor {
   }
 }
 
-export class FakeArray implements Replication {
-  readonly array: string;
-  readonly #world: FakeWorld;
-  confirms: string[] = [];
-
-  constructor(world: FakeWorld, array: string) {
-    this.#world = world;
-    this.array = array;
-  }
-  #volume(volume: string) {
-    const found = this.#world.state.volumes[volume];
-    if (found === undefined) throw refused('NO_VOLUME', `no volume ${volume} on ${this.array}`);
-    return found;
-  }
-  async identify() {
-    return { vendor: 'fake', model: 'f', serial: '1', clock: at };
-  }
-  async observe(volume: string): Promise<PairView> {
-    const found = this.#volume(volume);
-    return {
-      pair: { array: this.array, volume },
-      observedAt: at,
-      role: found.role,
-      link: 'up',
-      health: { level: 'ok', reasons: [] },
-      newestComplete: found.points[0] ?? null,
-      writable: found.role === 'promoted',
-      reportedLagSeconds: null,
-      raw: null,
-    };
-  }
-  async points(volume: string): Promise<readonly ReplicaPoint[]> {
-    return this.#volume(volume).points;
-  }
-  async syncNow(): Promise<ReplicaPoint> {
-    throw new Error('no step of these plans syncs');
-  }
-  async promote(volume: string, options: { readonly confirm: string }): Promise<void> {
-    this.confirms.push(options.confirm);
-    this.#volume(volume).role = 'promoted';
-    this.#world.did(`promote ${volume}`);
-  }
-  async expose(volume: string) {
-    return { kind: 'nfs' as const, server: this.array, path: `/${volume}` };
-  }
-  async fence(): Promise<void> {
-    throw new Error('no step of these plans fences an array');
-  }
-  async close(): Promise<void> {
-    this.confirms = [];
-  }
-}
-
 export class FakeCatalog implements Catalog {
   readonly #world: FakeWorld;
   /** Targets that refuse a point. */
@@ -538,7 +486,9 @@ export class FakeWorld implements World {
   readonly clock: Clock;
   readonly groups = [];
   readonly pools: Record<string, FakePool>;
+  /** The array that holds the replica. */
   readonly filer: FakeArray;
+  readonly #sourceFiler: FakeArray;
   readonly store: FakeCatalog;
   readonly #states: GroupStates;
   onChange: (state: FakeState) => void = () => undefined;
@@ -549,7 +499,8 @@ export class FakeWorld implements World {
     this.clock = clock;
     this.#states = states;
     this.pools = Object.fromEntries(Object.keys(state.sites).map((site) => [site, new FakePool(this, site)]));
-    this.filer = new FakeArray(this, 'filer-b');
+    this.filer = new FakeArray(this, pair.target.array);
+    this.#sourceFiler = new FakeArray(this, pair.source.array);
     this.store = new FakeCatalog(this);
   }
   did(deed: string): void {
@@ -567,8 +518,8 @@ export class FakeWorld implements World {
   async hypervisor(site: string): Promise<Hypervisor> {
     return this.pool(site);
   }
-  async array(): Promise<Replication> {
-    return this.filer;
+  async array(name: string): Promise<Replication> {
+    return name === this.#sourceFiler.array ? this.#sourceFiler : this.filer;
   }
   async catalog(): Promise<Catalog> {
     return this.store;

@@ -115,7 +115,11 @@ t.test(
         arrays.get(name) ??
         openReplication(
           { name, site, type: 'lab', options: { directory: access }, secret: null },
-          { clock: systemClock, secrets: { resolve: async () => Promise.reject(new Error('no secret')) } },
+          {
+            clock: systemClock,
+            secrets: { resolve: async () => Promise.reject(new Error('no secret')) },
+            peers: new Map(),
+          },
         );
       arrays.set(name, found);
       return found;

@@ -13,13 +13,13 @@ export interface ArrayLogin {
 }
 
 const bodies = {
-  sync: z.strictObject({ tag: z.string().min(1) }),
+  syncNow: z.strictObject({ tag: z.string().min(1) }),
   promote: z.strictObject({
     mode: z.enum(['planned', 'unplanned']),
     point: z.string().min(1),
     confirm: z.string(),
   }),
-  expose: z.strictObject({ addresses: z.array(z.string()), iqns: z.array(z.string()) }),
+  expose: z.strictObject({ addresses: z.array(z.string()) }),
   fence: z.strictObject({}),
 };
 
@@ -133,7 +133,7 @@ export class ArrayServer {
       };
     if (request.method === 'GET' && path === '/volumes')
       return { volumes: [...array.volumes.values()].map((volume) => volumeView(array, volume)) };
-    const match = /^\/volumes\/([^/]+)(?:\/([a-z]+))?$/.exec(path);
+    const match = /^\/volumes\/([^/]+)(?:\/([a-zA-Z]+))?$/.exec(path);
     if (match === null) throw new ArrayRefusal('not-found', `no such path: ${path}`);
     const name = decodeURIComponent(match[1] ?? '');
     const verb = match[2];
@@ -148,8 +148,8 @@ export class ArrayServer {
   async #act(name: string, verb: string, body: unknown): Promise<unknown> {
     const { array } = this;
     switch (verb) {
-      case 'sync': {
-        const { point } = array.sync(name, bodies.sync.parse(body).tag);
+      case 'syncNow': {
+        const { point } = array.sync(name, bodies.syncNow.parse(body).tag);
         return { point: pointView(point) };
       }
       case 'promote':
