@@ -1,12 +1,18 @@
 /** Every condition of a plan, observed through the ports. Looking changes nothing. */
 
 import { isAttached } from './actions/attach.ts';
+import { isDetached } from './actions/detach.ts';
 import { areNamesRestored } from './actions/disks.ts';
 import { isReady } from './actions/guests.ts';
+import { isDemoted, isFinallySynced, isReversed } from './actions/handover.ts';
 import { areImported } from './actions/import.ts';
 import type { ImportLooks } from './actions/import-looks.ts';
+import { areQuarantined } from './actions/quarantine.ts';
 import { isPromoted } from './actions/replica.ts';
-import { applianceHas, areFenced, isHaRestored, isRunning, isTombstoned } from './actions/vms.ts';
+import { areRolesSwapped } from './actions/roles.ts';
+import { isShutDown } from './actions/shutdown.ts';
+import { isTombstoned, isTombstoneLifted } from './actions/tombstone.ts';
+import { applianceHas, areFenced, isHaRestored, isRunning } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import type { ConditionHandlers } from './handlers.ts';
 
@@ -41,5 +47,13 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
           };
     },
     tombstoned: ({ group, lostSite }) => isTombstoned(world, group, lostSite),
+    'tombstone-lifted': ({ group, lostSite }) => isTombstoneLifted(world, group, lostSite),
+    'vm-shut-down': ({ site, vm }, context) => isShutDown(world, site, vm, context.signal),
+    'vms-quarantined': ({ site, vms }, context) => areQuarantined(world, site, vms, context.signal),
+    'sr-detached': ({ site, sr }, context) => isDetached(world, site, sr, context.signal),
+    'finally-synced': ({ pair, tag }, context) => isFinallySynced(world, pair, tag, context.signal),
+    'source-demoted': ({ pair }, context) => isDemoted(world, pair, context.signal),
+    'replication-reversed': ({ pair, tag }, context) => isReversed(world, pair, tag, context.signal),
+    'roles-swapped': (condition) => areRolesSwapped(world, condition),
   };
 }

@@ -2,15 +2,28 @@
 import { attachSr } from './actions/attach.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
+import { detachSr, plugSr, releaseStorage } from './actions/detach.ts';
 import { compareDisks, restoreNames } from './actions/disks.ts';
 import { saveDocuments } from './actions/documents.ts';
 import { awaitReady, GuestWatch } from './actions/guests.ts';
+import {
+  demoteSource,
+  fenceStorage,
+  finalSync,
+  promoteSynced,
+  reverseReplication,
+  unprepare,
+} from './actions/handover.ts';
 import { importVms } from './actions/import.ts';
 import { ImportLooks } from './actions/import-looks.ts';
+import { quarantineVms, releaseVms } from './actions/quarantine.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
+import { swapRoles } from './actions/roles.ts';
+import { bringBackVm, shutDownVm } from './actions/shutdown.ts';
+import { liftTombstone, tombstone } from './actions/tombstone.ts';
 import { recordEvidence, TwinWatch } from './actions/twins.ts';
-import { fenceVms, rebuildAppliance, restoreHa, startVm, tombstone } from './actions/vms.ts';
+import { fenceVms, rebuildAppliance, restoreHa, startVm } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import { conditionsOver } from './conditions.ts';
 import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
@@ -53,6 +66,21 @@ export function handlersOver(world: World): {
     'await-ready': async (action, context) => awaitReady(world, await watchOf(action.site), action, context),
     'restore-ha': (action, context) => restoreHa(world, action, context),
     tombstone: (action, context) => tombstone(world, action, context),
+    'lift-tombstone': (action) => liftTombstone(world, action),
+    'shut-down-vm': (action, context) => shutDownVm(world, action, context),
+    'bring-back-vm': (action, context) => bringBackVm(world, twins, action, context),
+    'quarantine-vms': (action, context) => quarantineVms(world, action, context),
+    'release-vms': (action, context) => releaseVms(world, action, context),
+    'detach-sr': (action, context) => detachSr(world, action, context),
+    'plug-sr': (action, context) => plugSr(world, action, context),
+    'release-storage': (action, context) => releaseStorage(world, action, context),
+    'final-sync': (action, context) => finalSync(world, action, context),
+    unprepare: (action, context) => unprepare(world, action, context),
+    'promote-synced': (action, context) => promoteSynced(world, action, context),
+    'fence-storage': (action, context) => fenceStorage(world, action, context),
+    'demote-source': (action, context) => demoteSource(world, action, context),
+    'reverse-replication': (action, context) => reverseReplication(world, action, context),
+    'swap-roles': (action) => swapRoles(world, action),
   };
   return { actions, conditions: conditionsOver(world, looks) };
 }

@@ -1,10 +1,11 @@
 /** Actions, phases, times and outcomes in an operator's words: the same ones in plans, live views and reports. */
 import { unreachable } from '../domain/errors.ts';
+import { describeGate } from '../domain/gate-words.ts';
 import type { Phase as GroupPhase } from '../domain/group.ts';
 import type { Action, Operation, Plan } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
-import type { ReadinessGate } from '../domain/settings.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { describeMoving, movingChapter, vmsMoved } from './moving-words.ts';
 import { clean, count, names } from './paper.ts';
 
 /** `2026-01-31 02:30:05 UTC`: every report speaks UTC, as the journals do. */
@@ -56,6 +57,7 @@ export const outcomeWords: Readonly<Record<RunOutcome, string>> = {
   stuck: 'stuck: a person must answer a question',
   stopped: 'stopped',
   abandoned: 'given up',
+  undone: 'taken back',
 };
 
 export const groupPhaseWords: Readonly<Record<GroupPhase, string>> = {
@@ -87,6 +89,7 @@ export function chapterOf(action: Action): string {
     case 'prune-catalog':
       return 'Rehearse and tidy up';
     case 'tombstone':
+    case 'lift-tombstone':
     case 'fence-vms':
     case 'promote':
       return 'Take over';
@@ -103,6 +106,21 @@ export function chapterOf(action: Action): string {
       return 'Start the VMs, tier by tier';
     case 'restore-ha':
       return 'Afterwards';
+    case 'shut-down-vm':
+    case 'bring-back-vm':
+    case 'quarantine-vms':
+    case 'release-vms':
+    case 'detach-sr':
+    case 'plug-sr':
+    case 'release-storage':
+    case 'final-sync':
+    case 'unprepare':
+    case 'promote-synced':
+    case 'fence-storage':
+    case 'demote-source':
+    case 'reverse-replication':
+    case 'swap-roles':
+      return movingChapter(action);
     default:
       return unreachable(action);
   }
@@ -159,23 +177,25 @@ export function describeAction(action: Action): string {
       return `Restore the HA priority of ${count(action.vms.length, 'VM')}`;
     case 'tombstone':
       return `Mark site ${action.lostSite} as lost for group ${action.group}`;
+    case 'lift-tombstone':
+      return `Take the mark of loss off site ${action.lostSite} for group ${action.group}`;
+    case 'shut-down-vm':
+    case 'bring-back-vm':
+    case 'quarantine-vms':
+    case 'release-vms':
+    case 'detach-sr':
+    case 'plug-sr':
+    case 'release-storage':
+    case 'final-sync':
+    case 'unprepare':
+    case 'promote-synced':
+    case 'fence-storage':
+    case 'demote-source':
+    case 'reverse-replication':
+    case 'swap-roles':
+      return describeMoving(action);
     default:
       return unreachable(action);
-  }
-}
-
-export function describeGate(gate: ReadinessGate): string {
-  switch (gate.gate) {
-    case 'running':
-      return 'running';
-    case 'guest-agent':
-      return 'its guest agent reports';
-    case 'address':
-      return `it has an address in ${gate.subnet}`;
-    case 'tcp':
-      return `TCP port ${gate.port} answers`;
-    default:
-      return unreachable(gate);
   }
 }
 
@@ -200,6 +220,11 @@ export function vmsOf(action: Action): readonly string[] {
     case 'rebuild-appliance':
     case 'restore-ha':
       return action.vms.map((vm) => vm.uuid);
+    case 'shut-down-vm':
+    case 'bring-back-vm':
+    case 'quarantine-vms':
+    case 'release-vms':
+      return vmsMoved(action);
     default:
       return [];
   }

@@ -2,7 +2,12 @@
 import type { Json } from '../../domain/canonical.ts';
 import { OperatorError } from '../../domain/errors.ts';
 import type { PairAction } from '../../domain/plan.ts';
-import { type Exposed, type PairView, promotionConfirmation } from '../../domain/replication.ts';
+import {
+  type Exposed,
+  type PairView,
+  promotionConfirmation,
+  type ReplicaPoint,
+} from '../../domain/replication.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import type { Access } from '../../ports/replication.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
@@ -53,15 +58,22 @@ export async function promote(
 ): Promise<ActResult> {
   const { pair, point } = action;
   assertRecorded(pair, point.ref, context);
+  const mode = context.plan.operation === 'failover' ? 'unplanned' : 'planned';
+  return promotePoint(world, pair, point, mode, context);
+}
+
+export async function promotePoint(
+  world: World,
+  pair: PairAction,
+  point: ReplicaPoint,
+  mode: 'planned' | 'unplanned',
+  context: StepContext,
+): Promise<ActResult> {
   const array = await world.array(pair.target.array);
   const { volume } = pair.target;
   await array.promote(
     volume,
-    {
-      mode: context.plan.operation === 'failover' ? 'unplanned' : 'planned',
-      point: point.ref,
-      confirm: promotionConfirmation(volume, point.ref),
-    },
+    { mode, point: point.ref, confirm: promotionConfirmation(volume, point.ref) },
     context.signal,
   );
   // A verb is done when the array shows the new role, never because the call returned (storage.md B.4).

@@ -66,7 +66,7 @@ export async function fenceVms(
   );
   const running = there.filter((vm) => states.get(vm.uuid)?.powerState !== 'Halted');
   await inParallel(running, shutdownsAtOnce, (vm) =>
-    attempt(vm, 'stopped', () => stop(world, hypervisor, vm, warnings, context.signal)),
+    attempt(vm, 'stopped', () => stopVm(world, hypervisor, vm, warnings, context.signal)),
   );
   if (silence !== null)
     warnings.push(
@@ -83,7 +83,8 @@ export async function fenceVms(
   };
 }
 
-async function stop(
+/** Shut down by the guest if it does so in time, else switched off, which `warnings` then names. */
+export async function stopVm(
   world: World,
   hypervisor: Hypervisor,
   vm: NamedVm,
@@ -328,34 +329,4 @@ export async function isHaRestored(
   return open.length === 0
     ? { holds: true }
     : { holds: false, because: `another HA priority: ${listed(open.map((vm) => vm.nameLabel))}` };
-}
-
-/** Remembers that the site which comes back must not start its copies; `status` is red until reprotect. */
-export async function tombstone(
-  world: World,
-  action: ActionOf<'tombstone'>,
-  context: StepContext,
-): Promise<ActResult> {
-  const states = await world.states();
-  const state = await states.get(action.group);
-  if (state === null) throw new Error(`group ${action.group} has no state, although a run holds it`);
-  const changed = await states.change(action.group, state.generation, {
-    ...state,
-    tombstone: { site: action.lostSite, at: world.clock.now(), run: context.run },
-  });
-  if (!changed) {
-    throw new OperatorError({
-      code: 'DR-PLAN-STALE',
-      what: `Group ${action.group} was changed by another run`,
-      next: `Look at \`lifeboat status ${action.group}\` and make a new plan`,
-    });
-  }
-  return { output: null, warnings: [] };
-}
-
-export async function isTombstoned(world: World, group: string, lostSite: string): Promise<Verdict> {
-  const state = await (await world.states()).get(group);
-  return state?.tombstone?.site === lostSite
-    ? { holds: true }
-    : { holds: false, because: `group ${group} has no tombstone for site ${lostSite}` };
 }

@@ -1,0 +1,80 @@
+/** Acts of a planned migration, a reprotection and a failback in an operator's words. */
+import type { MovingAction } from '../domain/actions/moving.ts';
+import { unreachable } from '../domain/errors.ts';
+import { clean, count, names } from './paper.ts';
+
+/** The chapter of the runbook that the act belongs to. */
+export function movingChapter(action: MovingAction): string {
+  switch (action.do) {
+    case 'shut-down-vm':
+    case 'bring-back-vm':
+      return 'Shut the VMs down';
+    case 'quarantine-vms':
+    case 'release-vms':
+    case 'detach-sr':
+    case 'plug-sr':
+      return 'Let go of the old site';
+    case 'final-sync':
+    case 'unprepare':
+      return 'Bring the last writes over';
+    case 'promote-synced':
+    case 'fence-storage':
+    case 'release-storage':
+      return 'Take over';
+    case 'demote-source':
+    case 'reverse-replication':
+    case 'swap-roles':
+      return 'Turn the protection round';
+    default:
+      return unreachable(action);
+  }
+}
+
+export function describeMoving(action: MovingAction): string {
+  switch (action.do) {
+    case 'shut-down-vm':
+      return `Shut ${clean(action.vm.nameLabel)} down at site ${action.site}${action.force ? ', by force if it does not by itself' : ''}`;
+    case 'bring-back-vm':
+      return `Start ${clean(action.vm.nameLabel)} at site ${action.site} again`;
+    case 'quarantine-vms':
+      return `Quarantine ${count(action.vms.length, 'VM')} at site ${action.site}: starts blocked, auto-start and HA off${action.stopRunning ? '; stop those that run' : ''}`;
+    case 'release-vms':
+      return `Release ${count(action.vms.length, 'VM')} at site ${action.site} from quarantine`;
+    case 'detach-sr':
+      return `Unplug SR ${clean(action.sr.nameLabel)} on every host of site ${action.site}`;
+    case 'plug-sr':
+      return `Plug SR ${clean(action.sr.nameLabel)} at site ${action.site} again, on ${count(action.hosts.length, 'host')}`;
+    case 'final-sync':
+      return `Stop writes to volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array}, bring its last point to array ${action.pair.target.array} and see that it is there`;
+    case 'unprepare':
+      return `Let volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array} be written again`;
+    case 'promote-synced':
+      return `Promote volume ${clean(action.pair.target.volume)} on array ${action.pair.target.array} to that last point`;
+    case 'fence-storage':
+      return `Make volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array} refuse writes`;
+    case 'release-storage':
+      return `Unplug ${count(action.srs.length, 'SR')} at site ${action.site}: ${names(action.srs.map((sr) => sr.nameLabel))}`;
+    case 'demote-source':
+      return `Demote volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array}${action.discard ? '; what it alone holds is thrown away' : ''}`;
+    case 'reverse-replication':
+      return `Replicate volume ${clean(action.pair.target.volume)} from array ${action.pair.target.array} back to array ${action.pair.source.array}, until a point is there`;
+    case 'swap-roles':
+      return `Change places: group ${action.group} belongs to site ${action.activeSite} now`;
+    default:
+      return unreachable(action);
+  }
+}
+
+/** The VMs that the act touches, by uuid. */
+export function vmsMoved(action: MovingAction): readonly string[] {
+  switch (action.do) {
+    case 'shut-down-vm':
+    case 'bring-back-vm':
+      return [action.vm.uuid];
+    case 'quarantine-vms':
+    case 'release-vms':
+      return action.vms.map((vm) => vm.uuid);
+    default:
+      return [];
+  }
+}
