@@ -4,6 +4,7 @@
  */
 
 import type { DrillAction, DrillCondition } from './actions/drill.ts';
+import type { GuestAction, GuestCondition } from './actions/guests.ts';
 import type { MovingAction, MovingCondition } from './actions/moving.ts';
 import type { VerifyAction, VerifyCondition } from './actions/verify.ts';
 import type { ExportStrategy } from './limits.ts';
@@ -79,21 +80,30 @@ export interface Step {
   readonly action: Action;
   /** Observed before and after the act; null for acts whose own answer is the proof (reading, recording). */
   readonly holdsWhen: Condition | null;
+  /** Takes the effect back while no point of no return has been passed; may be repeated like a repeatable step. */
   readonly undo?: Action;
+  /** Observed before and after the undo; its own answer is the proof when absent. */
+  readonly undoneWhen?: Condition;
   readonly pointOfNoReturn: boolean;
   /** Whether the act may be repeated when its outcome is unknown and the condition does not hold. */
   readonly repeatable: boolean;
   readonly timeoutSeconds: number;
+  /** Further tries after the first, each after a look at the world; as many as fit into the timeout when absent. */
+  readonly retriesMax?: number;
   readonly forecastSeconds: number;
   /** Which limited thing it occupies: `pool:tokyo`, `array:filer-b`, `host:…`. */
   readonly uses: readonly string[];
-  /** What happens to the run when it fails: stop everything, or go on and report. */
-  readonly onFailure: 'stop' | 'continue';
+  /**
+   * What happens to the run when it fails: stop everything; go on and report; or go on with what does not need it (a
+   * clean-up) and end as failed.
+   */
+  readonly onFailure: 'stop' | 'continue' | 'finish';
   readonly why: string;
 }
 
 export type Action =
   | DrillAction
+  | GuestAction
   | MovingAction
   | VerifyAction
   | { readonly do: 'record-evidence'; readonly site: string; readonly evidence: readonly string[] }
@@ -182,7 +192,9 @@ export type Action =
       readonly site: string;
       readonly vms: readonly (NamedVm & { readonly priority: string })[];
     }
-  | { readonly do: 'tombstone'; readonly group: string; readonly lostSite: string };
+  | { readonly do: 'tombstone'; readonly group: string; readonly lostSite: string }
+  /** Undo of `tombstone`, as long as nothing was promoted. */
+  | { readonly do: 'lift-tombstone'; readonly group: string; readonly lostSite: string };
 
 export interface NamedVm {
   readonly uuid: Uuid;
@@ -235,6 +247,7 @@ export interface NetworkTarget {
 
 export type Condition =
   | DrillCondition
+  | GuestCondition
   | MovingCondition
   | VerifyCondition
   | { readonly is: 'promoted'; readonly pair: PairAction }
@@ -276,4 +289,5 @@ export type Condition =
       readonly vms: readonly (NamedVm & { readonly priority: string })[];
     }
   | { readonly is: 'point-sealed'; readonly pointId: string }
-  | { readonly is: 'tombstoned'; readonly group: string; readonly lostSite: string };
+  | { readonly is: 'tombstoned'; readonly group: string; readonly lostSite: string }
+  | { readonly is: 'tombstone-lifted'; readonly group: string; readonly lostSite: string };

@@ -53,6 +53,23 @@ export type RunEvent =
       readonly outcome: 'failed' | 'unknown';
     }
   | { readonly event: 'StepSkipped'; readonly at: Instant; readonly step: string; readonly reason: string }
+  /** The effect of the step is being taken back by its `undo`. */
+  | { readonly event: 'UndoStarted'; readonly at: Instant; readonly step: string; readonly attempt: number }
+  | {
+      readonly event: 'UndoSucceeded';
+      readonly at: Instant;
+      readonly step: string;
+      readonly changed: boolean;
+      readonly output: Json;
+      readonly warnings: readonly string[];
+    }
+  | {
+      readonly event: 'UndoFailed';
+      readonly at: Instant;
+      readonly step: string;
+      readonly problem: Problem;
+      readonly outcome: 'failed' | 'unknown';
+    }
   | {
       readonly event: 'RunEnded';
       readonly at: Instant;
@@ -61,7 +78,15 @@ export type RunEvent =
       readonly summary: string;
     };
 
-export type RunOutcome = 'done' | 'done-with-warnings' | 'failed' | 'stuck' | 'stopped' | 'abandoned';
+export type RunOutcome =
+  | 'done'
+  | 'done-with-warnings'
+  | 'failed'
+  | 'stuck'
+  | 'stopped'
+  | 'abandoned'
+  /** What its steps had changed was taken back. */
+  | 'undone';
 
 export type StepStatus = 'waiting' | 'running' | 'succeeded' | 'failed' | 'unknown' | 'skipped';
 
@@ -90,6 +115,8 @@ export interface Run {
   readonly exitCode: ExitCode | null;
   readonly summary: string | null;
   readonly steps: ReadonlyMap<string, StepState>;
+  /** How the taking back of a step stands; only of steps that have been begun to be undone. */
+  readonly undos: ReadonlyMap<string, StepState>;
   readonly decisions: readonly {
     readonly at: Instant;
     readonly by: string;
@@ -98,7 +125,7 @@ export interface Run {
   }[];
 }
 
-const waiting: StepState = {
+export const waitingStep: StepState = {
   status: 'waiting',
   attempts: 0,
   startedAt: null,
@@ -133,18 +160,19 @@ export function beginRun(first: RunEvent): Run {
     outcome: null,
     exitCode: null,
     summary: null,
-    steps: new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waiting])),
+    steps: new Map<string, StepState>(first.plan.steps.map((step) => [step.id, waitingStep])),
+    undos: new Map<string, StepState>(),
     decisions: (first.decisions ?? []).map((decision) => ({ at: first.at, ...decision })),
   };
 }
 
-/** The run after one more event. `run` is used up: the map of its steps goes over to the result and is changed. */
+/** The run after one more event. `run` is used up: the maps of its steps go over to the result and are changed. */
 export function applyEvent(run: Run, event: RunEvent): Run {
   const steps = run.steps as Map<string, StepState>;
-  const change = (step: string, values: Partial<StepState>): Run => {
-    const state = steps.get(step);
-    if (state === undefined) throw new Error(`the journal names step ${step}, which the plan does not have`);
-    steps.set(step, { ...state, ...values });
+  const undos = run.undos as Map<string, StepState>;
+  const change = (states: Map<string, StepState>, step: string, values: Partial<StepState>): Run => {
+    if (!steps.has(step)) throw new Error(`the journal names step ${step}, which the plan does not have`);
+    states.set(step, { ...(states.get(step) ?? waitingStep), ...values });
     return run;
   };
   switch (event.event) {
@@ -168,33 +196,19 @@ export function applyEvent(run: Run, event: RunEvent): Run {
         ],
       };
     case 'StepStarted':
-      return change(event.step, {
-        status: 'running',
-        attempts: event.attempt,
-        startedAt: event.at,
-        endedAt: null,
-        problem: null,
-        reason: null,
-      });
+      return change(steps, event.step, started(event));
     case 'StepSucceeded':
-      return change(event.step, {
-        status: 'succeeded',
-        endedAt: event.at,
-        changed: event.changed,
-        output: event.output,
-        warnings: event.warnings,
-        partial: event.partial === true,
-        problem: null,
-        reason: null,
-      });
+      return change(steps, event.step, { ...succeeded(event), partial: event.partial === true });
     case 'StepFailed':
-      return change(event.step, {
-        status: event.outcome === 'unknown' ? 'unknown' : 'failed',
-        endedAt: event.at,
-        problem: event.problem,
-      });
+      return change(steps, event.step, failed(event));
+    case 'UndoStarted':
+      return change(undos, event.step, started(event));
+    case 'UndoSucceeded':
+      return change(undos, event.step, succeeded(event));
+    case 'UndoFailed':
+      return change(undos, event.step, failed(event));
     case 'StepSkipped':
-      return change(event.step, { status: 'skipped', endedAt: event.at, reason: event.reason });
+      return change(steps, event.step, { status: 'skipped', endedAt: event.at, reason: event.reason });
     case 'RunEnded':
       return {
         ...run,
@@ -204,4 +218,37 @@ export function applyEvent(run: Run, event: RunEvent): Run {
         summary: event.summary,
       };
   }
+}
+
+type StepEvent<E extends RunEvent['event']> = Extract<RunEvent, { readonly event: E }>;
+
+function started(event: StepEvent<'StepStarted' | 'UndoStarted'>): Partial<StepState> {
+  return {
+    status: 'running',
+    attempts: event.attempt,
+    startedAt: event.at,
+    endedAt: null,
+    problem: null,
+    reason: null,
+  };
+}
+
+function succeeded(event: StepEvent<'StepSucceeded' | 'UndoSucceeded'>): Partial<StepState> {
+  return {
+    status: 'succeeded',
+    endedAt: event.at,
+    changed: event.changed,
+    output: event.output,
+    warnings: event.warnings,
+    problem: null,
+    reason: null,
+  };
+}
+
+function failed(event: StepEvent<'StepFailed' | 'UndoFailed'>): Partial<StepState> {
+  return {
+    status: event.outcome === 'unknown' ? 'unknown' : 'failed',
+    endedAt: event.at,
+    problem: event.problem,
+  };
 }

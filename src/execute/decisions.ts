@@ -1,6 +1,9 @@
 /** Decisions of a person that the executor understands: fixed words, so that the journal can be asked for them. */
 import type { Run } from '../domain/run.ts';
 
+/** A named person wants what the run has changed to be taken back. */
+export const undoRun = 'undo-run';
+
 /** A named person says that a site is lost: what ran there does not run any more. */
 export const declareLost = 'declare-lost';
 
@@ -8,6 +11,11 @@ export function lossDeclared(
   decisions: Run['decisions'],
 ): { readonly by: string; readonly reason: string } | null {
   return decisions.find((decision) => decision.decision === declareLost) ?? null;
+}
+
+/** A named person wants a step to give up waiting. */
+export function cancelDecision(step: string): string {
+  return `cancel-step ${step}`;
 }
 
 /** The words under which the answer to a step's question stands in the journal. */

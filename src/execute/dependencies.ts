@@ -74,15 +74,21 @@ export function faultsOf(plan: Plan): string[] {
       if (!step.after.includes(id)) faults.push(`step ${step.id} needs ${id}, but does not come after it`);
   }
   if (faults.length > 0) return faults;
+  const placed = new Set(inOrderOfSteps(plan).map((step) => step.id));
+  const rest = plan.steps.filter((step) => !placed.has(step.id)).map((step) => step.id);
+  return rest.length === 0 ? [] : [`steps wait for each other: ${rest.join(', ')}`];
+}
+
+/** Each step behind those that it comes after; steps that wait for each other are missing. */
+export function inOrderOfSteps(plan: Plan): Step[] {
   const schedule = new Schedule(plan, () => false);
-  const placed = new Set<string>();
+  const placed: Step[] = [];
   for (let free = schedule.free(); free.length > 0; free = schedule.free()) {
     for (const step of free) {
       schedule.begin(step.id);
       schedule.end(step.id);
-      placed.add(step.id);
+      placed.push(step);
     }
   }
-  const rest = plan.steps.filter((step) => !placed.has(step.id)).map((step) => step.id);
-  return rest.length === 0 ? [] : [`steps wait for each other: ${rest.join(', ')}`];
+  return placed;
 }

@@ -2,61 +2,18 @@
  * The executor, whole: take the group's lock and generation, write `RunStarted`, carry out every step when its turn has
  * come, write `RunEnded`. It decides nothing that the plan leaves open, and does nothing that is not in the plan.
  */
-import { canonicalJson } from '../domain/canonical.ts';
-import { type ExitCode, exitCodes, OperatorError } from '../domain/errors.ts';
-import type { GroupState, Phase } from '../domain/group.ts';
-import { limitOf } from '../domain/limits.ts';
-import type { Plan, Step } from '../domain/plan.ts';
-import { applyEvent, beginRun, foldRun, type Run, type RunEvent, type RunOutcome } from '../domain/run.ts';
-import type { Clock, Entropy, GroupLock, GroupStates, Journal, Journals } from '../ports/system.ts';
-import { Schedule } from './dependencies.ts';
-import {
-  assertExecutable,
-  assertGeneration,
-  assertStillOurs,
-  isLastOf,
-  planDigest,
-  staleGeneration,
-} from './guards.ts';
-import type { ActionHandlers, ConditionHandlers } from './handlers.ts';
-import { Occupancy } from './occupancy.ts';
-import {
-  answerTo,
-  cameToNothing,
-  exitCodeOf,
-  isSettled,
-  leftSomethingUndone,
-  needsNoMore,
-  summaryOf,
-  wasJudged,
-} from './outcome.ts';
-import { firstState, raisesGeneration, stateAtEnd, stateAtStart } from './phases.ts';
-import { type StepEnd, StepRunner } from './step-runner.ts';
+import { exitCodes, OperatorError } from '../domain/errors.ts';
+import type { GroupState } from '../domain/group.ts';
+import type { Plan } from '../domain/plan.ts';
+import { beginRun, foldRun, type Run, type RunEvent } from '../domain/run.ts';
+import { assertExecutable, assertGeneration, assertStillOurs, isLastOf, planDigest } from './guards.ts';
+import { leftSomethingUndone, summaryOf } from './outcome.ts';
+import { firstState, raisesGeneration } from './phases.ts';
+import { type ExecutorPorts, type RunOptions, type RunResult, Session } from './session.ts';
+import { assertUndoable, isBeingUndone } from './undo.ts';
 
+export type { ExecutorPorts, RunOptions, RunResult } from './session.ts';
 export { planDigest, summaryOf };
-
-export interface ExecutorPorts {
-  readonly journals: Journals;
-  readonly states: GroupStates;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly actions: ActionHandlers;
-  readonly conditions: ConditionHandlers;
-  /** How many steps may occupy a resource at once; `limitOf` of src/domain/limits.ts when absent. */
-  readonly limitOf?: (resource: string) => number;
-}
-
-/** What a run has in common, new or resumed. */
-export interface RunOptions {
-  /** The person who answers for the run. */
-  readonly by: string;
-  /** Version of the program. */
-  readonly version: string;
-  /** Called after each event is safely in the journal. */
-  readonly onEvent?: (event: RunEvent, run: Run) => void;
-  /** Stops the run in an orderly way (SIGINT): it can be resumed. */
-  readonly signal?: AbortSignal;
-}
 
 export interface ExecuteOptions extends RunOptions {
   readonly plan: Plan;
@@ -78,15 +35,6 @@ export interface ResumeOptions extends RunOptions {
     readonly answer: 'retry' | 'skip';
     readonly reason: string;
   }[];
-}
-
-export interface RunResult {
-  readonly run: Run;
-  readonly outcome: RunOutcome;
-  readonly exitCode: ExitCode;
-  readonly summary: string;
-  /** Where the journal is. */
-  readonly journal: string;
 }
 
 /**
@@ -136,6 +84,7 @@ export async function execute(ports: ExecutorPorts, options: ExecuteOptions): Pr
  */
 export async function resume(ports: ExecutorPorts, options: ResumeOptions): Promise<RunResult> {
   return reopen(ports, options, async (session, run, state) => {
+    if (run.outcome === 'undone') return session.settle(state);
     if (run.outcome === 'abandoned') {
       throw new OperatorError({
         code: 'DR-RUN-ABANDONED',
@@ -146,6 +95,7 @@ export async function resume(ports: ExecutorPorts, options: ResumeOptions): Prom
     if (run.outcome === 'done' || run.outcome === 'done-with-warnings') {
       if (!leftSomethingUndone(run) || !isLastOf(run.plan, run.id, state)) return session.settle(state);
     } else assertStillOurs(run.plan, run.id, state);
+    if (isBeingUndone(run)) return session.takeBack(state, null);
     await session.resumed();
     for (const decision of options.decisions ?? []) await session.decide(decision);
     for (const { step, answer, reason } of options.answers ?? []) {
@@ -171,10 +121,31 @@ export async function abandon(
   options: RunOptions & { readonly runId: string; readonly reason: string },
 ): Promise<RunResult> {
   return reopen(ports, options, async (session, run, state) => {
-    if (run.outcome === 'done' || run.outcome === 'done-with-warnings' || run.outcome === 'abandoned')
+    if (
+      run.outcome === 'done' ||
+      run.outcome === 'done-with-warnings' ||
+      run.outcome === 'abandoned' ||
+      run.outcome === 'undone'
+    )
       return session.settle(state);
     await session.decide({ by: options.by, decision: 'abandon-run', reason: options.reason });
     return session.end('abandoned', `abandoned by ${options.by}: ${options.reason}`);
+  });
+}
+
+/**
+ * Takes back what a run that failed, was stopped, crashed or is stuck has changed. Throws `OperatorError` (exit code 10)
+ * after a point of no return, and for a run that has ended well. Repeating it goes on where it was interrupted.
+ */
+export async function undo(
+  ports: ExecutorPorts,
+  options: RunOptions & { readonly runId: string; readonly reason: string },
+): Promise<RunResult> {
+  return reopen(ports, options, async (session, run, state) => {
+    assertUndoable(run);
+    if (run.outcome === 'undone') return session.settle(state);
+    assertStillOurs(run.plan, run.id, state);
+    return session.takeBack(state, options.reason);
   });
 }
 
@@ -208,281 +179,6 @@ async function reopen(
     }
   } finally {
     await lock.release();
-  }
-}
-
-/** One sitting at a run, under the lock of its group. */
-class Session {
-  readonly #ports: ExecutorPorts;
-  readonly #options: RunOptions;
-  readonly #lock: GroupLock;
-  readonly #journal: Journal;
-  readonly #phaseBefore: Phase | null;
-  readonly #generation: number;
-  readonly #cancel = new AbortController();
-  #run: Run;
-  #watcher: RunOptions['onEvent'];
-  #writing: Promise<void> = Promise.resolve();
-  /** An error after which nothing may be done any more: the journal cannot be written, the lock is lost, a defect. */
-  #fatal: { readonly error: unknown } | null = null;
-  #stopped = false;
-  #failed = false;
-  #stuck = false;
-  /** A step was stopped in the middle by a person. */
-  #tornOff = false;
-
-  constructor(
-    ports: ExecutorPorts,
-    options: RunOptions,
-    lock: GroupLock,
-    journal: Journal,
-    run: Run,
-    phaseBefore: Phase | null,
-  ) {
-    this.#ports = ports;
-    this.#options = options;
-    this.#watcher = options.onEvent;
-    this.#lock = lock;
-    this.#journal = journal;
-    this.#run = run;
-    this.#phaseBefore = phaseBefore;
-    this.#generation = run.plan.generation + (raisesGeneration(run.plan.operation) ? 1 : 0);
-  }
-
-  async decide(decision: {
-    readonly by: string;
-    readonly decision: string;
-    readonly reason: string;
-  }): Promise<void> {
-    await this.#log({ event: 'Decision', at: this.#ports.clock.now(), ...decision });
-  }
-
-  async resumed(): Promise<void> {
-    const { by, version } = this.#options;
-    await this.#log({ event: 'RunResumed', at: this.#ports.clock.now(), by, version });
-  }
-
-  async carryOut(state: GroupState): Promise<RunResult> {
-    await this.#claim(state);
-    const stop = (): void => {
-      this.#stopped = true;
-      this.#cancel.abort(this.#options.signal?.reason);
-    };
-    if (this.#options.signal?.aborted) stop();
-    else this.#options.signal?.addEventListener('abort', stop, { once: true });
-    try {
-      await this.#answers();
-      await this.#steps();
-    } finally {
-      this.#options.signal?.removeEventListener('abort', stop);
-    }
-    if (this.#fatal !== null) throw this.#fatal.error;
-    const outcome = this.#outcome();
-    return this.end(outcome, summaryOf(this.#run, outcome));
-  }
-
-  async end(outcome: RunOutcome, summary: string): Promise<RunResult> {
-    await this.#log({
-      event: 'RunEnded',
-      at: this.#ports.clock.now(),
-      outcome,
-      exitCode: exitCodeOf[outcome],
-      summary,
-    });
-    const state = await this.#ports.states.get(this.#run.plan.group);
-    return state === null ? this.#result() : this.settle(state);
-  }
-
-  /** Brings the group's phase to what the journal says; harmless to repeat after a crash between the two. */
-  async settle(state: GroupState): Promise<RunResult> {
-    const run = this.#run;
-    const ours =
-      state.generation === this.#generation &&
-      (state.currentRun === run.id || !raisesGeneration(run.plan.operation));
-    if (ours && run.outcome !== null) {
-      const next = stateAtEnd(state, run, run.outcome, this.#phaseBefore, this.#ports.clock.now());
-      if (canonicalJson(next) !== canonicalJson(state)) await this.#change(state, next);
-    }
-    return this.#result();
-  }
-
-  #result(): RunResult {
-    const { outcome, exitCode, summary, id } = this.#run;
-    if (outcome === null || exitCode === null) throw new Error('the run has not ended');
-    return {
-      run: this.#run,
-      outcome,
-      exitCode,
-      summary: summary ?? '',
-      journal: this.#ports.journals.pathOf(id),
-    };
-  }
-
-  /** Phase and generation are ours before the first step; a crash in between is made good by resuming. */
-  async #claim(state: GroupState): Promise<void> {
-    const next = stateAtStart(state, this.#run.plan, this.#run.id, this.#ports.clock.now());
-    await this.#change(state, next);
-  }
-
-  async #change(state: GroupState, next: GroupState): Promise<void> {
-    if (await this.#ports.states.change(state.group, state.generation, next)) return;
-    throw staleGeneration(this.#run.plan, await this.#ports.states.get(state.group));
-  }
-
-  /** A view that breaks must not stop a failover: it is told nothing more, and the journal has everything. */
-  tell(event: RunEvent): void {
-    try {
-      this.#watcher?.(event, this.#run);
-    } catch {
-      this.#watcher = undefined;
-    }
-  }
-
-  async #log(event: RunEvent): Promise<void> {
-    const written = this.#writing.then(async () => {
-      if (this.#fatal !== null) throw this.#fatal.error;
-      await this.#journal.append(event);
-      this.#run = applyEvent(this.#run, event);
-      this.tell(event);
-    });
-    this.#writing = written.catch((error: unknown) => this.#halt(error));
-    return written;
-  }
-
-  #halt(error: unknown): void {
-    this.#fatal ??= { error };
-    this.#cancel.abort(error);
-  }
-
-  /** A person took these steps as settled: they are written down as skipped, once. */
-  async #answers(): Promise<void> {
-    for (const step of this.#run.plan.steps) {
-      const status = this.#run.steps.get(step.id)?.status;
-      const answer = answerTo(this.#run, step.id);
-      if (answer?.answer !== 'skip' || status === 'skipped' || status === 'succeeded') continue;
-      await this.#log({
-        event: 'StepSkipped',
-        at: this.#ports.clock.now(),
-        step: step.id,
-        reason: `${answer.by} settled it by hand: ${answer.reason}`,
-      });
-    }
-  }
-
-  async #steps(): Promise<void> {
-    const schedule = new Schedule(this.#run.plan, (id) => needsNoMore(this.#run, id));
-    const occupancy = new Occupancy(this.#ports.limitOf ?? limitOf);
-    const under = new Set<Promise<void>>();
-    let wake = Promise.withResolvers<void>();
-    for (;;) {
-      let moved = false;
-      for (const step of this.#maySpend() ? schedule.free() : []) {
-        const pointless = schedule.pointless(step, this.#run.steps, (id) => isSettled(this.#run, id));
-        if (pointless !== null) {
-          schedule.begin(step.id);
-          await this.#skip(step, pointless);
-          schedule.end(step.id);
-          moved = true;
-          continue;
-        }
-        if (!this.#maySpend() || !occupancy.fits(step.uses)) continue;
-        occupancy.take(step.uses);
-        schedule.begin(step.id);
-        const going = this.#carryOutStep(step).then((end) => {
-          occupancy.giveBack(step.uses);
-          under.delete(going);
-          if (end === 'over') schedule.end(step.id);
-          wake.resolve();
-        });
-        under.add(going);
-      }
-      if (moved) continue;
-      if (under.size === 0) return;
-      await wake.promise;
-      wake = Promise.withResolvers<void>();
-    }
-  }
-
-  #maySpend(): boolean {
-    return !this.#stopped && !this.#failed && !this.#stuck && this.#fatal === null;
-  }
-
-  async #skip(step: Step, reason: string): Promise<void> {
-    try {
-      await this.#log({ event: 'StepSkipped', at: this.#ports.clock.now(), step: step.id, reason });
-    } catch (error) {
-      this.#halt(error);
-    }
-  }
-
-  /** `over`: what comes after the step may begin, if it is worth it. */
-  async #carryOutStep(step: Step): Promise<'over' | 'halt'> {
-    try {
-      const end = await this.#runner(step).run();
-      return this.#judge(step, end);
-    } catch (error) {
-      this.#halt(error);
-      return 'halt';
-    }
-  }
-
-  #judge(step: Step, end: StepEnd): 'over' | 'halt' {
-    switch (end.end) {
-      case 'over':
-        return 'over';
-      case 'failed':
-        if (step.onFailure === 'continue') return 'over';
-        this.#failed = true;
-        return 'halt';
-      case 'stuck':
-        this.#stuck = true;
-        return 'halt';
-      case 'stopped':
-        this.#tornOff = true;
-        return 'halt';
-    }
-  }
-
-  #runner(step: Step): StepRunner {
-    const before = this.#run.steps.get(step.id);
-    if (before === undefined) throw new Error(`the run does not know step ${step.id}`);
-    return new StepRunner(
-      {
-        clock: this.#ports.clock,
-        actions: this.#ports.actions,
-        conditions: this.#ports.conditions,
-        run: () => this.#run,
-        log: (event) => this.#log(event),
-        assertOurs: () => this.#assertOurs(),
-        cancel: this.#cancel.signal,
-      },
-      step,
-      before,
-      answerTo(this.#run, step.id)?.answer === 'retry',
-    );
-  }
-
-  async #assertOurs(): Promise<void> {
-    await this.#lock.assertHeld();
-    const state = await this.#ports.states.get(this.#run.plan.group);
-    const ours =
-      state !== null &&
-      state.generation === this.#generation &&
-      (!raisesGeneration(this.#run.plan.operation) || state.currentRun === this.#run.id);
-    if (!ours && !(state === null && this.#generation === 0)) throw staleGeneration(this.#run.plan, state);
-  }
-
-  #outcome(): RunOutcome {
-    if (this.#stuck) return 'stuck';
-    if (this.#failed) return 'failed';
-    if (this.#tornOff || !this.#run.plan.steps.every((step) => wasJudged(this.#run, step.id)))
-      return 'stopped';
-    if (cameToNothing(this.#run)) return 'failed';
-    const states = [...this.#run.steps.values()];
-    const clean =
-      states.every((state) => state.status === 'succeeded' && state.warnings.length === 0) &&
-      !this.#run.plan.expects.leftOut.some((vm) => vm.lost === true);
-    return clean ? 'done' : 'done-with-warnings';
   }
 }
 

@@ -27,6 +27,7 @@ export interface StepContext {
   readonly startedAt: Instant;
   /** Aborted by the step's deadline and, when the step may be repeated, by the cancellation of the run. */
   readonly signal: AbortSignal;
+  /** As they stand now: a person may answer a question of the step while it waits. */
   readonly decisions: Run['decisions'];
   /** Output of a step that succeeded, in this process or before a crash; null when it has not (yet). */
   output(stepId: string): Json;

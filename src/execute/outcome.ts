@@ -9,6 +9,7 @@ export const exitCodeOf: Readonly<Record<RunOutcome, ExitCode>> = {
   stuck: exitCodes.stuck,
   stopped: exitCodes.stopped,
   abandoned: exitCodes.failed,
+  undone: exitCodes.failed,
 };
 
 /** The newest answer of a person about a step, when it is younger than the step's last try. */
@@ -61,6 +62,14 @@ export function cameToNothing(run: Run): boolean {
   };
   const byHand = run.plan.steps.some((step) => answerTo(run, step.id)?.answer === 'skip');
   return !byHand && (failed('import-vms') || failed('start-vm'));
+}
+
+/** A step failed whose rule is to finish what does not need it, and to call the run failed. */
+export function brokeOff(run: Run): boolean {
+  return run.plan.steps.some((step) => {
+    const status = run.steps.get(step.id)?.status;
+    return step.onFailure === 'finish' && (status === 'failed' || status === 'unknown');
+  });
 }
 
 /** `failover of payroll: 24 of 26 steps succeeded; failed: start-web03; skipped: ready-web03`. */

@@ -76,6 +76,8 @@ export function stateAtEnd(
     }
     case 'stuck':
       return { ...ended, phase: 'stuck' };
+    case 'undone':
+      return { ...ended, currentRun: null, phase: before ?? state.phase };
     case 'failed':
     case 'stopped':
     case 'abandoned': {

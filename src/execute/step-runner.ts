@@ -9,6 +9,7 @@ import type { Step } from '../domain/plan.ts';
 import type { Run, RunEvent, StepState } from '../domain/run.ts';
 import { formatDuration } from '../domain/time.ts';
 import type { Clock } from '../ports/system.ts';
+import { cancelDecision } from './decisions.ts';
 import { type Failure, failureOf } from './failure.ts';
 import {
   type ActionHandlers,
@@ -39,6 +40,8 @@ export interface StepRunnerParts {
   readonly assertOurs: () => Promise<void>;
   /** Aborted when a person stops the run, or when the run can no longer be recorded. */
   readonly cancel: AbortSignal;
+  /** Aborted when a person makes this step give up; it then ends by its rule for failures. */
+  readonly cancelStep: AbortSignal;
 }
 
 /** Tries of an act whose outcome was unknown and which the plan allows to be repeated. */
@@ -106,13 +109,12 @@ export class StepRunner {
       if (tried === null) return { end: 'over' };
       const pause = pauseSeconds[Math.min(tries, pauseSeconds.length) - 1] ?? 30;
       const again =
-        (tried.meaning === 'transient' ||
-          (tried.meaning === 'unknown' && this.#step.repeatable && tries < repeatsMax)) &&
-        !this.#parts.cancel.aborted &&
+        this.#mayTryAgain(tried, tries) &&
+        !this.#givesUp &&
         this.#parts.clock.monotonicSeconds() + pause < this.#endsAtSeconds;
       if (!again) return this.#fail(tried);
       await this.#noteFailure(tried);
-      if (!(await this.#pause(pause))) return { end: 'stopped' };
+      if (!(await this.#pause(pause))) return this.#givenUp();
       await this.#parts.assertOurs();
       const now = await this.#observeUntilKnown();
       if (now.known === 'holds') {
@@ -124,6 +126,25 @@ export class StepRunner {
       }
       if (now.known === 'cannot') return this.#fail(tried);
     }
+  }
+
+  /** Nothing was done, or it may be done twice; and the plan allows one more try. */
+  #mayTryAgain({ meaning }: Failure, tries: number): boolean {
+    const { repeatable, retriesMax } = this.#step;
+    if (meaning === 'transient') return retriesMax === undefined || tries <= retriesMax;
+    return (
+      meaning === 'unknown' && repeatable && tries < (retriesMax === undefined ? repeatsMax : retriesMax + 1)
+    );
+  }
+
+  get #givesUp(): boolean {
+    return this.#parts.cancel.aborted || this.#parts.cancelStep.aborted;
+  }
+
+  /** Between two tries, with the last one's failure written down. */
+  async #givenUp(): Promise<StepEnd> {
+    if (this.#parts.cancel.aborted) return { end: 'stopped' };
+    return this.#fail({ meaning: 'refused', problem: this.#cancelled() });
   }
 
   async #holdsAlready(verdict: Verdict & { readonly holds: true }): Promise<StepEnd> {
@@ -254,8 +275,14 @@ export class StepRunner {
     };
   }
 
+  /** What a look at the world by itself is given. */
+  lookContext(signal: AbortSignal): StepContext {
+    return this.#context(signal);
+  }
+
   #context(signal: AbortSignal): StepContext {
-    const run = this.#parts.run();
+    const parts = this.#parts;
+    const run = parts.run();
     return {
       run: run.id,
       plan: run.plan,
@@ -263,7 +290,9 @@ export class StepRunner {
       attempt: this.#attempt,
       startedAt: this.#parts.clock.now(),
       signal,
-      decisions: run.decisions,
+      get decisions() {
+        return parts.run().decisions;
+      },
       output: (stepId) => {
         const state = this.#parts.run().steps.get(stepId);
         return state?.status === 'succeeded' ? state.output : null;
@@ -274,7 +303,7 @@ export class StepRunner {
   /** A step that may not be repeated is never torn off by a person's stop: it is let finish, so that we know. */
   #actSignal(): AbortSignal {
     return this.#step.repeatable
-      ? AbortSignal.any([this.#deadline.signal, this.#parts.cancel])
+      ? AbortSignal.any([this.#deadline.signal, this.#parts.cancel, this.#parts.cancelStep])
       : this.#deadline.signal;
   }
 
@@ -293,7 +322,18 @@ export class StepRunner {
         next: `Resume the run with \`lifeboat run resume ${this.#parts.run().id}\``,
       };
     }
-    return null;
+    return this.#step.repeatable && this.#parts.cancelStep.aborted ? this.#cancelled() : null;
+  }
+
+  #cancelled(): Problem {
+    const run = this.#parts.run();
+    const told = run.decisions.findLast(({ decision }) => decision === cancelDecision(this.#step.id));
+    return {
+      code: 'DR-STEP-CANCELLED',
+      what: `Step ${this.#step.id} was cancelled by a person`,
+      known: told === undefined ? [] : [`${told.by}: ${told.reason}`],
+      next: `Do it later with \`lifeboat run resume ${run.id}\`, or settle it by hand with \`lifeboat run skip ${run.id} ${this.#step.id} --reason "…"\``,
+    };
   }
 
   /** Waits for the act; when it was told to stop and does not, gives it up after a grace. */
@@ -316,13 +356,13 @@ export class StepRunner {
     }
   }
 
-  /** False when a person stopped the run meanwhile. */
+  /** False when a person stopped the run or the step meanwhile. */
   async #pause(seconds: number): Promise<boolean> {
     try {
-      await this.#parts.clock.sleep(seconds, this.#parts.cancel);
+      await this.#parts.clock.sleep(seconds, AbortSignal.any([this.#parts.cancel, this.#parts.cancelStep]));
       return true;
     } catch (error) {
-      if (this.#parts.cancel.aborted) return false;
+      if (this.#givesUp) return false;
       throw error;
     }
   }
@@ -334,7 +374,7 @@ export class StepRunner {
       if (
         seen.known !== 'cannot' ||
         seen.failure.meaning === 'refused' ||
-        this.#parts.cancel.aborted ||
+        this.#givesUp ||
         this.#parts.clock.monotonicSeconds() + pause >= this.#endsAtSeconds
       )
         return seen;

@@ -195,6 +195,18 @@ export function eventLine(event: RunEvent, run: Run, paper: Paper): string {
         event.outcome === 'unknown' ? 'unknown' : 'FAILED',
         `${event.step}: ${clean(event.problem.what)} [${event.problem.code}]${event.problem.next === '' ? '' : ` Next: ${event.problem.next}`}`,
       );
+    case 'UndoStarted':
+      return line(null, 'undo', `${event.step}${event.attempt > 1 ? ` (attempt ${event.attempt})` : ''}`);
+    case 'UndoSucceeded': {
+      const warned = event.warnings.length > 0 ? `; ${event.warnings.map(clean).join('; ')}` : '';
+      return line('good', 'undone', `${event.step}${event.changed ? '' : ', nothing to do'}${warned}`);
+    }
+    case 'UndoFailed':
+      return line(
+        'bad',
+        event.outcome === 'unknown' ? 'unknown' : 'FAILED',
+        `undo of ${event.step}: ${clean(event.problem.what)} [${event.problem.code}] Next: ${event.problem.next}`,
+      );
     case 'StepSkipped':
       return line(null, 'skip', `${event.step}: ${clean(event.reason)}`);
     case 'RunEnded':

@@ -290,6 +290,8 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
       ];
     case 'abandoned':
       return [`See how the group stands: lifeboat status ${plan.group}. Nothing was undone.`];
+    case 'undone':
+      return [`See how the group stands: lifeboat status ${plan.group}. A new plan may be made.`];
     case 'done':
     case 'done-with-warnings':
       break;

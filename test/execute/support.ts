@@ -12,55 +12,24 @@ import type {
 } from '../../src/execute/handlers.ts';
 import type { Entropy, GroupLock, GroupStates, Journal, Journals } from '../../src/ports/system.ts';
 
-/** All actions answered by one function. */
+/** All actions answered by one function, also those that are still to be invented. */
 export function everyAction(
   act: (action: Action, context: StepContext) => Promise<ActResult>,
 ): ActionHandlers {
-  return {
-    'record-evidence': act,
-    'capture-pool': act,
-    'save-documents': act,
-    'record-replication': act,
-    'seal-point': act,
-    'verify-point': act,
-    'rehearse-import': act,
-    'prune-catalog': act,
-    'record-replica': act,
-    'fence-vms': act,
-    promote: act,
-    expose: act,
-    'attach-sr': act,
-    'compare-disks': act,
-    'restore-names': act,
-    'import-vms': act,
-    'rebuild-appliance': act,
-    'start-vm': act,
-    'await-ready': act,
-    'restore-ha': act,
-    tombstone: act,
-  };
+  return new Proxy({} as ActionHandlers, { get: () => act });
 }
 
 const never = async (): Promise<Verdict> => ({ holds: false, because: 'nobody has done it' });
 
 /** Conditions of which only `vm-running` can hold. */
 export function onlyRunning(isRunning: (uuid: string) => boolean | Promise<boolean>): ConditionHandlers {
-  return {
-    promoted: never,
-    'sr-attached': never,
-    'names-restored': never,
-    'vms-imported': never,
-    'appliance-has': never,
-    'vm-ready': never,
-    'vms-fenced': never,
-    'ha-restored': never,
-    'point-sealed': never,
-    tombstoned: never,
-    'vm-running': async (condition) =>
-      (await isRunning(condition.vm.uuid))
-        ? { holds: true }
-        : { holds: false, because: `${condition.vm.nameLabel} is halted` },
-  };
+  const running: ConditionHandlers['vm-running'] = async (condition) =>
+    (await isRunning(condition.vm.uuid))
+      ? { holds: true }
+      : { holds: false, because: `${condition.vm.nameLabel} is halted` };
+  return new Proxy({} as ConditionHandlers, {
+    get: (_none, kind) => (kind === 'vm-running' ? running : never),
+  });
 }
 
 export function startStep(name: string, values: Partial<Step> = {}): Step {
@@ -208,8 +177,11 @@ export function told(events: readonly RunEvent[]): string[] {
       case 'StepStarted':
       case 'StepSucceeded':
       case 'StepSkipped':
+      case 'UndoStarted':
+      case 'UndoSucceeded':
         return `${event.event} ${event.step}`;
       case 'StepFailed':
+      case 'UndoFailed':
         return `${event.event} ${event.step} ${event.outcome}`;
       case 'Decision':
         return `${event.event} ${event.decision}`;

@@ -52,6 +52,7 @@ function showsIn(request: RecoverRequest, pool: PoolFacts, condition: Condition)
     // What still answers at a site that was declared lost is looked at when the plan is carried out.
     case 'vms-fenced':
     case 'point-sealed':
+    case 'tombstone-lifted':
       return false;
   }
 }

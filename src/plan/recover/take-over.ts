@@ -10,6 +10,8 @@ export function takeOver(draft: RecoverDraft, harmless: readonly string[]): Map<
       after: [...harmless],
       action: { do: 'tombstone', group: group.name, lostSite: group.production },
       holdsWhen: { is: 'tombstoned', group: group.name, lostSite: group.production },
+      undo: { do: 'lift-tombstone', group: group.name, lostSite: group.production },
+      undoneWhen: { is: 'tombstone-lifted', group: group.name, lostSite: group.production },
       repeatable: true,
       timeoutSeconds: 30,
       why: `When site ${group.production} comes back, its copies must not be taken for the real ones`,
