@@ -17,11 +17,14 @@ import type {
   Settings,
   SiteSettings,
 } from '../domain/settings.ts';
+import { block } from './blocks.ts';
 import { readYaml, type YamlDocument } from './document.ts';
 import { readFingerprint } from './fields.ts';
 import { describeIssues, valueAt } from './issues.ts';
+import { checkPlan } from './plan-references.ts';
 import { type PlanFile, planSchema } from './plan-schema.ts';
-import { checkReferences, checkTiers } from './references.ts';
+import { planSettings } from './plan-settings.ts';
+import { checkReferences } from './references.ts';
 import { type SitesFile, sitesSchema } from './sites-schema.ts';
 
 /** Text of a file. An error it throws becomes a problem at the place that names the file. */
@@ -53,11 +56,11 @@ export function loadSettings(file: string, read: ReadText): Settings {
 export function loadRecoveryPlan(file: string, read: ReadText): RecoveryPlanSettings {
   const problems: Problem[] = [];
   const plan = readOne(file, read, planSchema, 'recovery-plan', problems);
-  if (plan.document !== null) problems.push(...checkTiers(plan.document));
+  if (plan.document !== null) problems.push(...checkPlan(plan.document, null));
   if (problems.length > 0 || plan.value === null) {
     throw new OperatorError(inOrder(file, problems), { exitCode: exitCodes.usage });
   }
-  return planSettings(file, plan.value);
+  return planSettings(plan.value, { file, directory: path.dirname(file), recovery: '' });
 }
 
 function readOne<Schema extends z.ZodType>(
@@ -99,15 +102,15 @@ function readOne<Schema extends z.ZodType>(
 function readPlans(sites: YamlDocument, read: ReadText, problems: Problem[]): ReadonlyMap<string, PlanFile> {
   const plans = new Map<string, PlanFile>();
   const seen = new Set<string>();
-  const groups = valueAt(sites.data, ['groups']);
-  for (const group of groups !== null && typeof groups === 'object' ? Object.keys(groups) : []) {
+  const known = Object.keys(block(valueAt(sites.data, ['sites'])));
+  for (const group of Object.keys(block(valueAt(sites.data, ['groups'])))) {
     const at = ['groups', group, 'recovery_plan'];
     const named = valueAt(sites.data, at);
     if (typeof named !== 'string' || named === '' || seen.has(named)) continue;
     seen.add(named);
     const file = beside(sites.file, named);
     const plan = readOne(file, read, planSchema, 'recovery-plan', problems, sites.place(at));
-    if (plan.document !== null) problems.push(...checkTiers(plan.document));
+    if (plan.document !== null) problems.push(...checkPlan(plan.document, known));
     if (plan.value !== null) plans.set(named, plan.value);
   }
   return plans;
@@ -228,6 +231,7 @@ function settle(
     ),
     groups: Object.entries(written.groups).map(([name, group]): GroupSettings => {
       const plan = group.recovery_plan === undefined ? undefined : plans.get(group.recovery_plan);
+      const home = { recovery: group.recovery };
       return {
         name,
         production: group.production,
@@ -244,21 +248,16 @@ function settle(
         })),
         plan:
           plan === undefined || group.recovery_plan === undefined
-            ? planSettings(null, planSchema.parse({}))
-            : planSettings(group.recovery_plan, plan),
+            ? planSettings(planSchema.parse({}), { ...home, file: null, directory: '.' })
+            : planSettings(plan, {
+                ...home,
+                file: group.recovery_plan,
+                directory: path.dirname(beside(file, group.recovery_plan)),
+              }),
         retention: retentionSettings(group.retention),
       };
     }),
     catalog: catalogSettings(file, written.catalog, secretAt),
-  };
-}
-
-function planSettings(file: string | null, written: PlanFile): RecoveryPlanSettings {
-  return {
-    file,
-    tiers: written.tiers,
-    others: written.others,
-    honourStartDelay: written.honour_start_delay,
   };
 }
 

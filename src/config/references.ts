@@ -4,10 +4,9 @@
  */
 import type { ErrorCode, Problem } from '../domain/errors.ts';
 import { nearest } from '../domain/nearest.ts';
+import { type Block, block, isBlock, list } from './blocks.ts';
 import type { Path, YamlDocument } from './document.ts';
 import { anyOf, pathText } from './issues.ts';
-
-type Block = Readonly<Record<string, unknown>>;
 
 export function checkReferences(document: YamlDocument): Problem[] {
   const problems: Problem[] = [];
@@ -193,43 +192,6 @@ export function checkReferences(document: YamlDocument): Problem[] {
   return problems;
 }
 
-/** Tiers of one recovery plan: each name once, and each tier with a rule. */
-export function checkTiers(document: YamlDocument): Problem[] {
-  const problems: Problem[] = [];
-  const names = new Set<string>();
-  for (const [index, entry] of list(block(document.data)['tiers']).entries()) {
-    const tier = block(entry);
-    const name = tier['name'];
-    if (typeof name === 'string' && names.has(name)) {
-      problems.push({
-        code: 'DR-CONFIG-DUPLICATE',
-        what: `tiers[${index}].name: the tier ${name} is already described above`,
-        where: document.place(['tiers', index, 'name']),
-        next: 'give each tier its own name',
-      });
-    }
-    if (typeof name === 'string') names.add(name);
-    if (isBlock(tier['vms']) && Object.values(tier['vms']).every((rules) => list(rules).length === 0)) {
-      problems.push({
-        code: 'DR-CONFIG-EMPTY-SCOPE',
-        what: `tiers[${index}].vms: no line names a VM`,
-        where: document.place(['tiers', index, 'vms']),
-        next: 'write names, patterns, tags, folders, srs or uuids, or remove the tier',
-      });
-    }
-  }
-  return problems;
-}
-
 function isKnown(known: Block, name: unknown): boolean {
   return typeof name === 'string' && Object.hasOwn(known, name);
-}
-function isBlock(value: unknown): value is Block {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
-}
-function block(value: unknown): Block {
-  return isBlock(value) ? value : {};
-}
-function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

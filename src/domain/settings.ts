@@ -2,6 +2,11 @@
  * What sites.yaml and runbooks/*.yaml say, after reading: defaults filled in, units in seconds, references checked.
  * The planners see these values and never a file.
  */
+import type { RecoveryPlanSettings } from './recovery-plan.ts';
+import type { ScopeRules } from './scope-rules.ts';
+
+export type { ReadinessGate, RecoveryPlanSettings, TierSettings } from './recovery-plan.ts';
+export type { ScopeMatch, ScopeRules } from './scope-rules.ts';
 
 /** Where a secret comes from; the value itself is fetched when it is needed and kept in memory only. */
 export type SecretRef =
@@ -48,24 +53,6 @@ export interface SiteSettings {
   readonly pool: PoolSettings;
 }
 
-/** Which VMs belong to a group. A VM is in when any include matches and no exclude does. */
-export interface ScopeRules {
-  readonly include: ScopeMatch;
-  readonly exclude: ScopeMatch;
-}
-export interface ScopeMatch {
-  /** Globs over the name label: `*`, `?`, `[a-z]`, `{a,b}`. */
-  readonly names: readonly string[];
-  /** Regular expressions over the name label, anchored at both ends. */
-  readonly patterns: readonly string[];
-  readonly tags: readonly string[];
-  /** Folder of XenCenter (`other_config.folder`), itself or below. */
-  readonly folders: readonly string[];
-  /** SR by name label or uuid: every VM with a disk there. */
-  readonly srs: readonly string[];
-  readonly uuids: readonly string[];
-}
-
 /** One replicated SR of a group: the volume that carries it on each side. */
 export interface ReplicatedSr {
   /** SR by uuid or by name label at the production site. */
@@ -96,29 +83,6 @@ export interface NetworkMapping {
   /** Isolated network of the production pool: for drills there, once the sites have changed places. */
   readonly drillAtProduction: string | null;
 }
-
-/** A recovery plan (runbooks/NAME.yaml). */
-export interface RecoveryPlanSettings {
-  readonly file: string | null;
-  readonly tiers: readonly TierSettings[];
-  /** VMs that no tier names: in tiers by their XenServer `order` (`by-order`), all in one last tier, or left halted. */
-  readonly others: 'by-order' | 'last' | 'leave-halted';
-  /** Whether `start_delay` of the VM is honoured; it is slept inside VM.start (xapi.md 8.1). */
-  readonly honourStartDelay: boolean;
-}
-export interface TierSettings {
-  readonly name: string;
-  readonly vms: ScopeMatch;
-  readonly ready: readonly ReadinessGate[];
-  readonly timeoutSeconds: number;
-  /** What happens when a VM of the tier is not ready in time. */
-  readonly onTimeout: 'stop' | 'continue';
-}
-export type ReadinessGate =
-  | { readonly gate: 'running' }
-  | { readonly gate: 'guest-agent' }
-  | { readonly gate: 'address'; readonly subnet: string }
-  | { readonly gate: 'tcp'; readonly port: number };
 
 /** How many recovery points of each kind are kept. The last good point is always kept. */
 export interface RetentionSettings {

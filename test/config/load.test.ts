@@ -150,8 +150,8 @@ t.test('settings are settled: defaults filled in, units in seconds, paths beside
   t.match(shop, { rpoSeconds: 900, rtoSeconds: 5400, production: 'osaka', recovery: 'tokyo' });
   t.same(shop?.scope.exclude, { names: [], patterns: [], tags: [], folders: [], srs: [], uuids: [] });
   t.same(shop?.networks, [
-    { production: 'Production LAN', recovery: 'Recovery LAN', drill: null },
-    { production: 'DMZ', recovery: 'Recovery DMZ', drill: 'Bubble' },
+    { production: 'Production LAN', recovery: 'Recovery LAN', drill: null, drillAtProduction: null },
+    { production: 'DMZ', recovery: 'Recovery DMZ', drill: 'Bubble', drillAtProduction: null },
   ]);
   t.same(shop?.retention, {
     last: 3,
@@ -168,7 +168,7 @@ t.test('settings are settled: defaults filled in, units in seconds, paths beside
       name: 'database',
       ready: [
         { gate: 'guest-agent' },
-        { gate: 'address', subnet: '10.2.0.0/24' },
+        { gate: 'address', subnets: ['10.2.0.0/24'] },
         { gate: 'tcp', port: 5432 },
       ],
       timeoutSeconds: 300,
@@ -188,7 +188,16 @@ t.test('settings are settled: defaults filled in, units in seconds, paths beside
 
 t.test('without a recovery plan the VMs follow their own order', (t) => {
   const settings = load(changed('    recovery_plan: plans/shop.yaml\n', ''));
-  t.same(settings.groups[0]?.plan, { file: null, tiers: [], others: 'by-order', honourStartDelay: false });
+  t.same(settings.groups[0]?.plan, {
+    file: null,
+    tiers: [],
+    others: 'by-order',
+    honourStartDelay: false,
+    dependencies: [],
+    overrides: [],
+    callouts: [],
+    prompts: [],
+  });
   t.end();
 });
 

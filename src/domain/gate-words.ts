@@ -1,0 +1,24 @@
+/** A readiness gate in an operator's words: the same ones in plans, live views and reports. */
+import type { ReadinessGate } from './recovery-plan.ts';
+
+export function describeGate(gate: ReadinessGate): string {
+  switch (gate.gate) {
+    case 'running':
+      return 'running';
+    case 'guest-agent':
+      return 'its guest agent reports';
+    case 'address':
+      return `it has an address in ${gate.subnets.join(' or ')}`;
+    case 'tcp':
+      return `TCP port ${gate.port} answers`;
+    case 'http': {
+      const status = gate.status.join(' or ');
+      const holds = gate.contains === null ? '' : ` and ${JSON.stringify(gate.contains)}`;
+      const unproven = gate.tls && !gate.verify ? ', certificate not looked at' : '';
+      const scheme = gate.tls ? 'https' : 'http';
+      return `${scheme}://${gate.host ?? 'ITSELF'}:${gate.port}${gate.path} answers ${status}${holds}${unproven}`;
+    }
+    case 'command':
+      return `${gate.argv.join(' ')} inside it, as ${gate.user}, ends with ${gate.exitCode}`;
+  }
+}
