@@ -112,6 +112,8 @@ export type Action =
       readonly site: string;
       readonly vms: readonly Uuid[];
       readonly srs: readonly Uuid[];
+      /** VMs that were shut down for a planned migration: halted now, and to be started where the point is used. */
+      readonly toBeStarted?: readonly Uuid[];
     }
   | {
       readonly do: 'save-documents';

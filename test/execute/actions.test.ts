@@ -479,7 +479,7 @@ t.test(
     const { run, state, world, clock } = house(names);
     const gates = [
       { gate: 'guest-agent' },
-      { gate: 'address', subnet: '10.1.0.0/16' },
+      { gate: 'address', subnets: ['10.1.0.0/16'] },
       { gate: 'tcp', port: 5432 },
     ] as const;
     const plan = planOf(

@@ -87,8 +87,8 @@ export async function firstClosedGate(
           return 'is running, but its guest agent has not reported';
         break;
       case 'address':
-        if (!addressesOf(state).some((address) => isInSubnet(address, gate.subnet)))
-          return `has no address in ${gate.subnet}${saidAddresses(state)}`;
+        if (!addressesOf(state).some((address) => gate.subnets.some((subnet) => isInSubnet(address, subnet))))
+          return `has no address in ${gate.subnets.join(' or ')}${saidAddresses(state)}`;
         break;
       case 'tcp':
         if (!(await answersOn(world, addressesOf(state), gate.port, signal)))
