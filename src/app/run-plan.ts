@@ -1,6 +1,6 @@
 /** Execute exactly the plan that was shown; resume, answer and abandon what was begun. */
 import { blocks } from '../check/failover.ts';
-import { networksAreThere } from '../check/rules/recovery-pool.ts';
+import { networksAreThere } from '../check/rules/networks.ts';
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Run } from '../domain/run.ts';

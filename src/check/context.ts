@@ -3,9 +3,10 @@ import type { Problem } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
-import type { PoolFacts } from '../domain/pool.ts';
+import type { HostFacts, PoolFacts } from '../domain/pool.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
-import type { GroupSettings } from '../domain/settings.ts';
+import type { GroupSettings, ReplicatedSr } from '../domain/settings.ts';
+import type { Instant } from '../domain/time.ts';
 
 export interface CheckContext {
   readonly group: GroupSettings;
@@ -21,6 +22,10 @@ export interface CheckContext {
   readonly decisions: ReadonlySet<string>;
   /** True for a look in quiet times: then a production site that answers is what we hope for. */
   readonly standing: boolean;
+  /** The other groups of the settings; absent when only this one is known. */
+  readonly otherGroups?: readonly GroupSettings[];
+  /** End of the last verification that went well; null when there was none, absent when nobody looked. */
+  readonly lastVerifiedAt?: Instant | null;
 }
 
 export type Rule = (context: CheckContext) => Finding[];
@@ -37,3 +42,35 @@ export function problem(finding: Omit<Finding, 'severity' | 'vms' | 'evidence'> 
 export function warning(finding: Omit<Finding, 'severity' | 'vms' | 'evidence'> & Partial<Finding>): Finding {
   return { evidence: [], vms: [], ...finding, severity: 'warning' };
 }
+
+/** A fact that a rule needs and does not have: it never counts as healthy (invariant 7). */
+export function unknown(
+  finding: Pick<Finding, 'about' | 'name' | 'what'> &
+    Partial<Pick<Finding, 'evidence' | 'vms' | 'next' | 'uuid'>>,
+): Finding {
+  return warning({
+    next: 'Run the command again; if it stays so, look there by hand.',
+    ...finding,
+    code: 'DR-FACT-UNKNOWN',
+  });
+}
+
+/** Hosts that can take VMs. */
+export function usable(pool: PoolFacts): HostFacts[] {
+  return pool.hosts.filter((host) => host.enabled && host.live);
+}
+
+/** The entry of the group's storage that names this SR, by uuid or by name. */
+export function storageOf(
+  group: GroupSettings,
+  sr: { readonly uuid: string; readonly nameLabel: string },
+): ReplicatedSr | undefined {
+  return group.storage.find((storage) => storage.sr === sr.uuid || storage.sr === sr.nameLabel);
+}
+
+export const labels = (vms: readonly { readonly nameLabel: string }[]): string[] =>
+  vms.map((vm) => vm.nameLabel).sort();
+
+/** `1 VM`, `2 VMs`. */
+export const counted = (number: number, noun: string): string =>
+  `${number} ${noun}${number === 1 ? '' : 's'}`;

@@ -8,10 +8,11 @@ export interface Override {
 }
 
 /**
- * Problems that nobody may wave through: two copies of a VM, or a plan that cannot be carried out at all. The first of
- * them has a decision of its own (`declare-lost`, `accept-loss`).
+ * Problems that nobody may wave through: two copies of a VM, facts that are none, or a plan that cannot be carried out at
+ * all. Some have a decision of their own (`declare-lost`, `accept-loss`).
  */
 export const neverOverridden: ReadonlySet<string> = new Set([
+  'DR-FACT-OLD',
   'DR-GROUP-FAILED-OVER',
   'DR-MASTER-OUT',
   'DR-POINT-NONE',
@@ -21,10 +22,12 @@ export const neverOverridden: ReadonlySet<string> = new Set([
   'DR-REPLICA-ROLE',
   'DR-REPLICA-UNSEEN',
   'DR-RUN-OPEN',
+  'DR-SITES-SAME-POOL',
   'DR-SOURCE-ALIVE',
   'DR-SOURCE-HALF-DEAD',
   'DR-SOURCE-UNSEEN',
   'DR-SR-TWICE',
+  'DR-VMS-AT-BOTH-SITES',
 ]);
 
 export function applyOverrides(findings: readonly Finding[], overrides: readonly Override[]): Finding[] {

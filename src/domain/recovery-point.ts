@@ -4,10 +4,12 @@ import type {
   CpuFacts,
   HostFacts,
   NetworkFacts,
+  PoolFacts,
   SrFacts,
   TextMap,
   Uuid,
   VdiFacts,
+  VmFacts,
   XapiBuild,
 } from './pool.ts';
 import type { ReplicaPoint } from './replication.ts';
@@ -34,6 +36,8 @@ export interface RecoveryPoint {
   readonly hosts: readonly HostFacts[];
   readonly appliances: readonly ApplianceFacts[];
   readonly poolOtherConfig: TextMap;
+  /** Whether HA was enabled; absent in older points. */
+  readonly haEnabled?: boolean;
   /** `/pool/xmldbdump` of the same moment; null when the role of our user did not allow it. */
   readonly database: ObjectRef | null;
   readonly replication: readonly PointReplication[];
@@ -50,6 +54,7 @@ export interface PointVm {
   readonly nameLabel: string;
   /** The VM's metadata document: a minimal tar with `ova.xml`, without snapshots (xapi.md 4.11). */
   readonly document: ObjectRef;
+  /** The state to bring it up in: as it was seen, or as it was before a planned migration shut it down. */
   readonly powerState: string;
   readonly order: number;
   readonly startDelaySeconds: number;
@@ -94,4 +99,37 @@ export interface PointReplication {
   /** Newest complete point on the target when the metadata was taken; null when it could not be learned. */
   readonly newestPoint: ReplicaPoint | null;
   readonly gap: string | null;
+}
+
+/** VMs as a recovery point of this moment knows them, but for their documents. */
+export function pointVmsOf(
+  vms: readonly VmFacts[],
+  pool: Pick<PoolFacts, 'vdis' | 'networks'>,
+): Omit<PointVm, 'document'>[] {
+  const srOf = new Map(pool.vdis.map((vdi) => [vdi.uuid, vdi.srUuid]));
+  const networkNames = new Map(pool.networks.map((network) => [network.uuid, network.nameLabel]));
+  return vms.map((vm) => {
+    const disks = vm.vbds.flatMap((vbd) =>
+      vbd.type === 'Disk' && vbd.vdiUuid !== null ? [vbd.vdiUuid] : [],
+    );
+    return {
+      uuid: vm.uuid,
+      nameLabel: vm.nameLabel,
+      powerState: vm.powerState,
+      order: vm.order,
+      startDelaySeconds: vm.startDelaySeconds,
+      memoryStaticMax: vm.memoryStaticMax,
+      memoryDynamicMax: vm.memoryDynamicMax,
+      vcpusAtStartup: vm.vcpusAtStartup,
+      haRestartPriority: vm.haRestartPriority,
+      haAlwaysRun: vm.haAlwaysRun,
+      tags: vm.tags,
+      folder: vm.otherConfig['folder'] ?? null,
+      srUuids: [...new Set(disks.flatMap((uuid) => srOf.get(uuid) ?? []))].sort(),
+      vdiUuids: disks,
+      networkNames: [...new Set(vm.vifs.flatMap((vif) => networkNames.get(vif.networkUuid) ?? []))].sort(),
+      applianceUuid: vm.applianceUuid,
+      ...(vm.digest === undefined ? {} : { digest: vm.digest }),
+    };
+  });
 }

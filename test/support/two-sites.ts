@@ -102,8 +102,9 @@ export function host(number: number, name: string, freeGib: number): HostFacts {
     memoryTotal: 128 * gib,
     memoryFree: freeGib * gib,
     cpuCount: 16,
-    cpuFeatures: '',
+    cpuFeatures: '17cbfbff-f7fa3223-2c100800-00000021',
     cpuVendor: 'GenuineIntel',
+    gpuGroupUuids: [],
   };
 }
 
@@ -210,6 +211,9 @@ function pool(
     productVersion: '8.3.0',
     xapiBuild: { major: 25, minor: 6, text: '25.6.0' },
     haEnabled: false,
+    haPlan: { hostFailuresToTolerate: 0, planExistsFor: 0, allowOvercommit: false },
+    clockOffsetSeconds: 0,
+    storageDrivers: ['ext', 'lvm', 'lvmoiscsi', 'nfs'],
     otherConfig: {},
     defaultTemplateNames: [],
     gpuGroups: [],
@@ -267,7 +271,10 @@ export function pointOf(facts: PoolFacts, takenAt: string, number = 1): Recovery
       startDelaySeconds: v.startDelaySeconds,
       memoryStaticMax: v.memoryStaticMax,
       memoryDynamicMax: v.memoryDynamicMax,
+      memoryOverhead: v.memoryOverhead,
       vcpusAtStartup: v.vcpusAtStartup,
+      hasVgpu: v.hasVgpu,
+      ...(v.bootCpu === undefined ? {} : { bootCpu: v.bootCpu }),
       haRestartPriority: v.haRestartPriority,
       haAlwaysRun: v.haAlwaysRun,
       tags: v.tags,
@@ -300,6 +307,7 @@ export function pointOf(facts: PoolFacts, takenAt: string, number = 1): Recovery
     hosts: facts.hosts,
     appliances: facts.appliances,
     poolOtherConfig: {},
+    haEnabled: facts.haEnabled,
     database: null,
     replication: facts.srs.map((s, i) => ({
       srUuid: s.uuid,

@@ -2,13 +2,19 @@
 import type { Json } from '../../domain/canonical.ts';
 import { PortError } from '../../domain/errors.ts';
 import type { PairAction } from '../../domain/plan.ts';
-import type { NetworkFacts, PoolFacts, TextMap, Uuid, VdiFacts, VmFacts } from '../../domain/pool.ts';
-import type { ObjectRef, PointSr, PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
+import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import {
+  type ObjectRef,
+  type PointSr,
+  type PointVm,
+  pointVmsOf,
+  type RecoveryPoint,
+} from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { byUuid, sentenceOf, type World } from './world.ts';
+import { sentenceOf, type World } from './world.ts';
 
 /** The part of a recovery point that the capture knows: kept in the encrypted catalog, since it holds secrets. */
 export type CapturedPool = Omit<
@@ -53,13 +59,14 @@ export async function capturePool(
     productBrand: pool.productBrand,
     productVersion: pool.productVersion,
     xapiBuild: pool.xapiBuild,
-    vms: pointVms(vms, pool),
+    vms: asTheyWere(pointVmsOf(vms, pool), action.toBeStarted ?? []),
     srs: await withSecrets(hypervisor, pool, srs, warnings, context.signal),
     vdis: pool.vdis.filter((vdi) => srs.has(vdi.srUuid)),
     networks: pool.networks,
     hosts: pool.hosts,
     appliances: pool.appliances.filter((appliance) => appliance.vmUuids.some((vm) => wanted.has(vm))),
     poolOtherConfig: pool.otherConfig,
+    haEnabled: pool.haEnabled,
     database: await dumpDatabase(hypervisor, catalog, warnings, context.signal),
   };
   const output: CaptureOutput = {
@@ -80,43 +87,10 @@ export async function readCaptured(
   return JSON.parse(new TextDecoder().decode(await catalog.get(captured, signal))) as CapturedPool;
 }
 
-function pointVms(vms: readonly VmFacts[], pool: PoolFacts): Omit<PointVm, 'document'>[] {
-  const vdis = byUuid(pool.vdis);
-  const networks = byUuid(pool.networks);
-  return vms.map((vm) => pointVm(vm, vdis, networks));
-}
-
-function pointVm(
-  vm: VmFacts,
-  vdis: ReadonlyMap<Uuid, VdiFacts>,
-  networks: ReadonlyMap<Uuid, NetworkFacts>,
-): Omit<PointVm, 'document'> {
-  const disks = vm.vbds.flatMap((vbd) => (vbd.type === 'Disk' && vbd.vdiUuid !== null ? [vbd.vdiUuid] : []));
-  const srs = disks.flatMap((uuid) => vdis.get(uuid)?.srUuid ?? []);
-  return {
-    uuid: vm.uuid,
-    nameLabel: vm.nameLabel,
-    powerState: vm.powerState,
-    order: vm.order,
-    startDelaySeconds: vm.startDelaySeconds,
-    memoryStaticMax: vm.memoryStaticMax,
-    memoryDynamicMax: vm.memoryDynamicMax,
-    memoryOverhead: vm.memoryOverhead,
-    vcpusAtStartup: vm.vcpusAtStartup,
-    hasVgpu: vm.hasVgpu,
-    ...(vm.bootCpu === undefined ? {} : { bootCpu: vm.bootCpu }),
-    haRestartPriority: vm.haRestartPriority,
-    haAlwaysRun: vm.haAlwaysRun,
-    tags: vm.tags,
-    folder: vm.otherConfig['folder'] ?? null,
-    srUuids: [...new Set(srs)].sort(),
-    vdiUuids: disks,
-    networkNames: [
-      ...new Set(vm.vifs.flatMap((vif) => networks.get(vif.networkUuid)?.nameLabel ?? [])),
-    ].sort(),
-    applianceUuid: vm.applianceUuid,
-    ...(vm.digest === undefined ? {} : { digest: vm.digest }),
-  };
+/** VMs that a planned migration has shut down stay known as running: that is how they are to be brought up. */
+function asTheyWere(vms: readonly CapturedVm[], toBeStarted: readonly Uuid[]): CapturedVm[] {
+  const ran = new Set(toBeStarted);
+  return vms.map((vm) => (ran.has(vm.uuid) ? { ...vm, powerState: 'Running' } : vm));
 }
 
 /** `<key>_secret` names a secret of this pool that dies with it: its text is read while the pool lives (xapi.md 7.2). */
