@@ -12,6 +12,8 @@ export const defaultLimits: Readonly<Record<string, number>> = {
   pool: 4,
   sr: 1,
   start: 4,
+  /** Guests shut down beside each other: one by one a hundred of them would take hours. */
+  stop: 32,
   /** Waiting costs nothing: all VMs of a site are watched with one bulk call per round. */
   ready: 10_000,
 };

@@ -10,6 +10,14 @@ export function oriented(group: GroupSettings, state: Pick<GroupState, 'roles'> 
   return state?.roles === 'swapped' ? mirrored(group) : group;
 }
 
+/**
+ * The group as a step sees it that works towards this site: what the plan says counts there, not how the group stands
+ * by now, so that a journal is resumed in the direction in which it was begun.
+ */
+export function towards(group: GroupSettings, recovery: string): GroupSettings {
+  return group.recovery === recovery ? group : mirrored(group);
+}
+
 /** The group with its sites exchanged: where it goes when it moves the other way. */
 export function mirrored(group: GroupSettings): GroupSettings {
   return {

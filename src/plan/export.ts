@@ -2,8 +2,8 @@
 
 import { exportStrategy } from '../domain/limits.ts';
 import type { Observation } from '../domain/observation.ts';
-import type { Expectation, PairAction, Plan, Step } from '../domain/plan.ts';
-import type { PoolFacts } from '../domain/pool.ts';
+import type { Expectation, KeptDocument, NamedVm, PairAction, Plan, Step } from '../domain/plan.ts';
+import type { PoolFacts, Uuid } from '../domain/pool.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { secondsBetween } from '../domain/time.ts';
@@ -50,15 +50,48 @@ export function planExport(request: ExportRequest): Plan {
 }
 
 function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
-  const { group, pointId } = request;
-  const site = group.production;
+  const { group } = request;
   const vms = [...request.vms].sort(byName);
-  const srs = [...new Set(vms.flatMap((vm) => vm.srUuids))].sort();
   const named = vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
   const changes = changesOf(group, request.observation, pool, named, request.everything === true);
-  const { toFetch, kept } = changes;
-  const strategy = exportStrategy(toFetch.length, pool.vms.length);
+  return pointSteps({
+    group,
+    pointId: request.pointId,
+    vms,
+    toFetch: changes.toFetch,
+    kept: changes.kept,
+    vmsInPool: pool.vms.length,
+    whyThisWay: whyThisWay(request, pool, changes),
+  });
+}
+
+export interface PointToSave {
+  /** As it is oriented when the point is taken. */
+  readonly group: GroupSettings;
+  readonly pointId: string;
+  readonly vms: readonly Matchable[];
+  readonly toFetch: readonly NamedVm[];
+  readonly kept: readonly KeptDocument[];
+  readonly vmsInPool: number;
+  readonly whyThisWay: string;
+  /** VMs that are halted then only because they are being moved. */
+  readonly toBeStarted?: readonly Uuid[];
+  /** In front of the names of the steps, where a plan saves more than one point. */
+  readonly prefix?: string;
+  /** Steps that the first one comes after; it needs them all. */
+  readonly after?: readonly string[];
+  /** What becomes of the run when the point cannot be saved. */
+  readonly onFailure?: 'stop' | 'continue';
+}
+
+/** Captured, saved, sealed, read back, rehearsed; old points let go. */
+export function pointSteps(save: PointToSave): Step[] {
+  const { group, pointId, vms, toFetch, kept, vmsInPool, onFailure = 'stop' } = save;
+  const site = group.production;
+  const srs = [...new Set(vms.flatMap((vm) => vm.srUuids))].sort();
+  const strategy = exportStrategy(toFetch.length, vmsInPool);
   const pairs: PairAction[] = group.storage.map(({ sr, source, target }) => ({ sr, source, target }));
+  const called = (name: string): string => (save.prefix === undefined ? name : `${save.prefix}-${name}`);
   const step = (draft: Pick<Step, 'id' | 'after' | 'action' | 'why'> & Partial<Step>): Step => ({
     holdsWhen: null,
     pointOfNoReturn: false,
@@ -66,41 +99,47 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
     timeoutSeconds: 600,
     forecastSeconds: 0.1,
     uses: [],
-    onFailure: 'stop',
+    onFailure,
     ...draft,
   });
   return [
     step({
-      id: 'capture',
-      after: [],
-      action: { do: 'capture-pool', site, vms: vms.map((vm) => vm.uuid), srs },
+      id: called('capture'),
+      after: save.after ?? [],
+      action: {
+        do: 'capture-pool',
+        site,
+        vms: vms.map((vm) => vm.uuid),
+        srs,
+        ...(save.toBeStarted === undefined ? {} : { toBeStarted: save.toBeStarted }),
+      },
       uses: [`export:${site}`],
       timeoutSeconds: 900,
-      forecastSeconds: 0.5 + 0.0002 * pool.vms.length,
+      forecastSeconds: 0.5 + 0.0002 * vmsInPool,
       why: 'Networks, SRs with their addresses and secrets, vApps and the database cannot be asked for when the site is gone',
     }),
     step({
-      id: 'documents',
-      after: ['capture'],
+      id: called('documents'),
+      after: [called('capture')],
       action: {
         do: 'save-documents',
         site,
         vms: toFetch,
         strategy,
         concurrency: singlesAtOnce,
-        ...(kept.length > 0 ? { kept, vmsInPool: pool.vms.length } : {}),
+        ...(kept.length > 0 ? { kept, vmsInPool } : {}),
       },
       uses: [`export:${site}`],
       timeoutSeconds: 600 + vms.length,
       forecastSeconds:
         strategy === 'all'
-          ? costs.exportAllSeconds(pool.vms.length)
-          : toFetch.length * costs.exportOneSeconds(pool.vms.length),
-      why: whyThisWay(request, pool, changes),
+          ? costs.exportAllSeconds(vmsInPool)
+          : toFetch.length * costs.exportOneSeconds(vmsInPool),
+      why: save.whyThisWay,
     }),
     step({
-      id: 'replication',
-      after: ['documents'],
+      id: called('replication'),
+      after: [called('documents')],
       action: { do: 'record-replication', pairs },
       onFailure: 'continue',
       timeoutSeconds: 120,
@@ -108,8 +147,8 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       why: 'The point shall say which state of the storage it belongs to',
     }),
     step({
-      id: 'seal',
-      after: ['replication'],
+      id: called('seal'),
+      after: [called('replication')],
       needs: [],
       action: { do: 'seal-point', pointId },
       holdsWhen: { is: 'point-sealed', pointId },
@@ -118,16 +157,16 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       why: 'A manifest, chained and signed, in every catalog target',
     }),
     step({
-      id: 'read-back',
-      after: ['seal'],
+      id: called('read-back'),
+      after: [called('seal')],
       action: { do: 'verify-point', pointId },
       timeoutSeconds: 900,
       forecastSeconds: 0.1 + 0.0005 * vms.length,
       why: 'An export that was not read back is no protection',
     }),
     step({
-      id: 'rehearse',
-      after: ['read-back'],
+      id: called('rehearse'),
+      after: [called('read-back')],
       action: { do: 'rehearse-import', site: group.recovery, pointId },
       onFailure: 'continue',
       // The point is safe by now: a recovery site that does not answer must not hold up the next export.
@@ -136,8 +175,8 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
       why: `Whether site ${group.recovery} would take these VMs as it is now`,
     }),
     step({
-      id: 'prune',
-      after: ['read-back'],
+      id: called('prune'),
+      after: [called('read-back')],
       action: { do: 'prune-catalog', group: group.name },
       onFailure: 'continue',
       timeoutSeconds: 600,

@@ -5,7 +5,7 @@ import type { Catalog, TargetOutcome } from '../../ports/catalog.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { type CapturedVm, type ReplicationOutput, readCaptured } from './capture.ts';
 import type { DocumentsOutput, SavedDocument } from './documents.ts';
-import { byUuid, groupOf, outputsOf, type World } from './world.ts';
+import { byUuid, groupOf, nearestBefore, type World } from './world.ts';
 
 export async function sealPoint(
   world: World,
@@ -71,8 +71,8 @@ async function newTargets(
 
 async function composePoint(world: World, pointId: string, context: StepContext): Promise<RecoveryPoint> {
   const catalog = await world.catalog();
-  const [capture] = outputsOf('capture-pool', context);
-  const [documents] = outputsOf('save-documents', context);
+  const capture = nearestBefore('capture-pool', context);
+  const documents = nearestBefore('save-documents', context);
   if (capture?.output == null || documents?.output == null) {
     throw new OperatorError({
       code: 'DR-POINT-INCOMPLETE',
@@ -83,7 +83,7 @@ async function composePoint(world: World, pointId: string, context: StepContext)
   const { vms: facts, ...pool } = await readCaptured(catalog, capture.output, context.signal);
   // Both outputs were written by the actions of capture.ts in this very run.
   const saved = documents.output as unknown as DocumentsOutput;
-  const pairs = (outputsOf('record-replication', context)[0]?.output ?? []) as unknown as ReplicationOutput;
+  const pairs = (nearestBefore('record-replication', context)?.output ?? []) as unknown as ReplicationOutput;
   const known = byUuid(facts);
   return {
     id: pointId,

@@ -14,7 +14,7 @@ import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { readCaptured } from './capture.ts';
-import { concernsOneObject, inParallel, listed, outputsOf, sentenceOf, type World } from './world.ts';
+import { concernsOneObject, inParallel, listed, nearestBefore, sentenceOf, type World } from './world.ts';
 
 /** More singles at once than this only makes the pool slow for others (performance.md 8). */
 const singlesMax = 4;
@@ -121,7 +121,7 @@ async function capturedDigests(
   catalog: Catalog,
   context: StepContext,
 ): Promise<ReadonlyMap<Uuid, string | undefined>> {
-  const [capture] = outputsOf('capture-pool', context);
+  const capture = nearestBefore('capture-pool', context);
   if (capture?.output == null) return new Map();
   const { vms } = await readCaptured(catalog, capture.output, context.signal);
   return new Map(vms.map((vm) => [vm.uuid, vm.digest]));

@@ -2,6 +2,7 @@
 import type { Json } from '../../domain/canonical.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import { sortFindings } from '../../domain/finding.ts';
+import { towards } from '../../domain/orientation.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { groupOf, type World } from './world.ts';
 
@@ -25,7 +26,7 @@ export async function rehearseImport(
   const point = await catalog.read(action.pointId, context.signal);
   const hypervisor = await world.hypervisor(action.site);
   const pool = await lookOnce(() => hypervisor.observe(context.signal));
-  const group = groupOf(world, context.plan.group);
+  const group = towards(groupOf(world, context.plan.group), action.site);
   const findings = sortFindings(await world.rehearse(group, point, pool, context.signal));
   const problems = findings.filter((finding) => finding.severity === 'problem');
   return {

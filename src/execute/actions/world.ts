@@ -55,6 +55,25 @@ export function outputsOf<K extends Action['do']>(
   );
 }
 
+/**
+ * The nearest step of this kind that the current one comes after: a plan may save two recovery points, and each is
+ * sealed from its own capture.
+ */
+export function nearestBefore<K extends Action['do']>(
+  kind: K,
+  context: StepContext,
+): { readonly action: ActionOf<K>; readonly output: Json } | null {
+  const before = new Set<string>();
+  const steps = new Map(context.plan.steps.map((step) => [step.id, step]));
+  const walk = [...context.step.after];
+  for (let id = walk.pop(); id !== undefined; id = walk.pop()) {
+    if (before.has(id)) continue;
+    before.add(id);
+    walk.push(...(steps.get(id)?.after ?? []));
+  }
+  return outputsOf(kind, context).findLast(({ stepId }) => before.has(stepId)) ?? null;
+}
+
 function isOf<K extends Action['do']>(kind: K, action: Action): action is ActionOf<K> {
   return action.do === kind;
 }
