@@ -121,7 +121,7 @@ export function driversAreThere({ group, point, recovery }: CheckContext): Findi
     .filter((sr) => !drivers.has(sr.type))
     .map((sr) =>
       problem({
-        code: 'DR-SR-DRIVER',
+        code: 'DR-SR-NO-DRIVER',
         about: 'sr',
         name: sr.nameLabel,
         uuid: sr.uuid,
