@@ -47,8 +47,34 @@ export interface GroupStates {
    * names run, process, since when. A lock of a dead process is taken over.
    */
   lock(group: string, run: string): Promise<GroupLock>;
+  /**
+   * Stops all automatic work on the group, or allows it again (null). Raises no generation and waits for no lock: a run
+   * that is under way goes on. `initial` is the state of a group for which nothing was ever done.
+   */
+  setFrozen(group: string, frozen: GroupState['frozen'], by: AuditedBy, initial: GroupState): Promise<void>;
+  /**
+   * Takes the locks of a group from holders on other machines that a person knows to be dead; returns their runs.
+   * `OperatorError` with exit code 11 when a holder lives on this machine.
+   */
+  breakLock(group: string, by: AuditedBy): Promise<readonly string[]>;
+  /** What people did to groups beside the runs, newest first; of one group, or of all. */
+  audit(group: string | null): Promise<readonly AuditEntry[]>;
   /** Whether a living process carries out this run. True as well when it cannot be seen from here (another machine). */
   isCarriedOut(run: string): Promise<boolean>;
+}
+
+/** Who did something beside a run, and why. */
+export interface AuditedBy {
+  readonly by: string;
+  readonly reason: string;
+}
+
+export interface AuditEntry extends AuditedBy {
+  readonly at: Instant;
+  readonly group: string;
+  readonly did: 'freeze' | 'unfreeze' | 'break-lock';
+  /** One short sentence, such as whose lock it was. */
+  readonly detail: string;
 }
 
 export interface GroupLock {

@@ -42,6 +42,24 @@ t.test('a state is kept across openings, readable by its owner alone', async (t)
   t.equal(statSync(path).mode & 0o777, 0o600);
 });
 
+t.test('a freeze is neither lifted nor set by a run that knows an older state', async (t) => {
+  const { states, path } = opened(t);
+  const by = { by: 'Ada', reason: 'works on the array' };
+  const frozen = { ...by, at: '2026-01-01T00:00:00.000Z' };
+  await states.setFrozen('payroll', frozen, by, state);
+  t.same(await states.get('payroll'), { ...state, frozen }, 'also before anything was done');
+  await states.change('payroll', 0, { ...state, generation: 1, phase: 'failing-over' });
+  t.match(await states.get('payroll'), { generation: 1, frozen });
+  await opened(t, path).states.setFrozen('payroll', null, { by: 'Bob', reason: 'done' }, state);
+  await states.change('payroll', 1, { ...state, generation: 1, phase: 'failed-over', frozen });
+  t.match(await states.get('payroll'), { phase: 'failed-over', frozen: null });
+  t.match(await states.audit(null), [
+    { did: 'unfreeze', by: 'Bob', group: 'payroll' },
+    { did: 'freeze', by: 'Ada', reason: 'works on the array' },
+  ]);
+  t.same(await states.audit('another'), []);
+});
+
 t.test('of two that change the same generation, one wins', async (t) => {
   const { states, path } = opened(t);
   const other = opened(t, path).states;
@@ -122,10 +140,18 @@ t.test(
       code: 'DR-LOCK-HELD',
       message: /another machine.*break the lock/,
     });
-    t.equal(await states.breakLock('payroll'), true);
+    const by = { by: 'Ada', reason: 'that machine burnt' };
+    await states.lock('payroll (export)', 'r9');
+    db.exec("UPDATE group_lock SET host = 'elsewhere'");
+    t.same(await states.breakLock('payroll', by), ['r2', 'r9']);
+    t.same(await states.breakLock('payroll', by), []);
+    t.match(await states.audit('payroll'), [
+      { did: 'break-lock', by: 'Ada', reason: 'that machine burnt', detail: /run r9 of elsewhere/ },
+      { did: 'break-lock', detail: /run r2 of elsewhere held it since 2026/ },
+    ]);
     await t.resolves(states.lock('payroll', 'r3'));
     await t.rejects(
-      states.breakLock('payroll'),
+      states.breakLock('payroll', by),
       { code: 'DR-LOCK-HELD' },
       'the lock of a living process is not broken',
     );

@@ -10,7 +10,15 @@ import type {
   StepContext,
   Verdict,
 } from '../../src/execute/handlers.ts';
-import type { Entropy, GroupLock, GroupStates, Journal, Journals } from '../../src/ports/system.ts';
+import type {
+  AuditEntry,
+  AuditedBy,
+  Entropy,
+  GroupLock,
+  GroupStates,
+  Journal,
+  Journals,
+} from '../../src/ports/system.ts';
 
 /** All actions answered by one function, also those that are still to be invented. */
 export function everyAction(
@@ -125,6 +133,7 @@ export class MemoryJournals implements Journals {
 export class MemoryStates implements GroupStates {
   readonly states = new Map<string, GroupState>();
   readonly #holders = new Map<string, string>();
+  readonly #audit: AuditEntry[] = [];
   lockLost = false;
 
   async get(group: string): Promise<GroupState | null> {
@@ -135,11 +144,29 @@ export class MemoryStates implements GroupStates {
   }
   async change(group: string, expectedGeneration: number, next: GroupState): Promise<boolean> {
     if ((this.states.get(group)?.generation ?? 0) !== expectedGeneration) return false;
-    this.states.set(group, next);
+    this.states.set(group, { ...next, frozen: this.states.get(group)?.frozen ?? next.frozen });
     return true;
   }
-  async isCarriedOut(): Promise<boolean> {
-    return false;
+  async isCarriedOut(run: string): Promise<boolean> {
+    return [...this.#holders.values()].includes(run);
+  }
+  async setFrozen(
+    group: string,
+    frozen: GroupState['frozen'],
+    by: AuditedBy,
+    initial: GroupState,
+  ): Promise<void> {
+    this.states.set(group, { ...(this.states.get(group) ?? initial), frozen });
+    const did = frozen === null ? 'unfreeze' : 'freeze';
+    this.#audit.unshift({ at: initial.changedAt, group, did, detail: '', ...by });
+  }
+  async breakLock(group: string, _by: AuditedBy): Promise<readonly string[]> {
+    const run = this.#holders.get(group);
+    this.#holders.delete(group);
+    return run === undefined ? [] : [run];
+  }
+  async audit(group: string | null): Promise<readonly AuditEntry[]> {
+    return this.#audit.filter((entry) => group === null || entry.group === group);
   }
   async lock(group: string, run: string): Promise<GroupLock> {
     const holder = this.#holders.get(group);

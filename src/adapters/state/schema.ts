@@ -27,4 +27,13 @@ export const migrations: readonly string[] = [
      posted_at TEXT NOT NULL,
      message TEXT NOT NULL
    ) STRICT;`,
+  `CREATE TABLE audit (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     at TEXT NOT NULL,
+     name TEXT NOT NULL,
+     did TEXT NOT NULL,
+     by_whom TEXT NOT NULL,
+     reason TEXT NOT NULL,
+     detail TEXT NOT NULL
+   ) STRICT;`,
 ];

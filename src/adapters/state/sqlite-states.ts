@@ -5,7 +5,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import { type GroupState, mayMove, type Phase } from '../../domain/group.ts';
-import type { Clock, Entropy, GroupLock, GroupStates } from '../../ports/system.ts';
+import type { AuditEntry, AuditedBy, Clock, Entropy, GroupLock, GroupStates } from '../../ports/system.ts';
 import { StateDatabase, unusable } from './database.ts';
 import { livenessOf, type ProcessMark, thisProcess } from './process.ts';
 
@@ -57,27 +57,7 @@ export class SqliteStates implements GroupStates {
           });
         }
       }
-      this.#database.db
-        .prepare(
-          `INSERT INTO group_state (name, phase, generation, active_site, roles, current_run, changed_at, frozen, tombstone, drill)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-           ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, generation = excluded.generation,
-             active_site = excluded.active_site, roles = excluded.roles, current_run = excluded.current_run,
-             changed_at = excluded.changed_at, frozen = excluded.frozen, tombstone = excluded.tombstone,
-             drill = excluded.drill`,
-        )
-        .run(
-          group,
-          next.phase,
-          next.generation,
-          next.activeSite,
-          next.roles,
-          next.currentRun,
-          next.changedAt,
-          next.frozen === null ? null : JSON.stringify(next.frozen),
-          next.tombstone === null ? null : JSON.stringify(next.tombstone),
-          next.drill === null ? null : JSON.stringify(next.drill),
-        );
+      this.#write(next);
       return true;
     });
   }
@@ -128,19 +108,90 @@ export class SqliteStates implements GroupStates {
     return rows.some((row) => livenessOf(markOf(row)) !== 'dead');
   }
 
-  /** Removes the lock of a holder on another machine that a person knows to be dead. False when there was none. */
-  async breakLock(group: string): Promise<boolean> {
-    return this.#database.transaction(() => {
-      const row = this.#database.db.prepare('SELECT * FROM group_lock WHERE name = ?').get(group);
-      if (row === undefined) return false;
-      if (livenessOf(markOf(row)) === 'alive') this.#refuseUnlessDead(group, row);
-      this.#database.db.prepare('DELETE FROM group_lock WHERE name = ?').run(group);
-      return true;
+  async setFrozen(
+    group: string,
+    frozen: GroupState['frozen'],
+    by: AuditedBy,
+    initial: GroupState,
+  ): Promise<void> {
+    this.#database.transaction(() => {
+      const { changes } = this.#database.db
+        .prepare('UPDATE group_state SET frozen = ? WHERE name = ?')
+        .run(frozen === null ? null : JSON.stringify(frozen), group);
+      if (changes === 0) this.#write({ ...initial, frozen });
+      this.#record(group, frozen === null ? 'unfreeze' : 'freeze', by, '');
     });
+  }
+
+  async breakLock(group: string, by: AuditedBy): Promise<readonly string[]> {
+    return this.#database.transaction(() => {
+      const rows = this.#database.db
+        .prepare("SELECT * FROM group_lock WHERE name = ?1 OR name GLOB ?1 || ' (*)' ORDER BY name")
+        .all(group);
+      for (const row of rows) {
+        const mark = markOf(row);
+        if (livenessOf(mark) === 'alive') this.#refuseUnlessDead(group, row);
+        this.#database.db.prepare('DELETE FROM group_lock WHERE name = ?').run(text(row, 'name'));
+        const since = text(row, 'taken_at');
+        this.#record(
+          group,
+          'break-lock',
+          by,
+          `run ${text(row, 'run')} of ${mark.host} held it since ${since}`,
+        );
+      }
+      return rows.map((row) => text(row, 'run'));
+    });
+  }
+
+  async audit(group: string | null): Promise<readonly AuditEntry[]> {
+    const rows = this.#database.guard(() =>
+      this.#database.db
+        .prepare('SELECT * FROM audit WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC')
+        .all(group),
+    );
+    return rows.map((row) => ({
+      at: text(row, 'at'),
+      group: text(row, 'name'),
+      did: text(row, 'did') as AuditEntry['did'],
+      by: text(row, 'by_whom'),
+      reason: text(row, 'reason'),
+      detail: text(row, 'detail'),
+    }));
   }
 
   close(): void {
     this.#database.close();
+  }
+
+  /** A freeze is set by `setFrozen` alone: a run that knows an older state must not lift it. */
+  #write(next: GroupState): void {
+    this.#database.db
+      .prepare(
+        `INSERT INTO group_state (name, phase, generation, active_site, roles, current_run, changed_at, frozen, tombstone, drill)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, generation = excluded.generation,
+           active_site = excluded.active_site, roles = excluded.roles, current_run = excluded.current_run,
+           changed_at = excluded.changed_at, tombstone = excluded.tombstone, drill = excluded.drill`,
+      )
+      .run(
+        next.group,
+        next.phase,
+        next.generation,
+        next.activeSite,
+        next.roles,
+        next.currentRun,
+        next.changedAt,
+        next.frozen === null ? null : JSON.stringify(next.frozen),
+        next.tombstone === null ? null : JSON.stringify(next.tombstone),
+        next.drill === null ? null : JSON.stringify(next.drill),
+      );
+  }
+
+  #record(group: string, did: AuditEntry['did'], { by, reason }: AuditedBy, detail: string): void {
+    this.#database.db
+      .prepare('INSERT INTO audit (at, name, did, by_whom, reason, detail) VALUES (?, ?, ?, ?, ?, ?)')
+      .run(this.#clock.now(), group, did, by, reason, detail);
   }
 
   #refuseUnlessDead(group: string, row: Row): void {
@@ -159,7 +210,7 @@ export class SqliteStates implements GroupStates {
         ],
         next:
           liveness === 'elsewhere'
-            ? `Make sure that nothing runs on ${mark.host} any more, then break the lock; or wait for that run`
+            ? `Make sure that nothing runs on ${mark.host} any more, then break the lock: \`lifeboat run break-lock ${group} --reason "…"\`; or wait for that run`
             : `Wait for it, or follow it with \`lifeboat run follow ${text(row, 'run')}\``,
       },
       { exitCode: exitCodes.locked },
