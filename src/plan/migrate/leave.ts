@@ -1,0 +1,206 @@
+/**
+ * Leaving the old site without losing a byte: the VMs stop, the last recovery point is taken, nobody can start them or
+ * write to their storage any more, and the last writes arrive at the other side. Each step knows its undo.
+ */
+import type { QuarantinedVm } from '../../domain/actions/moving.ts';
+import type { PoolFacts } from '../../domain/pool.ts';
+import { autoStartKey } from '../../domain/quarantine.ts';
+import type { PointVm } from '../../domain/recovery-point.ts';
+import { byName, type Matchable } from '../../domain/scope.ts';
+import { pointSteps } from '../export.ts';
+import type { StorageOfPlan } from '../recover/draft.ts';
+import { named, type RecoverDraft } from '../recover/draft.ts';
+import type { StartOrder } from '../tiers.ts';
+
+export interface Leaving {
+  /** The pool that is left. */
+  readonly pool: PoolFacts;
+  readonly members: readonly Matchable[];
+  readonly force: boolean;
+}
+
+/** Returns, per storage, the step that brought its last writes over. */
+export function leave(draft: RecoverDraft, order: StartOrder, leaving: Leaving): Map<StorageOfPlan, string> {
+  const evidence = recordReason(draft);
+  const stopped = shutDown(draft, order, leaving, evidence);
+  const saved = savePoint(draft, leaving, [evidence, ...stopped]);
+  const away = quarantine(draft, leaving, saved);
+  const detached = detach(draft, leaving, away);
+  return syncFinally(draft, detached);
+}
+
+function recordReason(draft: RecoverDraft): string {
+  const { group, observation } = draft.request;
+  return draft.add({
+    id: draft.ids.of('evidence', group.production),
+    after: [],
+    action: {
+      do: 'record-evidence',
+      site: group.production,
+      evidence: [
+        `both sites answer, observed at ${observation.takenAt}`,
+        ...draft.pairs.map(
+          ({ sr, source, target }) =>
+            `SR ${sr}: source ${source?.role ?? 'not seen'}, target ${target?.role ?? 'not seen'}, link ${target?.link ?? 'unknown'}`,
+        ),
+      ],
+    },
+    timeoutSeconds: 30,
+    why: 'The journal shall say how both sides stood before anything was stopped',
+  });
+}
+
+/** The last tier first: whoever uses a service stops before it. */
+function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, evidence: string): string[] {
+  const { point } = draft.choice;
+  const inTiers = new Set(tiers.flatMap((tier) => tier.vms.map((vm) => vm.uuid)));
+  const others = point.vms.filter((vm) => vm.powerState !== 'Halted' && !inTiers.has(vm.uuid)).sort(byName);
+  const waves = [
+    { name: 'VMs that no tier starts', vms: others },
+    ...tiers.toReversed().map(({ name, vms }) => ({ name: `tier ${name}`, vms })),
+  ];
+  const all: string[] = [];
+  let previous = [evidence];
+  for (const { name, vms } of waves) {
+    if (vms.length === 0) continue;
+    previous = vms.map((vm) => shutDownOne(draft, vm, name, leaving, previous));
+    all.push(...previous);
+  }
+  return all;
+}
+
+function shutDownOne(
+  draft: RecoverDraft,
+  vm: PointVm,
+  wave: string,
+  { force }: Leaving,
+  after: readonly string[],
+): string {
+  const { group } = draft.request;
+  const site = group.production;
+  return draft.add({
+    id: draft.ids.of('shut-down', vm.nameLabel),
+    after,
+    action: {
+      do: 'shut-down-vm',
+      site,
+      vm: named(vm),
+      force,
+      reason: `moving to site ${group.recovery}`,
+    },
+    holdsWhen: { is: 'vm-shut-down', site, vm: named(vm) },
+    undo: { do: 'bring-back-vm', site, vm: named(vm), twinSite: group.recovery },
+    undoneWhen: { is: 'vm-running', site, vm: named(vm) },
+    repeatable: true,
+    uses: [`stop:${site}`],
+    timeoutSeconds: 900 + vm.startDelaySeconds,
+    forecastSeconds: 10,
+    why: `${wave[0]?.toUpperCase()}${wave.slice(1)}: who uses a service stops before it; a start is blocked from here on`,
+  });
+}
+
+function savePoint(draft: RecoverDraft, { pool, members }: Leaving, after: readonly string[]): string {
+  const { group } = draft.request;
+  const { point } = draft.choice;
+  const vms = [...members].sort(byName);
+  const steps = pointSteps({
+    group,
+    pointId: point.id,
+    vms,
+    toFetch: vms.map(named),
+    kept: [],
+    vmsInPool: pool.vms.length,
+    whyThisWay: 'Every document once more, as the VMs are now: this is what the other site will import',
+    toBeStarted: point.vms.filter((vm) => vm.powerState !== 'Halted').map((vm) => vm.uuid),
+    prefix: 'last',
+    after,
+  }).filter((step) => step.action.do !== 'prune-catalog');
+  for (const step of steps) draft.add(step);
+  const readBack = steps.find((step) => step.action.do === 'verify-point');
+  if (readBack === undefined) throw new Error('a point that is saved is read back');
+  return readBack.id;
+}
+
+/** After the last recovery point: the marks of the quarantine must not travel with the metadata (xapi.md 8.4). */
+function quarantine(draft: RecoverDraft, { pool, members }: Leaving, saved: string): string {
+  const { group } = draft.request;
+  const site = group.production;
+  const vms = quarantinedVms(pool, new Set(members.map((vm) => vm.uuid)));
+  return draft.add({
+    id: draft.ids.of('quarantine', site),
+    after: [saved],
+    action: {
+      do: 'quarantine-vms',
+      site,
+      vms,
+      stopRunning: false,
+      reason: `moved to site ${group.recovery}`,
+    },
+    holdsWhen: { is: 'vms-quarantined', site, vms },
+    undo: { do: 'release-vms', site, vms },
+    repeatable: true,
+    uses: [`pool:${site}`],
+    timeoutSeconds: 600,
+    forecastSeconds: 0.1 * vms.length,
+    why: `What stays at site ${site} is a copy from here on: nothing may start it by itself`,
+  });
+}
+
+/** What a pool holds of these VMs, with what a quarantine takes from them. */
+export function quarantinedVms(pool: PoolFacts, uuids: ReadonlySet<string>): QuarantinedVm[] {
+  return pool.vms
+    .filter((vm) => uuids.has(vm.uuid) && !vm.isSnapshot && !vm.isTemplate)
+    .sort(byName)
+    .map((vm) => ({
+      ...named(vm),
+      haPriority: vm.haRestartPriority,
+      autoStart: vm.otherConfig[autoStartKey] === 'true',
+    }));
+}
+
+function detach(draft: RecoverDraft, { pool }: Leaving, quarantined: string): string[] {
+  const site = draft.request.group.production;
+  return draft.storage.map(({ sr }) => {
+    const plugged = new Set(sr.pbds.filter((pbd) => pbd.attached).map((pbd) => pbd.hostUuid));
+    const hosts = pool.hosts
+      .filter((host) => plugged.has(host.uuid))
+      .map(({ uuid, nameLabel }) => ({ uuid, nameLabel, master: uuid === pool.masterUuid }));
+    const kept = { uuid: sr.uuid, nameLabel: sr.nameLabel };
+    return draft.add({
+      id: draft.ids.of('detach', sr.nameLabel),
+      after: [quarantined],
+      action: { do: 'detach-sr', site, sr: kept },
+      holdsWhen: { is: 'sr-detached', site, sr: kept },
+      undo: { do: 'plug-sr', site, sr: kept, hosts },
+      undoneWhen: { is: 'sr-attached', site, srUuid: sr.uuid, hosts: hosts.map((host) => host.uuid) },
+      repeatable: true,
+      uses: [`sr:${site}`],
+      timeoutSeconds: 900,
+      forecastSeconds: 2,
+      why: 'The proof that nobody writes any more: no host of the pool has the storage',
+    });
+  });
+}
+
+function syncFinally(draft: RecoverDraft, detached: readonly string[]): Map<StorageOfPlan, string> {
+  const tag = `lifeboat-${draft.request.planId}`;
+  return new Map(
+    draft.storage.map((item) => {
+      const { pair, settings } = item;
+      const id = draft.add({
+        id: draft.ids.of('sync', settings.source.volume),
+        after: [...detached],
+        action: { do: 'final-sync', pair, tag },
+        holdsWhen: { is: 'finally-synced', pair, tag },
+        undo: { do: 'unprepare', pair },
+        repeatable: true,
+        uses: [`array:${settings.source.array}`],
+        // As much as was written since the last point; the link decides how long that takes.
+        timeoutSeconds: 4 * 3600,
+        forecastSeconds: 10,
+        why: 'Nothing is promoted before the last write has been seen at the other side',
+      });
+      return [item, id];
+    }),
+  );
+}

@@ -1,0 +1,95 @@
+/**
+ * The protection turned round: the side that serves replicates to the other one, the sites change places, and the first
+ * recovery point of the new direction is taken. None of it holds up the VMs, which serve already.
+ */
+import type { GroupState, Roles } from '../domain/group.ts';
+import { mirrored } from '../domain/orientation.ts';
+import type { NamedVm, PairAction, Step } from '../domain/plan.ts';
+import { byName, type Matchable } from '../domain/scope.ts';
+import type { GroupSettings } from '../domain/settings.ts';
+import { pointSteps } from './export.ts';
+import type { StepList } from './steps.ts';
+
+export interface TurningRound {
+  readonly planId: string;
+  /** As it is oriented before: the VMs serve at its recovery site. */
+  readonly group: GroupSettings;
+  /** How the sites stand before. */
+  readonly roles: Roles;
+  readonly pairs: readonly PairAction[];
+  /** What the old source alone holds may go. */
+  readonly discard: boolean;
+  readonly pointId: string;
+  readonly members: readonly Matchable[];
+  readonly vmsInPool: number;
+  /** Steps that the reversal waits for, and those of them that it cannot do without. */
+  readonly after: readonly string[];
+  readonly needs: readonly string[];
+  /** What becomes of the run when it fails: the VMs of a migration serve already. */
+  readonly onFailure: Step['onFailure'];
+}
+
+export function turnRound(steps: StepList, turning: TurningRound): void {
+  const reversed = turning.pairs.map((pair) => reverse(steps, turning, pair));
+  const swapped = swap(steps, turning, reversed);
+  for (const step of firstPoint(turning, swapped)) steps.add(step);
+}
+
+export function swappedRoles(roles: GroupState['roles']): Roles {
+  return roles === 'swapped' ? 'as-configured' : 'swapped';
+}
+
+function reverse(steps: StepList, turning: TurningRound, pair: PairAction): string {
+  const tag = `lifeboat-${turning.planId}-back`;
+  return steps.add({
+    id: steps.ids.of('reverse', pair.target.volume),
+    after: [...turning.after],
+    needs: [...turning.needs],
+    action: { do: 'reverse-replication', pair, tag, discard: turning.discard },
+    holdsWhen: { is: 'replication-reversed', pair, tag },
+    repeatable: true,
+    // The copy that is overwritten may be the only one of what was written there.
+    pointOfNoReturn: true,
+    onFailure: turning.onFailure,
+    uses: [`array:${pair.target.array}`],
+    timeoutSeconds: 4 * 3600,
+    forecastSeconds: 10,
+    why: `Site ${turning.group.production} becomes the replica: without it nothing protects what is written from now on`,
+  });
+}
+
+function swap(
+  steps: StepList,
+  { group, roles, onFailure }: TurningRound,
+  reversed: readonly string[],
+): string {
+  const swapped = { roles: swappedRoles(roles), activeSite: group.recovery };
+  return steps.add({
+    id: steps.ids.of('swap', group.name),
+    after: [...reversed],
+    action: { do: 'swap-roles', group: group.name, ...swapped },
+    holdsWhen: { is: 'roles-swapped', group: group.name, ...swapped },
+    repeatable: true,
+    onFailure,
+    timeoutSeconds: 30,
+    why: `From here on group ${group.name} is protected from site ${group.recovery} to site ${group.production}`,
+  });
+}
+
+function firstPoint(turning: TurningRound, swapped: string): Step[] {
+  const vms = [...turning.members].sort(byName);
+  const toFetch: NamedVm[] = vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
+  return pointSteps({
+    group: mirrored(turning.group),
+    pointId: turning.pointId,
+    vms,
+    toFetch,
+    kept: [],
+    vmsInPool: turning.vmsInPool,
+    whyThisWay: `The first point from site ${turning.group.recovery}: nothing of it is known yet`,
+    prefix: 'first',
+    after: [swapped],
+    // The next export makes good what this one could not.
+    onFailure: 'continue',
+  });
+}
