@@ -3,7 +3,7 @@
 import type { Problem } from './errors.ts';
 import type { PoolFacts } from './pool.ts';
 import type { RecoveryPoint } from './recovery-point.ts';
-import type { PairView, ReplicaPoint } from './replication.ts';
+import type { Capabilities, DrillLeftover, PairView, ReplicaPoint } from './replication.ts';
 import type { Instant } from './time.ts';
 
 export interface Observation {
@@ -11,6 +11,8 @@ export interface Observation {
   readonly takenAt: Instant;
   readonly sites: Readonly<Record<string, SiteView>>;
   readonly pairs: readonly PairObservation[];
+  /** The arrays that hold replicas: absent where nobody asked. */
+  readonly arrays?: readonly ArrayView[];
   readonly catalog: CatalogView;
   readonly gaps: readonly Gap[];
 }
@@ -45,6 +47,15 @@ export interface PairObservation {
   readonly target: PairView | null;
   /** On the target: what could be promoted, newest first. Null when the target was not reached. */
   readonly points: readonly ReplicaPoint[] | null;
+}
+
+/** What an array can do, and which clones of drills it holds; null is what could not be learned. */
+export interface ArrayView {
+  readonly array: string;
+  readonly capabilities: Capabilities | null;
+  readonly drills: readonly DrillLeftover[] | null;
+  /** Why something is null. */
+  readonly problem: Problem | null;
 }
 
 export interface CatalogView {

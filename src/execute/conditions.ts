@@ -3,6 +3,7 @@
 import { isAttached } from './actions/attach.ts';
 import { isDetached } from './actions/detach.ts';
 import { areNamesRestored } from './actions/disks.ts';
+import { drillConditions } from './actions/drill-handlers.ts';
 import { isReady } from './actions/guests.ts';
 import { isDemoted, isFinallySynced, isReversed } from './actions/handover.ts';
 import { areImported } from './actions/import.ts';
@@ -18,6 +19,7 @@ import type { ConditionHandlers } from './handlers.ts';
 
 export function conditionsOver(world: World, looks: ImportLooks): ConditionHandlers {
   return {
+    ...drillConditions(world),
     promoted: ({ pair }, context) => isPromoted(world, pair, context.signal),
     'sr-attached': ({ site, srUuid, hosts }, context) =>
       isAttached(world, site, srUuid, hosts, context.signal),

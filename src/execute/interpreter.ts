@@ -5,6 +5,7 @@ import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
 import { detachSr, plugSr, releaseStorage } from './actions/detach.ts';
 import { compareDisks, restoreNames } from './actions/disks.ts';
 import { saveDocuments } from './actions/documents.ts';
+import { drillActions } from './actions/drill-handlers.ts';
 import { awaitReady, GuestWatch } from './actions/guests.ts';
 import {
   demoteSource,
@@ -45,6 +46,7 @@ export function handlersOver(world: World): {
     return watch;
   };
   const actions: ActionHandlers = {
+    ...drillActions(world),
     'record-evidence': (action, context) => recordEvidence(twins, action, context),
     'capture-pool': (action, context) => capturePool(world, action, context),
     'save-documents': (action, context) => saveDocuments(world, action, context),

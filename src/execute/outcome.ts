@@ -1,6 +1,7 @@
 /** How a run and its steps ended: what counts as settled, the exit code, the summary. */
 import { type ExitCode, exitCodes } from '../domain/errors.ts';
 import type { Run, RunOutcome } from '../domain/run.ts';
+import { isCleanedUp } from './drill-state.ts';
 
 export const exitCodeOf: Readonly<Record<RunOutcome, ExitCode>> = {
   done: exitCodes.done,
@@ -41,7 +42,11 @@ export function needsNoMore(run: Run, stepId: string): boolean {
 
 /** A run that ended with warnings and left something undone, which resuming it may do after the reason is removed. */
 export function leftSomethingUndone(run: Run): boolean {
-  return run.outcome === 'done-with-warnings' && run.plan.steps.some((step) => !needsNoMore(run, step.id));
+  return (
+    run.outcome === 'done-with-warnings' &&
+    !(run.plan.operation === 'drill' && isCleanedUp(run)) &&
+    run.plan.steps.some((step) => !needsNoMore(run, step.id))
+  );
 }
 
 export function wasJudged(run: Run, stepId: string): boolean {

@@ -3,6 +3,7 @@ import type { GroupState, Phase } from '../domain/group.ts';
 import type { Operation, Plan } from '../domain/plan.ts';
 import type { Run, RunOutcome } from '../domain/run.ts';
 import type { Instant } from '../domain/time.ts';
+import { drillOfPlan, isCleanedUp, stateAfterDrill } from './drill-state.ts';
 
 interface Course {
   /** Phase while the run is open; null when the operation changes nothing in the world and so raises no generation. */
@@ -46,7 +47,16 @@ export function stateAtStart(state: GroupState, plan: Plan, run: string, at: Ins
   const { during } = courses[plan.operation];
   // An export beside an open failover must not take the failover's place.
   if (during === null) return state;
-  return { ...state, currentRun: run, changedAt: at, phase: during, generation: plan.generation + 1 };
+  const drill = drillOfPlan(plan);
+  return {
+    ...state,
+    currentRun: run,
+    changedAt: at,
+    // What is cleaned up may be left of a time before the group moved: that it has moved is not to be forgotten.
+    phase: plan.operation === 'drill-cleanup' ? state.phase : during,
+    generation: plan.generation + 1,
+    drill: drill === null ? state.drill : { id: drill, run, at },
+  };
 }
 
 /**
@@ -66,7 +76,9 @@ export function stateAtEnd(
     const first = succeeded && run.plan.operation === 'export' && state.phase === 'unprotected';
     return first ? { ...state, phase: 'protected', changedAt: at } : state;
   }
-  const ended = { ...state, changedAt: at };
+  const ended = { ...state, changedAt: at, drill: isCleanedUp(run) ? null : state.drill };
+  if (run.plan.operation === 'drill' || run.plan.operation === 'drill-cleanup')
+    return stateAfterDrill({ ...state, changedAt: at }, run, outcome, before);
   switch (outcome) {
     case 'done':
     case 'done-with-warnings': {

@@ -3,6 +3,7 @@ import type { NetworkTarget } from '../domain/plan.ts';
 import type { PoolFacts, Uuid, XapiBuild } from '../domain/pool.ts';
 import type { MetadataDocument } from './document.ts';
 import {
+  addTags,
   clearAttached,
   clearPlacement,
   dropClasses,
@@ -39,6 +40,8 @@ export interface RecoveryOptions {
   readonly identity?: IdentitySource;
   /** Entries for `other_config`, such as the marker of a drill copy; null removes one. */
   readonly otherConfig?: Readonly<Record<string, string | null>>;
+  /** Tags beside those that the VMs have. */
+  readonly tags?: readonly string[];
   readonly rename?: (nameLabel: string) => string;
   /** Only on explicit wish (xapi.md 3.8). */
   readonly lowerBuildTo?: Pick<XapiBuild, 'major' | 'minor'>;
@@ -111,6 +114,7 @@ export function rewriteForRecovery(document: MetadataDocument, options: Recovery
     notes.push('Each VM gets a new uuid, MAC seed and MAC addresses.');
   }
   if (options.otherConfig !== undefined) made = setOtherConfig(made, options.otherConfig);
+  if (options.tags !== undefined) made = addTags(made, options.tags);
   if (options.rename !== undefined) made = renameVms(made, options.rename);
   if (options.lowerBuildTo !== undefined) {
     const { lowerBuildTo } = options;

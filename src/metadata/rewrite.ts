@@ -282,6 +282,8 @@ export function remapStorage(document: MetadataDocument, to: StorageRewrite): Me
 
 /** Where new identities come from; the caller has the random numbers. */
 export interface IdentitySource {
+  /** The uuid that the VM gets, by its old one; any new one when absent. */
+  readonly vm?: (uuid: Uuid) => Uuid;
   readonly uuid: () => Uuid;
   readonly mac: () => string;
 }
@@ -298,7 +300,9 @@ export function freshIdentity(
   const seeds = new Map<string, string>();
   let made = changeObjects(document, 'VM', (vm) => {
     const { uuid, other_config: otherConfig } = vm.fields;
-    const fresh = source.uuid();
+    const planned =
+      vm.fields['is_a_snapshot'] !== true && typeof uuid === 'string' ? source.vm?.(uuid) : undefined;
+    const fresh = planned ?? source.uuid();
     if (typeof uuid === 'string') uuids.set(uuid, fresh);
     if (!isStruct(otherConfig)) return { uuid: fresh };
     const old = otherConfig['mac_seed'];
@@ -326,6 +330,15 @@ export function setOtherConfig(
     const { other_config: otherConfig } = vm.fields;
     if (vm.fields['is_a_snapshot'] === true) return null;
     return { other_config: withEntries(isStruct(otherConfig) ? otherConfig : {}, entries) };
+  });
+}
+
+/** Adds tags to every VM that is no snapshot. */
+export function addTags(document: MetadataDocument, tags: readonly string[]): MetadataDocument {
+  return changeObjects(document, 'VM', (vm) => {
+    if (vm.fields['is_a_snapshot'] === true) return null;
+    const there = Array.isArray(vm.fields['tags']) ? vm.fields['tags'] : [];
+    return { tags: [...there, ...tags.filter((tag) => !there.includes(tag))] };
   });
 }
 

@@ -58,6 +58,8 @@ export interface Hypervisor {
   createPbd(sr: Uuid, host: Uuid, deviceConfig: TextMap, signal?: AbortSignal): Promise<void>;
   plugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void>;
   unplugPbd(sr: Uuid, host: Uuid, signal?: AbortSignal): Promise<void>;
+  /** Removes the record of an SR, with its PBDs, all of which must be unplugged; the storage is not touched (xapi.md 7.9). */
+  forgetSr(sr: Uuid, signal?: AbortSignal): Promise<void>;
   /** Deletes records of disks that are gone and with them the VBDs of halted VMs (xapi.md 7.9). */
   scanSr(sr: Uuid, signal?: AbortSignal): Promise<void>;
   setSrName(sr: Uuid, nameLabel: string, nameDescription: string, signal?: AbortSignal): Promise<void>;
@@ -75,6 +77,15 @@ export interface Hypervisor {
   startVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
   cleanShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
   hardShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void>;
+  /**
+   * Removes the record of a halted VM or of a snapshot, if its `other_config` has this entry; its disks stay (xapi.md
+   * 8.7). Kind `refused`, code DR-VM-NOT-OURS, for one without the entry; quiet when there is no such VM.
+   */
+  destroyMarkedVm(
+    vm: Uuid,
+    mark: { readonly key: string; readonly value: string },
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** Why each host refuses the VM: empty text for a host that would take it (xapi.md 8.2). */
   whyNotHere(
     vm: Uuid,

@@ -5,6 +5,7 @@ import type { Phase as GroupPhase } from '../domain/group.ts';
 import type { Action, Operation, Plan } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { describeDrill, drillChapter } from './drill-words.ts';
 import { describeMoving, movingChapter, vmsMoved } from './moving-words.ts';
 import { clean, count, names } from './paper.ts';
 
@@ -121,6 +122,14 @@ export function chapterOf(action: Action): string {
     case 'reverse-replication':
     case 'swap-roles':
       return movingChapter(action);
+    case 'record-inventory':
+    case 'clone-replica':
+    case 'record-proof':
+    case 'remove-copies':
+    case 'forget-clone':
+    case 'stop-clone':
+    case 'compare-inventory':
+      return drillChapter(action);
     default:
       return unreachable(action);
   }
@@ -194,6 +203,14 @@ export function describeAction(action: Action): string {
     case 'reverse-replication':
     case 'swap-roles':
       return describeMoving(action);
+    case 'record-inventory':
+    case 'clone-replica':
+    case 'record-proof':
+    case 'remove-copies':
+    case 'forget-clone':
+    case 'stop-clone':
+    case 'compare-inventory':
+      return describeDrill(action);
     default:
       return unreachable(action);
   }
@@ -225,6 +242,9 @@ export function vmsOf(action: Action): readonly string[] {
     case 'quarantine-vms':
     case 'release-vms':
       return vmsMoved(action);
+    case 'record-proof':
+    case 'remove-copies':
+      return action.vms.map((vm) => vm.uuid);
     default:
       return [];
   }
@@ -233,6 +253,8 @@ export function vmsOf(action: Action): readonly string[] {
 /** Where the plan changes things, and where from: for headlines. */
 export function sitesOf(plan: Plan): { readonly from: string | null; readonly to: string | null } {
   for (const { action } of plan.steps) {
+    if (action.do === 'record-inventory' || action.do === 'compare-inventory')
+      return { from: action.site, to: null };
     if (action.do === 'tombstone') {
       const attach = plan.steps.find(
         (step) => step.action.do === 'attach-sr' || step.action.do === 'import-vms',

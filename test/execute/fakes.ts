@@ -258,6 +258,13 @@ export class FakePool implements Hypervisor {
   async unplugPbd(): Promise<void> {
     throw new Error('no step of these plans unplugs');
   }
+  async forgetSr(uuid: string): Promise<void> {
+    const { pool } = this.#call('forget', uuid);
+    if (this.#sr(uuid).pbds.some((pbd) => pbd.attached)) throw refused('SR_HAS_PBD', 'a PBD is plugged');
+    pool.srs = pool.srs.filter((sr) => sr.uuid !== uuid);
+    pool.vdis = pool.vdis.filter((vdi) => vdi.srUuid !== uuid);
+    this.#did(`forget ${uuid}`);
+  }
   async scanSr(sr: string): Promise<void> {
     this.#call('scan', sr);
     this.#did(`scan ${sr}`);
@@ -338,6 +345,15 @@ export class FakePool implements Hypervisor {
     this.#call('hard-shutdown', uuid);
     this.#vm(uuid).powerState = 'Halted';
     this.#did(`switch-off ${uuid}`);
+  }
+  async destroyMarkedVm(uuid: string, mark: { readonly key: string; readonly value: string }): Promise<void> {
+    const { pool } = this.#call('destroy', uuid);
+    const vm = pool.vms.find((known) => known.uuid === uuid);
+    if (vm === undefined) return;
+    if (vm.otherConfig[mark.key] !== mark.value) throw refused('NOT_OURS', `${uuid} does not bear the mark`);
+    if (vm.powerState !== 'Halted') throw refused('VM_BAD_POWER_STATE', `${uuid} is ${vm.powerState}`);
+    pool.vms = pool.vms.filter((other) => other !== vm);
+    this.#did(`destroy ${vm.nameLabel}`);
   }
   async whyNotHere(uuid: string) {
     this.#call('why-not', uuid);

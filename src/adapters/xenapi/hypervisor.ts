@@ -298,6 +298,10 @@ class XapiHypervisor implements Hypervisor {
     return this.#storage.unplugPbd(sr, host, signal);
   }
 
+  forgetSr(sr: Uuid, signal?: AbortSignal): Promise<void> {
+    return this.#storage.forget(sr, signal);
+  }
+
   scanSr(sr: Uuid, signal?: AbortSignal): Promise<void> {
     return this.#storage.scan(sr, signal);
   }
@@ -348,6 +352,14 @@ class XapiHypervisor implements Hypervisor {
 
   hardShutdownVm(vm: Uuid, signal?: AbortSignal): Promise<void> {
     return this.#vms.hardShutdown(vm, signal);
+  }
+
+  destroyMarkedVm(
+    vm: Uuid,
+    mark: { readonly key: string; readonly value: string },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.#vms.destroyMarked(vm, mark, signal);
   }
 
   whyNotHere(

@@ -180,6 +180,15 @@ export class Storage {
     if (pbd.attached) await this.#objects.run('PBD.unplug', [pbd.ref], { signal });
   }
 
+  /** One that is gone already is what was wanted: the answer to an earlier call may have been lost. */
+  async forget(sr: Uuid, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#objects.on('SR', sr, signal, (ref) => this.#objects.call('SR.forget', [ref], signal));
+    } catch (error) {
+      if (!isPeer(error, 'UUID_INVALID', 'HANDLE_INVALID')) throw error;
+    }
+  }
+
   async scan(sr: Uuid, signal?: AbortSignal): Promise<void> {
     await this.#objects.on('SR', sr, signal, (ref) => this.#objects.run('SR.scan', [ref], { signal }));
   }

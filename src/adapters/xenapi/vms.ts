@@ -34,6 +34,36 @@ export class Vms {
     await this.#run('hard_shutdown', vm, [], signal);
   }
 
+  /**
+   * The entry is read in the same breath: between a look at the pool and this call another VM may have come under the
+   * uuid. `VM.destroy` takes no disk with it (xapi.md 8.7).
+   */
+  async destroyMarked(
+    vm: Uuid,
+    mark: { readonly key: string; readonly value: string },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.#objects.on('VM', vm, signal, async (ref) => {
+        const there = (await this.#objects.call('VM.get_other_config', [ref], signal)) as XapiRecord;
+        if (there[mark.key] !== mark.value) throw this.#notOurs(vm, mark);
+        await this.#objects.call('VM.destroy', [ref], signal);
+      });
+    } catch (error) {
+      if (!isPeer(error, 'UUID_INVALID', 'HANDLE_INVALID')) throw error;
+    }
+  }
+
+  #notOurs(vm: Uuid, mark: { readonly key: string; readonly value: string }): PortError {
+    return portError('refused', this.#objects.pool.options.site, {
+      object: `VM ${vm}`,
+      code: 'DR-VM-NOT-OURS',
+      what: 'A VM was not removed: it does not bear the mark of what Lifeboat made',
+      known: [`expected other_config ${mark.key}=${mark.value}`],
+      next: 'Look at it by hand: Lifeboat removes only what it made itself',
+    });
+  }
+
   /** `NO_HOSTS_AVAILABLE` has no reasons, so each host is asked (xapi.md 8.2). */
   async whyNotHere(
     vm: Uuid,

@@ -3,6 +3,7 @@
  * first. A record that is there already is used again: it keeps names and drives (7.5).
  */
 import type { Json } from '../../domain/canonical.ts';
+import { drillOfSr } from '../../domain/drill.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { SrToAttach } from '../../domain/plan.ts';
 import { type PoolFacts, plainDeviceConfig, type SrFacts, type TextMap } from '../../domain/pool.ts';
@@ -10,6 +11,7 @@ import type { ObjectRef } from '../../domain/recovery-point.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { deviceConfigAt } from './device-config.ts';
+import { assertNotOver } from './drill-clone.ts';
 import { exposedBy } from './replica.ts';
 import { concernsOneObject, inParallel, listed, sentenceOf, type World } from './world.ts';
 
@@ -25,6 +27,7 @@ export async function attachSr(
   context: StepContext,
 ): Promise<ActResult> {
   const { sr } = action;
+  assertNotOver(context);
   const hypervisor = await world.hypervisor(action.site);
   const deviceConfig = await deviceConfigOf(world, sr, context);
   const pool = await hypervisor.observe(context.signal);
@@ -115,6 +118,7 @@ async function deviceConfigOf(world: World, sr: SrToAttach, context: StepContext
 /** What carries this uuid here must be the same SR, and must not be attached from somewhere else. */
 function assertSameSr(sr: SrToAttach, known: SrFacts | undefined, deviceConfig: TextMap): void {
   if (known === undefined) return;
+  assertSameDrill(sr, known);
   const wanted = plainDeviceConfig(deviceConfig);
   const elsewhere = known.pbds.filter(
     (pbd) => pbd.attached && isElsewhere(plainDeviceConfig(pbd.deviceConfig), wanted),
@@ -132,6 +136,29 @@ function assertSameSr(sr: SrToAttach, known: SrFacts | undefined, deviceConfig: 
       ),
     ],
     next: 'Unplug its PBDs after making sure that nothing uses it (perhaps it is the production storage or a drill), then resume the run',
+  });
+}
+
+/** A clone under the uuid of an SR that is known here for another reason would take its place, and its users with it. */
+function assertSameDrill(sr: SrToAttach, known: SrFacts): void {
+  const [wanted, there] = [drillOfSr(sr), drillOfSr(known)];
+  if (wanted === there) return;
+  throw new OperatorError({
+    code: 'DR-SR-OTHER',
+    what:
+      there === null
+        ? `SR ${known.nameLabel} is known here as a true one, and a drill would take its place`
+        : `SR ${known.nameLabel} is known here as the clone of drill ${there}`,
+    where: { object: `SR ${sr.uuid}` },
+    known: [
+      wanted === null
+        ? 'the plan attaches the replica itself'
+        : `the plan attaches the clone of drill ${wanted}`,
+    ],
+    next:
+      there === null
+        ? 'Drill where this SR is not known: original and clone cannot be in one pool'
+        : 'Clean up that drill first: `lifeboat drill cleanup GROUP`',
   });
 }
 

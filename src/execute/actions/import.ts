@@ -4,8 +4,9 @@
  * fault. The task's answer is not believed before the world shows each VM with its disks, on the mapped networks.
  */
 import type { Json } from '../../domain/canonical.ts';
+import { drillOfVm } from '../../domain/drill.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
-import type { NamedVm, NetworkTarget } from '../../domain/plan.ts';
+import type { ImportedVm, NamedVm, NetworkTarget } from '../../domain/plan.ts';
 import type { PoolFacts, VmFacts } from '../../domain/pool.ts';
 import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { afterRefusal } from '../../metadata/batches.ts';
@@ -17,6 +18,8 @@ import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
 import { faultOf } from './disks.ts';
+import { assertNotOver } from './drill-clone.ts';
+import { copyOptions } from './drill-copies.ts';
 import type { ImportLooks } from './import-looks.ts';
 import { byUuid, concernsOneObject, listed, sentenceOf, type World } from './world.ts';
 
@@ -37,10 +40,11 @@ export async function importVms(
   context: StepContext,
 ): Promise<ActResult> {
   const { signal } = context;
+  assertNotOver(context);
   const hypervisor = await world.hypervisor(action.site);
   const catalog = await world.catalog();
   const point = await looks.point(catalog, action.pointId, signal);
-  const batch = new Batch(hypervisor, looks, point, action, signal);
+  const batch = new Batch(hypervisor, looks, point, action, context);
   const before = await batch.look(catalog);
   await batch.prepare(catalog, before);
   const after = await batch.importAll();
@@ -49,7 +53,7 @@ export async function importVms(
 }
 
 interface Prepared {
-  readonly vm: NamedVm;
+  readonly vm: ImportedVm;
   readonly document: MetadataDocument;
   readonly notes: readonly string[];
   readonly parked: readonly ParkedHa[];
@@ -60,6 +64,7 @@ class Batch {
   readonly #looks: ImportLooks;
   readonly #point: RecoveryPoint;
   readonly #action: ActionOf<'import-vms'>;
+  readonly #context: StepContext;
   readonly #signal: AbortSignal;
   readonly #pointVms: ReadonlyMap<string, PointVm>;
   readonly #results = new Map<string, ImportOutput['vms'][number]>();
@@ -70,13 +75,14 @@ class Batch {
     looks: ImportLooks,
     point: RecoveryPoint,
     action: ActionOf<'import-vms'>,
-    signal: AbortSignal,
+    context: StepContext,
   ) {
     this.#hypervisor = hypervisor;
     this.#looks = looks;
     this.#point = point;
     this.#action = action;
-    this.#signal = signal;
+    this.#context = context;
+    this.#signal = context.signal;
     this.#pointVms = byUuid(point.vms);
   }
 
@@ -91,19 +97,26 @@ class Batch {
     const there = byUuid(pool.vms);
     for (const vm of this.#action.vms) {
       const found = there.get(vm.uuid);
-      const noted = this.#pointVms.get(vm.uuid);
+      const noted = this.#notedOf(vm);
       if (found === undefined || (await isOlderCopy(found, noted, catalog, this.#signal))) continue;
-      const fault = importFault(found, noted, this.#point, pool, this.#action.networks);
+      const fault =
+        foreignTo(this.#action.drill, found) ??
+        importFault(found, noted, this.#point, pool, this.#action.networks);
       if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'already-there' });
       else this.#fail(vm, `a VM with this uuid is here already, ${found.powerState}, and it ${fault}`);
     }
     return pool;
   }
 
+  /** What the point says of the VM, or of the VM that it is a copy of. */
+  #notedOf(vm: ImportedVm): PointVm | undefined {
+    return this.#pointVms.get(vm.original ?? vm.uuid);
+  }
+
   /** An older look may say yes, never no: the SR of a disk may have been attached since. */
   #isEverythingIn(pool: PoolFacts): boolean {
     const areDisksThere = this.#action.vms.every((vm) => {
-      const noted = this.#pointVms.get(vm.uuid);
+      const noted = this.#notedOf(vm);
       return noted === undefined || diskFaults(noted, this.#point, pool).length === 0;
     });
     return areDisksThere && networksGone(this.#action.networks, pool).size === 0;
@@ -118,7 +131,7 @@ class Batch {
     const gone = networksGone(this.#action.networks, pool);
     for (const vm of this.#action.vms) {
       if (this.#results.has(vm.uuid)) continue;
-      const noted = this.#pointVms.get(vm.uuid);
+      const noted = this.#notedOf(vm);
       if (noted === undefined) {
         this.#fail(vm, `recovery point ${this.#point.id} holds no document of it`);
         continue;
@@ -135,6 +148,7 @@ class Batch {
           pool,
           // The port has no resume: memory of another pool's CPUs is of no use after a disaster.
           haltSuspended: true,
+          ...(this.#action.drill === undefined ? {} : copyOptions(this.#action.drill, vm, this.#context)),
         });
         // Invariant 12: an import would match such a network by bridge name, or create it.
         if (made.unmappedNetworks.length > 0)
@@ -164,7 +178,7 @@ class Batch {
       const fault =
         found === undefined
           ? 'is not in the pool, although the import was answered with success'
-          : importFault(found, this.#pointVms.get(vm.uuid), this.#point, pool, this.#action.networks);
+          : importFault(found, this.#notedOf(vm), this.#point, pool, this.#action.networks);
       if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'imported', notes });
       else this.#fail(vm, `after the import it ${fault}`);
     }
@@ -279,6 +293,11 @@ async function isOlderCopy(
   return vm !== undefined && found.version <= vm.version;
 }
 
+/** The VM that a copy of this drill would be bears its mark; any other is somebody else's. */
+function foreignTo(drill: string | undefined, found: VmFacts): string | null {
+  return drill === undefined || drillOfVm(found) === drill ? null : 'is not a copy of this drill';
+}
+
 /** What about a VM here is not as the import should have left it; null when all is well. */
 function importFault(
   found: VmFacts,
@@ -341,9 +360,11 @@ export async function areImported(
   for (const vm of condition.vms) {
     const found = there.get(vm.uuid);
     if (found === undefined) continue;
-    const fault = importFault(found, noted.get(vm.uuid), point, pool, condition.networks);
+    const source = noted.get(vm.original ?? vm.uuid);
+    const fault =
+      foreignTo(action.drill, found) ?? importFault(found, source, point, pool, condition.networks);
     if (fault !== null) return { holds: false, because: `VM ${vm.nameLabel} ${fault}` };
-    if (await isOlderCopy(found, noted.get(vm.uuid), catalog, context.signal))
+    if (await isOlderCopy(found, source, catalog, context.signal))
       return { holds: false, because: `VM ${vm.nameLabel} is here as an older copy` };
   }
   const output: ImportOutput = {

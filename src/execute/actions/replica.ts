@@ -9,6 +9,7 @@ import {
   type ReplicaPoint,
 } from '../../domain/replication.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
+import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { Access } from '../../ports/replication.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { outputsOf, type World } from './world.ts';
@@ -128,15 +129,19 @@ export async function expose(
   action: ActionOf<'expose'>,
   context: StepContext,
 ): Promise<ActResult> {
-  const hypervisor = await world.hypervisor(action.site);
-  const pool = await hypervisor.observe(context.signal);
-  const access: Access = {
-    addresses: pool.hosts.map((host) => host.address).filter((address) => address !== ''),
-    iqns: pool.hosts.flatMap((host) => host.iscsiIqn ?? []),
-  };
+  const access = await accessOf(await world.hypervisor(action.site), context.signal);
   const array = await world.array(action.pair.target.array);
   const exposed = await array.expose(action.pair.target.volume, access, context.signal);
   return { output: JSON.parse(JSON.stringify({ exposed })) as Json, warnings: [] };
+}
+
+/** All hosts of the pool, as an array lets them in. */
+export async function accessOf(hypervisor: Hypervisor, signal: AbortSignal): Promise<Access> {
+  const pool = await hypervisor.observe(signal);
+  return {
+    addresses: pool.hosts.map((host) => host.address).filter((address) => address !== ''),
+    iqns: pool.hosts.flatMap((host) => host.iscsiIqn ?? []),
+  };
 }
 
 export function exposedBy(stepId: string, context: StepContext): Exposed {

@@ -16,7 +16,7 @@ export function attach(
   );
 }
 
-function hostsMasterFirst({ pool }: RecoverDraft): HostFacts[] {
+export function hostsMasterFirst({ pool }: RecoverDraft): HostFacts[] {
   const isMaster = (host: HostFacts): number => Number(host.uuid === pool.masterUuid);
   return pool.hosts
     .filter((host) => host.enabled && host.live)
@@ -25,12 +25,12 @@ function hostsMasterFirst({ pool }: RecoverDraft): HostFacts[] {
 
 function attachOne(
   draft: RecoverDraft,
-  { sr, pair, settings }: StorageOfPlan,
+  item: StorageOfPlan,
   promoted: string | undefined,
   hosts: readonly HostFacts[],
 ): string {
+  const { pair, settings } = item;
   const site = draft.request.group.recovery;
-  const disks = disksOf(sr, draft.choice.point);
   const exposed = draft.add({
     id: draft.ids.of('expose', settings.target.volume),
     after: promoted === undefined ? [] : [promoted],
@@ -41,6 +41,18 @@ function attachOne(
     forecastSeconds: 1,
     why: `The hosts of site ${site} need a way to volume ${settings.target.volume}`,
   });
+  return attachExposed(draft, item, exposed, hosts);
+}
+
+/** The SR attached where step `exposed` says, its disks compared and named. Returns the step that compares. */
+export function attachExposed(
+  draft: RecoverDraft,
+  { sr }: StorageOfPlan,
+  exposed: string,
+  hosts: readonly HostFacts[],
+): string {
+  const site = draft.request.group.recovery;
+  const disks = disksOf(sr, draft.choice.point);
   const attached = draft.add({
     id: draft.ids.of('attach', sr.nameLabel),
     after: [exposed],
@@ -68,8 +80,7 @@ function attachOne(
       do: 'restore-names',
       site,
       srUuid: sr.uuid,
-      nameLabel: sr.nameLabel,
-      nameDescription: sr.nameDescription,
+      ...draft.storageName(sr),
       disks,
     },
     holdsWhen: { is: 'names-restored', site, srUuid: sr.uuid, disks },
@@ -90,8 +101,7 @@ function srToAttach(
 ): SrToAttach {
   return {
     uuid: sr.uuid,
-    nameLabel: sr.nameLabel,
-    nameDescription: sr.nameDescription,
+    ...draft.storageName(sr),
     type: sr.type,
     contentType: sr.contentType,
     shared: sr.shared,

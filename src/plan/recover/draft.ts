@@ -1,13 +1,15 @@
 /** What all plans that bring VMs up share: what is known, what was chosen, and the steps written so far. */
+
+import { drillDescription, drillPrefix } from '../../domain/drill.ts';
 import type { Observation, PairObservation } from '../../domain/observation.ts';
-import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction, Step } from '../../domain/plan.ts';
+import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction } from '../../domain/plan.ts';
 import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { PointSr, PointVm } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import type { GroupSettings, ReplicatedSr } from '../../domain/settings.ts';
 import { type Choice, newestComplete } from '../choose-point.ts';
-import { StepIds } from '../ids.ts';
 import { networkTargets } from '../networks.ts';
+import { StepList } from '../steps.ts';
 
 export interface RecoverRequest {
   /** Which operation brings the VMs up: `failover` when absent. */
@@ -35,12 +37,7 @@ export interface StorageOfPlan {
   readonly observed: PairObservation;
 }
 
-/** Names of copies begin with this, so that nobody takes one for its original. */
-export const drillPrefix = 'drill: ';
-
-type StepDraft = Pick<Step, 'id' | 'after' | 'action' | 'why'> & Partial<Step>;
-
-export class RecoverDraft {
+export class RecoverDraft extends StepList {
   readonly request: RecoverRequest;
   readonly choice: Choice;
   /** The recovery pool. */
@@ -48,10 +45,9 @@ export class RecoverDraft {
   readonly pairs: readonly PairObservation[];
   /** The SRs of the group that the chosen point knows. */
   readonly storage: readonly StorageOfPlan[];
-  readonly ids = new StepIds();
-  readonly #steps: Step[] = [];
 
   constructor(request: RecoverRequest, choice: Choice, pool: PoolFacts, pairs: readonly PairObservation[]) {
+    super();
     this.request = request;
     this.choice = choice;
     this.pool = pool;
@@ -85,24 +81,11 @@ export class RecoverDraft {
     );
   }
 
-  get steps(): readonly Step[] {
-    return this.#steps;
-  }
-
-  /** Writes a step down and returns its id, for those that come after it. */
-  add(draft: StepDraft): string {
-    const step: Step = {
-      holdsWhen: null,
-      pointOfNoReturn: false,
-      repeatable: draft.holdsWhen === undefined,
-      timeoutSeconds: 300,
-      forecastSeconds: 0,
-      uses: [],
-      onFailure: 'stop',
-      ...draft,
-    };
-    this.#steps.push(step);
-    return step.id;
+  /** What an SR is called here: its true name, or that of a clone, with the mark by which the clean-up knows it. */
+  storageName(sr: PointSr): { readonly nameLabel: string; readonly nameDescription: string } {
+    const drill = this.request.drill?.id;
+    if (drill === undefined) return { nameLabel: sr.nameLabel, nameDescription: sr.nameDescription };
+    return { nameLabel: `${drillPrefix}${sr.nameLabel}`, nameDescription: drillDescription(drill) };
   }
 }
 

@@ -1,0 +1,30 @@
+/** The clones of the replica, attached under the SRs' own uuids and with names that nobody takes for the real ones. */
+import { attachExposed, hostsMasterFirst } from '../recover/attach.ts';
+import type { RecoverDraft } from '../recover/draft.ts';
+
+/** Returns, per SR, the step after which its disks may be relied upon. */
+export function attachClones(
+  draft: RecoverDraft,
+  drill: string,
+  prepared: readonly string[],
+): Map<string, string> {
+  const site = draft.request.group.recovery;
+  const hosts = hostsMasterFirst(draft);
+  const attached = new Map<string, string>();
+  for (const item of draft.storage) {
+    const { settings, replica, sr } = item;
+    if (replica === null) continue;
+    const cloned = draft.add({
+      id: draft.ids.of('clone', settings.target.volume),
+      after: prepared,
+      action: { do: 'clone-replica', site, drill, sr: settings.sr, target: settings.target, point: replica },
+      repeatable: true,
+      uses: [`array:${settings.target.array}`],
+      timeoutSeconds: 900,
+      forecastSeconds: 5,
+      why: `A writable copy beside the replica of SR ${sr.nameLabel}: the replica itself is not touched`,
+    });
+    attached.set(sr.uuid, attachExposed(draft, item, cloned, hosts));
+  }
+  return attached;
+}
