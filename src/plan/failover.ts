@@ -12,9 +12,10 @@ import { bringUp } from './recover/bring-up.ts';
 import { RecoverDraft, type RecoverRequest } from './recover/draft.ts';
 import { expectationOf, nothingExpected } from './recover/expectation.ts';
 import { isFinished } from './recover/finished.ts';
+import { atMoment } from './recover/moments.ts';
 import { prepare } from './recover/prepare.ts';
 import { takeOver } from './recover/take-over.ts';
-import { startOrder } from './tiers.ts';
+import { faultsOfOrder, startOrder } from './tiers.ts';
 
 export { pairsOf } from './pairs.ts';
 export type { RecoverRequest } from './recover/draft.ts';
@@ -26,9 +27,12 @@ export function planFailover(request: RecoverRequest): Plan {
   const choice = choosePoint(groupPoints, replicaInstant(pairs), request.pointId);
   const recovery = observation.sites[group.recovery];
   const pool = recovery?.reachable === true ? recovery.pool : null;
-  const waitingOn = missing(request, pairs, { pool: pool !== null, point: choice !== null });
   const built =
     choice === null || pool === null ? null : build(new RecoverDraft(request, choice, pool, pairs));
+  const waitingOn = [
+    ...missing(request, pairs, { pool: pool !== null, point: choice !== null }),
+    ...(built?.waitingOn ?? []),
+  ];
   return {
     id: request.planId,
     operation: 'failover',
@@ -65,18 +69,25 @@ function missing(
   return waitingOn;
 }
 
-function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects'> {
+function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
   const { point, tooYoung } = draft.choice;
   const young = new Set(tooYoung.map((vm) => vm.uuid));
   const vms = point.vms.filter((vm) => !young.has(vm.uuid)).sort(byName);
   const order = startOrder(draft.request.group.plan, point, vms);
 
+  const waitingOn = faultsOfOrder(order);
+
   const harmless = prepare(draft);
-  const promoted = takeOver(draft, harmless);
+  const called = atMoment(draft, { at: 'before-promotion' }, harmless, harmless);
+  const promoted = takeOver(draft, harmless, called);
   const attached = attach(draft, promoted);
   bringUp(draft, order, attached);
   const expects = expectationOf(draft, order);
-  if (!isFinished(draft.request, draft.pool, draft.steps)) return { steps: draft.steps, expects };
+  if (!isFinished(draft.request, draft.pool, draft.steps)) return { steps: draft.steps, expects, waitingOn };
   const note = `Nothing is left to do: the group runs at site ${draft.request.group.recovery}`;
-  return { steps: [], expects: { ...expects, forecastSeconds: 0, notes: [note, ...expects.notes] } };
+  return {
+    steps: [],
+    expects: { ...expects, forecastSeconds: 0, notes: [note, ...expects.notes] },
+    waitingOn,
+  };
 }

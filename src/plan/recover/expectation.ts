@@ -39,8 +39,19 @@ export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectati
         reason: `stays halted: ${reason}`,
       })),
     ],
-    notes: notesOf(draft, lossSeconds),
+    notes: [...notesOf(draft, lossSeconds), ...notesOfOrder(order)],
   };
+}
+
+/** Who starts although a VM that it needs does not. */
+export function notesOfOrder({ unmet }: StartOrder): string[] {
+  const waiting = new Map<string, string[]>();
+  for (const { vm, needs } of unmet)
+    waiting.set(needs.nameLabel, [...(waiting.get(needs.nameLabel) ?? []), vm.nameLabel]);
+  return [...waiting].map(
+    ([needed, vms]) =>
+      `VM ${needed} is not started, and needed by ${[...new Set(vms)].join(', ')}: they start without it`,
+  );
 }
 
 /** When no plan can be made, the recovery point and the ages of the replicas are still worth telling. */

@@ -1,4 +1,5 @@
 /** Whether the world already is as a plan would make it: then there is nothing to plan (invariant 6). */
+import { adjustmentFaults } from '../../domain/adjustment.ts';
 import type { Condition, Step } from '../../domain/plan.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
 import type { RecoverRequest } from './draft.ts';
@@ -40,19 +41,23 @@ function showsIn(request: RecoverRequest, pool: PoolFacts, condition: Condition)
         pool.appliances.some((vapp) => vapp.nameLabel === condition.nameLabel && vapp.vmUuids.includes(uuid)),
       );
     // Whether a port answers is no fact of a pool; a VM that runs has been started.
+    // Nor are the addresses that a guest agent was told to set.
     case 'vm-running':
     case 'vm-ready':
+    case 'addresses-set':
       return isRunning(condition.vm.uuid);
+    case 'vm-adjusted': {
+      const found = pool.vms.find((vm) => vm.uuid === condition.vm.uuid);
+      return found !== undefined && adjustmentFaults(found, condition.adjustment).length === 0;
+    }
     case 'ha-restored':
       return condition.vms.every(({ uuid, priority }) =>
         pool.vms.some((vm) => vm.uuid === uuid && vm.haRestartPriority === priority),
       );
     case 'tombstoned':
       return request.tombstoned === true;
-    // What still answers at a site that was declared lost is looked at when the plan is carried out.
-    case 'vms-fenced':
-    case 'point-sealed':
-    case 'tombstone-lifted':
+    // What an observation does not show is looked at when the plan is carried out: a fence, a sealed point.
+    default:
       return false;
   }
 }

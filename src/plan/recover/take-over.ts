@@ -1,13 +1,21 @@
 /** The old site is kept from coming back as the real one, and the replica becomes writable. */
 import { named, type RecoverDraft, type StorageOfPlan } from './draft.ts';
 
-/** The old site is marked and fenced, then the replica is promoted: from here there is no way back by itself. */
-export function takeOver(draft: RecoverDraft, harmless: readonly string[]): Map<StorageOfPlan, string> {
+/**
+ * The old site is marked and fenced, then the replica is promoted: from here there is no way back by itself.
+ * `called`: what the recovery plan wants before that, whose failure alone holds nothing up.
+ */
+export function takeOver(
+  draft: RecoverDraft,
+  harmless: readonly string[],
+  called: readonly string[] = [],
+): Map<StorageOfPlan, string> {
   const { group, observation, declaredLost } = draft.request;
   const before = [
     draft.add({
       id: draft.ids.of('tombstone', group.production),
-      after: [...harmless],
+      after: [...harmless, ...called],
+      ...(called.length === 0 ? {} : { needs: harmless }),
       action: { do: 'tombstone', group: group.name, lostSite: group.production },
       holdsWhen: { is: 'tombstoned', group: group.name, lostSite: group.production },
       undo: { do: 'lift-tombstone', group: group.name, lostSite: group.production },
