@@ -13,6 +13,7 @@ import { isPromoted } from './actions/replica.ts';
 import { areRolesSwapped } from './actions/roles.ts';
 import { isShutDown } from './actions/shutdown.ts';
 import { isTombstoned, isTombstoneLifted } from './actions/tombstone.ts';
+import { isSynced } from './actions/verify.ts';
 import { applianceHas, areFenced, isHaRestored, isRunning } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import type { ConditionHandlers } from './handlers.ts';
@@ -56,6 +57,7 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     'finally-synced': ({ pair, tag }, context) => isFinallySynced(world, pair, tag, context.signal),
     'source-demoted': ({ pair }, context) => isDemoted(world, pair, context.signal),
     'replication-reversed': ({ pair, tag }, context) => isReversed(world, pair, tag, context.signal),
+    synced: ({ pair, tag }, context) => isSynced(world, pair, tag, context.signal),
     'roles-swapped': (condition) => areRolesSwapped(world, condition),
   };
 }

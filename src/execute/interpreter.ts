@@ -24,6 +24,13 @@ import { swapRoles } from './actions/roles.ts';
 import { bringBackVm, shutDownVm } from './actions/shutdown.ts';
 import { liftTombstone, tombstone } from './actions/tombstone.ts';
 import { recordEvidence, TwinWatch } from './actions/twins.ts';
+import {
+  compareSites,
+  syncReplication,
+  verifyCatalog,
+  verifyReadiness,
+  verifyReplication,
+} from './actions/verify.ts';
 import { fenceVms, rebuildAppliance, restoreHa, startVm } from './actions/vms.ts';
 import type { World } from './actions/world.ts';
 import { conditionsOver } from './conditions.ts';
@@ -83,6 +90,11 @@ export function handlersOver(world: World): {
     'demote-source': (action, context) => demoteSource(world, action, context),
     'reverse-replication': (action, context) => reverseReplication(world, action, context),
     'swap-roles': (action) => swapRoles(world, action),
+    'sync-replication': (action, context) => syncReplication(world, action, context),
+    'verify-replication': (action, context) => verifyReplication(world, action, context),
+    'verify-catalog': (action, context) => verifyCatalog(world, action, context),
+    'compare-sites': (action, context) => compareSites(world, action, context),
+    'verify-readiness': (action, context) => verifyReadiness(world, action, context),
   };
   return { actions, conditions: conditionsOver(world, looks) };
 }

@@ -6,6 +6,7 @@ import type { Action } from '../../domain/plan.ts';
 import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
+import type { SitesLook } from '../../domain/site-look.ts';
 import type { Catalog } from '../../ports/catalog.ts';
 import type { DeviceConfigFor, Hypervisor } from '../../ports/hypervisor.ts';
 import type { Replication } from '../../ports/replication.ts';
@@ -29,8 +30,23 @@ export interface World {
     pool: PoolFacts,
     signal?: AbortSignal,
   ): Promise<readonly Finding[]>;
+  /** What a verification asks of the checks; absent in programs that carry none out. */
+  readonly verifier?: Verifier;
   /** `deviceConfigAt` of device-config.ts when absent. */
   readonly deviceConfigFor?: DeviceConfigFor;
+}
+
+/** The pure checks, as a run reaches them: src/check is not imported here. */
+export interface Verifier {
+  /** Everything that speaks against a failover of the group, with the sites and arrays looked at anew. */
+  readiness(group: string, signal: AbortSignal): Promise<readonly Finding[]>;
+  /** What changed between two looks; the VMs that it touches are those of the point. */
+  drift(
+    group: GroupSettings,
+    before: SitesLook,
+    now: SitesLook,
+    point: RecoveryPoint | null,
+  ): readonly Finding[];
 }
 
 export function groupOf(world: World, name: string): GroupSettings {
