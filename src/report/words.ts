@@ -130,6 +130,14 @@ export function chapterOf(action: Action): string {
     case 'stop-clone':
     case 'compare-inventory':
       return drillChapter(action);
+    case 'sync-replication':
+    case 'verify-replication':
+      return 'The replication';
+    case 'verify-catalog':
+      return 'The catalog';
+    case 'compare-sites':
+    case 'verify-readiness':
+      return 'The sites';
     default:
       return unreachable(action);
   }
@@ -139,6 +147,8 @@ export function chapterOf(action: Action): string {
 export function chapterIn(plan: Plan, action: Action): string {
   if (action.do === 'verify-point' && plan.operation === 'export')
     return chapterOf({ do: 'seal-point', pointId: '' });
+  if (action.do === 'verify-point' && plan.operation === 'verify')
+    return chapterOf({ do: 'verify-catalog', group: plan.group, deep: true });
   return chapterOf(action);
 }
 
@@ -186,6 +196,18 @@ export function describeAction(action: Action): string {
       return `Restore the HA priority of ${count(action.vms.length, 'VM')}`;
     case 'tombstone':
       return `Mark site ${action.lostSite} as lost for group ${action.group}`;
+    case 'sync-replication':
+      return `Send a new point of SR ${clean(action.pair.sr)} from array ${action.pair.source.array}, and wait until it is whole on array ${action.pair.target.array}`;
+    case 'verify-replication':
+      return `Hold the replica of SR ${clean(action.pair.sr)} against the RPO of ${formatDuration(action.rpoSeconds)}`;
+    case 'verify-catalog':
+      return `Check the recovery points of group ${action.group} in every catalog target${action.deep ? ', every byte' : ''}`;
+    case 'compare-sites':
+      return action.since === null
+        ? `Look at sites ${action.production} and ${action.recovery}`
+        : `Compare sites ${action.production} and ${action.recovery} with ${formatInstant(action.since.at)}`;
+    case 'verify-readiness':
+      return `Check whether a failover to site ${action.site} would work now`;
     case 'lift-tombstone':
       return `Take the mark of loss off site ${action.lostSite} for group ${action.group}`;
     case 'shut-down-vm':
@@ -263,6 +285,7 @@ export function sitesOf(plan: Plan): { readonly from: string | null; readonly to
       return { from: action.lostSite, to };
     }
     if (action.do === 'capture-pool') return { from: action.site, to: null };
+    if (action.do === 'compare-sites') return { from: action.production, to: null };
   }
   return { from: null, to: null };
 }
