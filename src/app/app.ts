@@ -5,6 +5,7 @@
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
 import type { ErrorCode, ExitCode } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
+import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { ObjectRef, RecoveryPoint } from '../domain/recovery-point.ts';
@@ -12,6 +13,7 @@ import type { Run, RunEvent } from '../domain/run.ts';
 import type { ScopePreview } from '../domain/scope.ts';
 import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
+import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 
 /** What the program offers before a configuration is read. */
 export interface Programme {
@@ -50,7 +52,26 @@ export interface App {
    * refuses problems (exit code 10). Resolves with the run whatever its outcome; throws only when no run was started.
    * An aborted signal ends the run as `stopped`: the step under way is awaited or marked unknown, and it can be resumed.
    */
-  run(planned: PlannedRun, options: RunOptions): Promise<Run>;
+  run(planned: PlannedRun | FiledPlan, options: RunOptions): Promise<Run>;
+  /** The plan as a value that can be put aside in a file, and be run from there. */
+  filed(planned: PlannedRun): FiledPlan;
+  /**
+   * The plan of a file's text; `file` is its name. Throws when it was changed, made with other settings, for an older
+   * generation, or rests on a look that is older than an hour (unless `acceptAge`).
+   */
+  openPlanFile(
+    text: string,
+    file: string,
+    options: { readonly acceptAge: AuditedBy | null },
+  ): Promise<FiledPlan>;
+
+  /** Stops all automatic work on a group, and remembers who, when and why. */
+  freeze(group: string, by: AuditedBy): Promise<GroupState>;
+  unfreeze(group: string, by: AuditedBy): Promise<GroupState>;
+  /** Takes the lock of a group from a holder on another machine; returns the runs that held it. */
+  breakLock(group: string, by: AuditedBy): Promise<readonly string[]>;
+  /** What people did to the groups beside the runs, newest first. */
+  audit(request: { readonly group: string | null }): Promise<readonly AuditEntry[]>;
 
   readonly runs: {
     /** Newest first; of one group, or of all. */
@@ -66,6 +87,16 @@ export interface App {
     resume(runId: string, options: RunOptions & { readonly answers: readonly Answer[] }): Promise<Run>;
     /** Gives a run up: its group leaves the phase of the run; nothing is undone. */
     abandon(runId: string, options: { readonly by: string; readonly reason: string }): Promise<Run>;
+    /**
+     * Takes back what a run has changed before its first point of no return. Throws after one (`DR-UNDO-TOO-LATE`), and
+     * for a run that has ended well.
+     */
+    undo(runId: string, options: RunOptions & { readonly reason: string }): Promise<Run>;
+    /**
+     * Says something to a run that another process carries out; resolves when it stands in the journal. Throws when
+     * nobody carries it out (`DR-RUN-IDLE`); an answer is kept for the next one who does.
+     */
+    tell(runId: string, message: RunMessage, signal?: AbortSignal): Promise<void>;
     /** Path of the journal, for people who want to read it with cat. */
     journalPath(runId: string): string;
   };
@@ -112,12 +143,41 @@ export type PlanRequest =
       readonly everything?: boolean;
     }
   | {
+      readonly operation: 'migrate';
+      readonly group: string;
+      readonly decisions: readonly Decision[];
+    }
+  | {
+      /** A migration in the other direction, once the sites have changed places. */
+      readonly operation: 'failback';
+      readonly group: string;
+      readonly decisions: readonly Decision[];
+    }
+  | {
+      readonly operation: 'reprotect';
+      readonly group: string;
+      readonly decisions: readonly Decision[];
+      /** Only puts the copies of the site that is back away; nothing of the storage is touched. */
+      readonly quarantineOnly: boolean;
+    }
+  | {
       readonly operation: 'failover';
       readonly group: string;
       /** A recovery point by id; null chooses the newest that fits the replica. */
       readonly pointId: string | null;
       readonly decisions: readonly Decision[];
-    };
+    }
+  | {
+      readonly operation: 'drill';
+      readonly group: string;
+      readonly pointId: string | null;
+      /** Only these VMs of the point, by name or uuid; all of them when empty. */
+      readonly vms: readonly string[];
+      /** The copies stay until a clean-up of their own. */
+      readonly keep: boolean;
+      readonly decisions: readonly Decision[];
+    }
+  | { readonly operation: 'drill-cleanup'; readonly group: string };
 
 /** What a named person takes upon them; it lands in the journal, and turns the matching problem into a warning. */
 export interface Decision {
@@ -125,6 +185,14 @@ export interface Decision {
     | 'declare-lost'
     /** The replica is older than the RPO, and that is accepted (invariant 2). */
     | 'accept-loss'
+    /** Guests that do not shut down by themselves are switched off. */
+    | 'force-shutdown'
+    /** Copies that run at the old site are stopped. */
+    | 'stop-old'
+    /** What the old site alone holds is thrown away. */
+    | 'discard-changes'
+    /** The plan of a file is older than it may be, and that is accepted. */
+    | 'accept-age'
     /** A problem of this code is known and accepted; checks are overridden by name and never skipped. */
     | `override ${ErrorCode}`;
   readonly by: string;
@@ -140,7 +208,23 @@ export interface PlannedRun {
   readonly observation: Observation;
   readonly decisions: readonly Decision[];
   /** What must be typed before it runs: the name of the site that it changes. Null for operations that change nothing. */
-  readonly confirm: { readonly site: string; readonly title: string; readonly pool: string } | null;
+  readonly confirm: {
+    readonly site: string;
+    readonly title: string;
+    readonly pool: string;
+    /** The other site, where that one is changed too. */
+    readonly alsoChanges?: string;
+  } | null;
+}
+
+/** A plan that was put aside in a file: what running it needs, under one seal. */
+export interface FiledPlan
+  extends Pick<PlannedRun, 'plan' | 'digest' | 'findings' | 'decisions' | 'confirm'> {
+  readonly planFile: 1;
+  /** Sites that did not answer when the plan was made. */
+  readonly silentSites: readonly string[];
+  /** SHA-256 over all the rest. */
+  readonly seal: string;
 }
 
 /** What a person says about a stuck step: do it again, or take it as settled by hand. */
@@ -154,4 +238,6 @@ export interface RunOptions {
   readonly by: string;
   readonly onEvent: (event: RunEvent) => void;
   readonly signal?: AbortSignal;
+  /** Nobody asked for it by hand: a schedule did. A frozen group refuses it. */
+  readonly automatic?: boolean;
 }

@@ -4,8 +4,11 @@ import { observe } from '../observe/observe.ts';
 import type { Context, PlannedRun, PlanRequest } from './app.ts';
 import { groupNamed, observeRequest } from './groups.ts';
 import type { Planning } from './planning/common.ts';
+import { drillCleanupRun, drillRun } from './planning/drill.ts';
 import { exportRun } from './planning/export.ts';
 import { failoverRun } from './planning/failover.ts';
+import { migrateRun } from './planning/migrate.ts';
+import { reprotectRun } from './planning/reprotect.ts';
 import type { AppPorts } from './ports.ts';
 
 export async function planRun(
@@ -35,5 +38,14 @@ function planOf(planning: AnyPlanning): PlannedRun | Promise<PlannedRun> {
       return exportRun({ ...planning, request });
     case 'failover':
       return failoverRun({ ...planning, request });
+    case 'drill':
+      return drillRun({ ...planning, request });
+    case 'drill-cleanup':
+      return drillCleanupRun({ ...planning, request });
+    case 'migrate':
+    case 'failback':
+      return migrateRun({ ...planning, request });
+    case 'reprotect':
+      return reprotectRun({ ...planning, request });
   }
 }

@@ -3,14 +3,16 @@
  * rules and the recovery pool as observed. Nothing is sent to the pool.
  */
 import { type Finding, sortFindings } from '../domain/finding.ts';
+import type { ImportedVm } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { GroupSettings } from '../domain/settings.ts';
+import { copyOptions } from '../execute/actions/drill-copies.ts';
 import { parseArchive } from '../metadata/document.ts';
 import { ImportRehearsal } from '../metadata/import-rules.ts';
 import { rewriteForRecovery } from '../metadata/recovery.ts';
 import { gapOf } from '../observe/observe.ts';
-import { mappedName, networksNamed } from '../plan/networks.ts';
+import { drillName, mappedName, networksNamed } from '../plan/networks.ts';
 import type { Catalog } from '../ports/catalog.ts';
 
 export interface RehearsalPorts {
@@ -30,10 +32,13 @@ export async function rehearse(
   point: RecoveryPoint,
   pool: PoolFacts,
   signal?: AbortSignal,
+  /** The copies of a drill by the uuid of their originals: isolated networks and new identities. */
+  copies?: ReadonlyMap<string, ImportedVm>,
 ): Promise<Finding[]> {
   const catalog = await ports.catalog();
   const networks = [...new Set(point.vms.flatMap((vm) => vm.networkNames))].flatMap((production) => {
-    const found = networksNamed(pool, mappedName(group, production));
+    const name = copies === undefined ? mappedName(group, production) : drillName(group, production);
+    const found = name === null ? [] : networksNamed(pool, name);
     const [network] = found;
     return network === undefined || found.length > 1
       ? []
@@ -50,7 +55,12 @@ export async function rehearse(
     signal?.throwIfAborted();
     try {
       const document = parseArchive(await catalog.get(vm.document, signal));
-      rehearsal.add(rewriteForRecovery(document, { networks, pool, haltSuspended: true }).document);
+      const copy = copies?.get(vm.uuid);
+      const identity =
+        copy === undefined ? {} : copyOptions('rehearsal', copy, { run: 'rehearsal', attempt: 1 });
+      rehearsal.add(
+        rewriteForRecovery(document, { networks, pool, haltSuspended: true, ...identity }).document,
+      );
     } catch (error) {
       if (signal?.aborted) throw error;
       const { what, known, next } = gapOf(error, `The metadata of VM ${vm.nameLabel} cannot be read`);

@@ -12,6 +12,11 @@ export interface Override {
  * all. Some have a decision of their own (`declare-lost`, `accept-loss`).
  */
 export const neverOverridden: ReadonlySet<string> = new Set([
+  'DR-DRILL-NETWORK',
+  'DR-DRILL-NO-CLONE',
+  'DR-DRILL-OPEN',
+  'DR-DRILL-PHASE',
+  'DR-DRILL-SR-KNOWN',
   'DR-FACT-OLD',
   'DR-GROUP-FAILED-OVER',
   'DR-MASTER-OUT',

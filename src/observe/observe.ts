@@ -8,6 +8,7 @@ import type { Catalog } from '../ports/catalog.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clock, Entropy } from '../ports/system.ts';
+import { observeArrays } from './arrays.ts';
 
 export interface ObservePorts {
   hypervisor(site: string): Promise<Hypervisor>;
@@ -37,9 +38,11 @@ export async function observe(
   signal?: AbortSignal,
 ): Promise<Observation> {
   const gaps: Gap[] = [];
-  const [sites, pairs, catalog] = await Promise.all([
+  const targets = request.pairs.map((pair) => pair.target.array);
+  const [sites, pairs, arrays, catalog] = await Promise.all([
     Promise.all(request.sites.map((site) => observeSite(ports, site, gaps, signal))),
     Promise.all(request.pairs.map((pair) => observePair(ports, pair, gaps, signal))),
+    observeArrays((name) => ports.array(name), targets, signal),
     observeCatalog(ports, request, gaps, signal),
   ]);
   signal?.throwIfAborted();
@@ -48,6 +51,7 @@ export async function observe(
     takenAt: ports.clock.now(),
     sites: Object.fromEntries(sites.map((view) => [view.site, view])),
     pairs,
+    arrays,
     catalog,
     gaps: gaps.sort((a, b) => (a.source < b.source ? -1 : a.source > b.source ? 1 : 0)),
   };
