@@ -9,6 +9,7 @@ import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
 import { Redactor } from './adapters/secrets/redactor.ts';
 import { SecretResolver } from './adapters/secrets/resolver.ts';
 import { SecretStore, type StoreKey } from './adapters/secrets/store.ts';
+import { SqliteInbox } from './adapters/state/sqlite-inbox.ts';
 import { SqliteStates } from './adapters/state/sqlite-states.ts';
 import { systemClock } from './adapters/system/clock.ts';
 import { systemEntropy } from './adapters/system/entropy.ts';
@@ -62,9 +63,9 @@ function openApp(settings: Settings): App {
     directory: dirname(settings.file),
   });
   const catalog = once(async () => openCatalog(settings.catalog, { secrets, clock: systemClock }));
-  const states = once(
-    async () => new SqliteStates(join(settings.stateDirectory, 'state.sqlite'), systemClock, systemEntropy),
-  );
+  const stateFile = join(settings.stateDirectory, 'state.sqlite');
+  const states = once(async () => new SqliteStates(stateFile, systemClock, systemEntropy));
+  const inbox = once(async () => new SqliteInbox(stateFile, systemClock));
 
   const hypervisors = new Map<string, Hypervisor>();
   const hypervisor = async (name: string): Promise<Hypervisor> => {
@@ -101,13 +102,14 @@ function openApp(settings: Settings): App {
     entropy: systemEntropy,
     journals: new JournalFiles(join(settings.stateDirectory, 'runs')),
     states: states.get,
+    inbox: inbox.get,
     hypervisor,
     array,
     catalog: catalog.get,
     secretStore: store,
     probeTcp,
     close: async () => {
-      const opened = await Promise.allSettled([catalog.opened(), states.opened()]);
+      const opened = await Promise.allSettled([catalog.opened(), states.opened(), inbox.opened()]);
       await Promise.allSettled([
         ...[...hypervisors.values()].map((open) => open.close()),
         ...[...arrays.values()].map((open) => open.close()),

@@ -4,11 +4,14 @@ import { OperatorError } from '../domain/errors.ts';
 import { previewScope } from '../domain/scope.ts';
 import { observe } from '../observe/observe.ts';
 import type { App } from './app.ts';
+import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { groupNamed } from './groups.ts';
+import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
 import { poolOf } from './planning/common.ts';
 import type { AppPorts } from './ports.ts';
-import { abandonRun, resumeRun, runPlan } from './run-plan.ts';
+import { tellRun } from './run-messages.ts';
+import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
 import { briefs, check, status } from './status.ts';
 
@@ -20,12 +23,20 @@ export function createApp(ports: AppPorts): App {
     preview: (request, context) => preview(ports, request.group, context?.signal),
     plan: (request, context) => planRun(ports, request, context),
     run: (planned, options) => runPlan(ports, planned, options),
+    filed: filedPlanOf,
+    openPlanFile: (text, file, { acceptAge }) => openPlanFile(ports, text, file, acceptAge),
+    freeze: (group, by) => freeze(ports, group, by),
+    unfreeze: (group, by) => unfreeze(ports, group, by),
+    breakLock: (group, by) => breakLock(ports, group, by),
+    audit: ({ group }) => audit(ports, group),
     runs: {
       list: async ({ group }) => (await briefs(ports)).filter((run) => group === null || run.group === group),
       read: (runId) => readRun(ports, runId),
       follow: (runId, options) => followRun(ports, runId, options),
       resume: (runId, options) => resumeRun(ports, runId, options),
       abandon: (runId, options) => abandonRun(ports, runId, options),
+      undo: (runId, options) => undoRun(ports, runId, options),
+      tell: (runId, message, signal) => tellRun(ports, runId, message, signal),
       journalPath: (runId) => ports.journals.pathOf(runId),
     },
     catalog: {

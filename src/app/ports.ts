@@ -3,7 +3,7 @@ import type { Settings } from '../domain/settings.ts';
 import type { Catalog } from '../ports/catalog.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
-import type { Clock, Entropy, GroupStates, Journals } from '../ports/system.ts';
+import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../ports/system.ts';
 
 export interface AppPorts {
   readonly settings: Settings;
@@ -13,6 +13,8 @@ export interface AppPorts {
   readonly journals: Journals;
   /** Opened on first use: `status` must work while another process holds everything else. */
   states(): Promise<GroupStates>;
+  /** Beside the states: messages to runs that other processes carry out. */
+  inbox(): Promise<RunInbox>;
   /** Nobody is contacted before the first call on what is returned. */
   hypervisor(site: string): Promise<Hypervisor>;
   array(name: string): Promise<Replication>;

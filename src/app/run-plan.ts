@@ -5,15 +5,23 @@ import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Run } from '../domain/run.ts';
 import { declareLost } from '../execute/decisions.ts';
-import { abandon, type ExecutorPorts, execute, resume } from '../execute/executor.ts';
+import { abandon, type ExecutorPorts, execute, resume, undo } from '../execute/executor.ts';
 import { handlersOver } from '../execute/interpreter.ts';
-import type { Answer, Decision, PlannedRun, RunOptions } from './app.ts';
+import type { Answer, Decision, FiledPlan, PlannedRun, RunOptions } from './app.ts';
+import { assertMayRunByItself } from './freeze.ts';
+import { silentSitesOf } from './plan-file.ts';
 import type { AppPorts } from './ports.ts';
 import { rehearse } from './rehearse.ts';
 import { runIdOf } from './runs.ts';
 
-export async function runPlan(ports: AppPorts, planned: PlannedRun, options: RunOptions): Promise<Run> {
+export async function runPlan(
+  ports: AppPorts,
+  planned: PlannedRun | FiledPlan,
+  options: RunOptions,
+): Promise<Run> {
   assertRunnable(planned);
+  const { group } = planned.plan;
+  if (options.automatic === true) assertMayRunByItself(await (await ports.states()).get(group), group);
   if (planned.plan.configDigest !== ports.settings.digest) {
     throw new OperatorError(
       {
@@ -57,22 +65,33 @@ export async function abandonRun(
   return run;
 }
 
+export async function undoRun(
+  ports: AppPorts,
+  name: string,
+  options: RunOptions & { readonly reason: string },
+): Promise<Run> {
+  const runId = await runIdOf(ports, name);
+  const { reason } = options;
+  const { run } = await undo(await executorPorts(ports), { runId, reason, ...commonOptions(ports, options) });
+  return run;
+}
+
 /**
  * What the journal shall hold of the person's will. Who confirms a failover while the production site is silent takes
  * it upon them that the site is lost: nothing else can tell that its copies do not run (invariant 1).
  */
-function decisionsOf(planned: PlannedRun, by: string): readonly Decision[] {
-  const { plan, observation, decisions } = planned;
+function decisionsOf(planned: PlannedRun | FiledPlan, by: string): readonly Decision[] {
+  const { plan, decisions } = planned;
   if (plan.operation !== 'failover' || decisions.some(({ decision }) => decision === declareLost))
     return decisions;
-  const silent = Object.values(observation.sites).find((view) => !view.reachable);
+  const [silent] = 'seal' in planned ? planned.silentSites : silentSitesOf(planned.observation);
   if (silent === undefined) return decisions;
-  const reason = `confirmed the failover while site ${silent.site} did not answer`;
+  const reason = `confirmed the failover while site ${silent} did not answer`;
   return [...decisions, { decision: declareLost, by, reason }];
 }
 
 /** Problems block; a plan that waits for something has no steps and is never run. */
-function assertRunnable(planned: PlannedRun): void {
+function assertRunnable(planned: PlannedRun | FiledPlan): void {
   const { plan, findings } = planned;
   const against = findings.filter((finding) => finding.severity === 'problem');
   if (blocks(findings)) throw new OperatorError(against.map(asProblem), { exitCode: exitCodes.blocked });
@@ -125,6 +144,7 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
   return {
     journals: ports.journals,
     states: await ports.states(),
+    inbox: await ports.inbox(),
     clock: ports.clock,
     entropy: ports.entropy,
     ...handlers,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
 import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
+import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
@@ -132,6 +133,7 @@ export function openHouse(options: HouseOptions): House {
     now: () => systemClock.now(),
   });
   const states = new SqliteStates(join(stateDirectory, 'state.sqlite'), systemClock, systemEntropy);
+  const inbox = new SqliteInbox(join(stateDirectory, 'state.sqlite'), systemClock);
   const arrays = new Map(['here', 'there'].map((name) => [name, arrayThatAnswersAtOnce(name)]));
   const app = createApp({
     settings,
@@ -140,6 +142,7 @@ export function openHouse(options: HouseOptions): House {
     entropy: systemEntropy,
     journals: new JournalFiles(join(stateDirectory, 'runs')),
     states: async () => states,
+    inbox: async () => inbox,
     hypervisor: async (site) => hypervisor(site),
     array: async (name) => {
       const array = arrays.get(name);
@@ -153,6 +156,7 @@ export function openHouse(options: HouseOptions): House {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));
       await catalog.close();
       states.close();
+      inbox.close();
     },
   });
   return { app, catalog, group, hypervisor, close: () => app.close() };

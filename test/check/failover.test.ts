@@ -213,7 +213,7 @@ t.test('the group itself may say no', (t) => {
     drill: null,
     roles: 'as-configured' as const,
   };
-  t.same(codes({ state }), ['problem DR-GROUP-FROZEN']);
+  t.same(codes({ state }), ['warning DR-GROUP-FROZEN']);
   t.same(codes({ state: { ...state, frozen: null, phase: 'failed-over', activeSite: 'tokyo' } }), [
     'problem DR-GROUP-FAILED-OVER',
   ]);

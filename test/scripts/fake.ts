@@ -1,8 +1,10 @@
 /** A terminal that writes everything down, and an application that plays a story: what the command line is tried with. */
-import type { App, PlannedRun, Programme } from '../../src/app/app.ts';
+import type { App, FiledPlan, PlannedRun, Programme } from '../../src/app/app.ts';
+import { filedPlanOf } from '../../src/app/plan-file.ts';
 import type { CatalogListing } from '../../src/domain/catalog.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../../src/domain/errors.ts';
 import type { Finding } from '../../src/domain/finding.ts';
+import type { GroupState } from '../../src/domain/group.ts';
 import { foldRun, type Run, type RunEvent } from '../../src/domain/run.ts';
 import { previewScope } from '../../src/domain/scope.ts';
 import type { Settings } from '../../src/domain/settings.ts';
@@ -55,6 +57,8 @@ export interface Typed {
   /** What is typed at each question, in turn; null for the end of the input. */
   readonly answers?: readonly (string | null)[];
   readonly piped?: string;
+  /** Files that can be read. */
+  readonly files?: ReadonlyMap<string, string>;
   readonly screen?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -111,6 +115,11 @@ export async function call(words: readonly string[], world: World = {}, typed: T
       return answer ?? null;
     },
     readInput: async () => typed.piped ?? '',
+    readFile: async (path) => {
+      const text = typed.files?.get(path);
+      if (text !== undefined) return text;
+      throw Object.assign(new Error(`ENOENT: no such file or directory, open '${path}'`), { code: 'ENOENT' });
+    },
     writeFile: async (path, content, options) => {
       if (files.has(path) && options?.replace !== true) {
         throw Object.assign(new Error(`EEXIST: file already exists, open '${path}'`), { code: 'EEXIST' });
@@ -131,6 +140,35 @@ export async function call(words: readonly string[], world: World = {}, typed: T
   const code = await runCli(words, terminal, programme(world, asked, interrupt));
   return { code, out, err, files, asked, secretsTyped };
 }
+
+const stoppedByAPerson = { outcome: 'stopped', exitCode: 130, summary: 'stopped by a person' } as const;
+
+/** What a run tells when the mark on the old site is taken away again. */
+const undoEvents: readonly RunEvent[] = [
+  { event: 'RunResumed', at: now, by: 'night-shift', version: '0.1.0' },
+  { event: 'Decision', at: now, by: 'night-shift', decision: 'undo-run', reason: 'wrong group' },
+  { event: 'UndoStarted', at: now, step: 'tombstone-osaka', attempt: 1 },
+  {
+    event: 'UndoSucceeded',
+    at: now,
+    step: 'tombstone-osaka',
+    ...{ changed: true, output: null, warnings: [] },
+  },
+  { event: 'RunEnded', at: now, outcome: 'undone', exitCode: 1, summary: '1 step was taken back' },
+];
+
+const groupState: GroupState = {
+  group: 'shop',
+  phase: 'protected',
+  generation: 4,
+  activeSite: 'osaka',
+  roles: 'as-configured',
+  currentRun: null,
+  changedAt: now,
+  frozen: null,
+  tombstone: null,
+  drill: null,
+};
 
 function programme(world: World, asked: string[], interrupt: () => void): Programme {
   const open = (): void => {
@@ -236,6 +274,27 @@ function app(world: World, asked: string[], interrupt: () => void): App {
       }
       return play(planned.plan, onEvent);
     },
+    filed: filedPlanOf,
+    openPlanFile: async (text, file, { acceptAge }) => {
+      note(`open plan ${file}${acceptAge === null ? '' : ` although old: ${acceptAge.reason}`}`);
+      return JSON.parse(text) as FiledPlan;
+    },
+    freeze: async (group, by) => {
+      note(`freeze ${group} by ${by.by}: ${by.reason}`);
+      return { ...groupState, frozen: { at: now, ...by } };
+    },
+    unfreeze: async (group, by) => {
+      note(`unfreeze ${group} by ${by.by}: ${by.reason}`);
+      return groupState;
+    },
+    breakLock: async (group, by) => {
+      note(`break lock of ${group} by ${by.by}: ${by.reason}`);
+      return ['run-0041'];
+    },
+    audit: async ({ group }) => {
+      note(`audit ${group ?? 'all'}`);
+      return [{ at: now, group: 'shop', did: 'freeze', by: 'Ada', reason: 'works on the filer', detail: '' }];
+    },
     runs: {
       list: async ({ group }) => {
         note(`runs of ${group ?? 'all'}`);
@@ -272,6 +331,15 @@ function app(world: World, asked: string[], interrupt: () => void): App {
           eventsOf(failoverPlan(), { end: { outcome: 'abandoned', exitCode: 1, summary: reason } }),
         );
       },
+      undo: async (id, { by, reason, onEvent }) => {
+        note(`undo ${id} by ${by}: ${reason}`);
+        for (const event of undoEvents) onEvent(event);
+        return foldRun([
+          ...eventsOf(failoverPlan(), { until: 'promote-tier1-copy', end: stoppedByAPerson }),
+          ...undoEvents,
+        ]);
+      },
+      tell: async (id, message) => note(`tell ${id} ${JSON.stringify(message)}`),
       journalPath: (id) => `.lifeboat/runs/${id}.jsonl`,
     },
     catalog: {

@@ -7,15 +7,15 @@ export function groupMayMove(context: CheckContext): Finding[] {
   if (state === null) return [];
   const findings: Finding[] = [];
   if (state.frozen !== null) {
-    const say = standing ? warning : problem;
+    // Automatic work is refused elsewhere; whoever comes by hand, perhaps in an emergency, is told and may go on.
     findings.push(
-      say({
+      warning({
         code: 'DR-GROUP-FROZEN',
         about: 'group',
         name: group.name,
         what: `Group ${group.name} is frozen`,
         evidence: [`by ${state.frozen.by} at ${state.frozen.at}: ${state.frozen.reason}`],
-        next: 'Ask them, then unfreeze the group.',
+        next: `Ask them before you go on; \`lifeboat unfreeze ${group.name} --reason "…"\` lifts it.`,
       }),
     );
   }

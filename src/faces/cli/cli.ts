@@ -26,6 +26,7 @@ import {
   failoverVerb,
   planVerb,
   runAbandon,
+  runFile,
   runFollow,
   runList,
   runReport,
@@ -34,6 +35,15 @@ import {
 } from './runs.ts';
 import { secretList, secretRemove, secretSet } from './secrets.ts';
 import { type GlobalOptions, paperOf, Session } from './session.ts';
+import {
+  auditVerb,
+  breakLockVerb,
+  freezeVerb,
+  type ReasonFlags,
+  runCancel,
+  runStop,
+  runUndo,
+} from './steering.ts';
 import type { Terminal } from './terminal.ts';
 
 /** `typed` are the arguments after the name of the program. */
@@ -175,6 +185,10 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
   const many = (values: readonly unknown[], at = 0): readonly string[] =>
     Array.isArray(values[at]) ? values[at].map(String) : [];
 
+  const reasonOf = (flags: Record<string, unknown>): ReasonFlags => flags as unknown as ReasonFlags;
+
+  const namesOf = (group: Command): string[] => group.commands.map((command) => command.name());
+
   const looking = 'Look';
   program
     .command('validate')
@@ -271,6 +285,19 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .description('what ran, what runs, and how to go on; RUN is an id or `latest`')
     .addHelpText('after', `\n${examples('run')}`);
   runs
+    .command('file', { isDefault: true })
+    .argument('<file>', 'a plan that `lifeboat plan … --json` wrote; - for the standard input')
+    .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
+    .option('--accept-age <reason>', 'the plan is older than an hour, and that is accepted')
+    .option('--by <name>', 'who answers for the run, instead of the login')
+    .option('--full', 'show every step by itself')
+    .description('execute exactly the plan of a file; `lifeboat run FILE` does the same')
+    .action(
+      act((session, values, flags) =>
+        runFile(session, one(values), flags as Parameters<typeof runFile>[2], namesOf(runs)),
+      ),
+    );
+  runs
     .command('list')
     .argument('[group]')
     .description('runs, newest first')
@@ -319,6 +346,37 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
       );
   }
   runs
+    .command('stop')
+    .argument('<run>')
+    .requiredOption('--reason <text>', 'why; it lands in the journal')
+    .option('--by <name>', 'who decides, instead of the login')
+    .description('stop a run that another terminal carries out; it can be resumed')
+    .action(act((session, values, flags) => runStop(session, one(values), reasonOf(flags))));
+  runs
+    .command('cancel')
+    .argument('<run>')
+    .argument('<step>', 'a step that waits, as `lifeboat run show` names it')
+    .requiredOption('--reason <text>', 'why; it lands in the journal')
+    .option('--by <name>', 'who decides, instead of the login')
+    .description('make a step give up; the run goes on, or stops, by the rule of the step')
+    .action(
+      act((session, values, flags) => runCancel(session, one(values), one(values, 1), reasonOf(flags))),
+    );
+  runs
+    .command('undo')
+    .argument('<run>')
+    .requiredOption('--reason <text>', 'why; it lands in the journal')
+    .option('--by <name>', 'who decides, instead of the login')
+    .description('take back what a run has changed, before its first point of no return')
+    .action(act((session, values, flags) => runUndo(session, one(values), reasonOf(flags))));
+  runs
+    .command('break-lock')
+    .argument('<group>')
+    .requiredOption('--reason <text>', 'how you know that nothing runs there any more; it is kept')
+    .option('--by <name>', 'who decides, instead of the login')
+    .description('take the lock of a group from a machine that is dead')
+    .action(act((session, values, flags) => breakLockVerb(session, one(values), reasonOf(flags))));
+  runs
     .command('abandon')
     .argument('<run>')
     .requiredOption('--reason <text>', 'why; it lands in the journal')
@@ -335,6 +393,27 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .argument('[file]', 'FILE.html, FILE.json or any other name for text; on the screen without it')
     .description('the report of a run, for the files')
     .action(act((session, values) => runReport(session, one(values), maybe(values, 1))));
+
+  for (const [verb, says] of [
+    ['freeze', 'stop all automatic work on a group; remembers who, when and why'],
+    ['unfreeze', 'allow automatic work on a group again'],
+  ] as const) {
+    program
+      .command(verb)
+      .helpGroup(acting)
+      .argument('<group>')
+      .requiredOption('--reason <text>', 'why; it is kept with your name')
+      .option('--by <name>', 'who decides, instead of the login')
+      .description(says)
+      .addHelpText('after', `\n${examples('freeze')}`)
+      .action(act((session, values, flags) => freezeVerb(session, one(values), reasonOf(flags), verb)));
+  }
+  program
+    .command('audit')
+    .helpGroup(looking)
+    .argument('[group]')
+    .description('who froze a group or broke a lock, when and why')
+    .action(act((session, values) => auditVerb(session, maybe(values))));
 
   const keeping = 'Keep';
   const catalog = program

@@ -1,12 +1,16 @@
 /** A destructive verb shows what it will change and asks for the name of the site; `--yes NAME` says it for scripts. */
-import type { PlannedRun } from '../../app/app.ts';
+import type { FiledPlan, PlannedRun } from '../../app/app.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { clean } from '../../report/paper.ts';
 import { recapText } from '../../report/plan.ts';
 import type { Session } from './session.ts';
 
 /** Resolves when the person meant it; throws `OperatorError` otherwise, and nothing was changed. */
-export async function confirm(session: Session, planned: PlannedRun, yes: string | undefined): Promise<void> {
+export async function confirm(
+  session: Session,
+  planned: PlannedRun | FiledPlan,
+  yes: string | undefined,
+): Promise<void> {
   const { confirm: wanted } = planned;
   if (wanted === null) return;
   if (yes !== undefined) {

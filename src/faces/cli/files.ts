@@ -1,5 +1,5 @@
 /** Files that a person asked for, with errors that say what to do. */
-import { OperatorError } from '../../domain/errors.ts';
+import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { Session } from './session.ts';
 
 export async function writeOut(
@@ -27,6 +27,26 @@ export async function writeOut(
         next: next[code] ?? 'look at the disk and the path, then try again',
       },
       { cause: error },
+    );
+  }
+}
+
+/** The text of a file, or of the standard input for `-`. */
+export async function readIn(session: Session, file: string, next: string): Promise<string> {
+  if (file === '-') return session.terminal.readInput();
+  try {
+    return await session.terminal.readFile(file);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (code === '') throw error;
+    throw new OperatorError(
+      {
+        code: 'DR-FILE-READ',
+        what: `cannot read ${file}`,
+        known: [error instanceof Error ? error.message : code],
+        next,
+      },
+      { exitCode: exitCodes.usage, cause: error },
     );
   }
 }

@@ -31,7 +31,10 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
   plan: [
     ['lifeboat plan failover shop', 'as a runbook'],
     ['lifeboat plan failover shop --full', 'every step by itself, with its limits'],
-    ['lifeboat plan failover shop --json > plan.json', 'for the files, or for a comparison'],
+    [
+      'lifeboat plan failover shop --json > plan.json',
+      'to be reviewed, and then run: lifeboat run plan.json',
+    ],
   ],
   failover: [
     ['lifeboat failover shop', 'shows the plan, asks for the name of the recovery site, does it'],
@@ -50,7 +53,15 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
       'lifeboat run resume latest --retry STEP --reason "cable is back"',
       'answer the question of a stuck run',
     ],
+    ['lifeboat run stop latest --reason "the site is back"', 'from another terminal'],
+    ['lifeboat run undo latest --reason "wrong group"', 'while no point of no return was passed'],
+    ['lifeboat run plan.json', 'exactly the plan that was reviewed'],
     ['lifeboat run report latest failover.html', 'one page for the files'],
+  ],
+  freeze: [
+    ['lifeboat freeze shop --reason "works on the filer until Friday"', 'schedules leave it alone'],
+    ['lifeboat unfreeze shop --reason "works are over"', 'they take it up again'],
+    ['lifeboat audit shop', 'who did so, when and why'],
   ],
   catalog: [
     ['lifeboat catalog list shop', 'recovery points of group shop'],

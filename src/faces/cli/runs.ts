@@ -1,6 +1,7 @@
 /** Verbs that start, follow and explain runs: export, plan, failover, run. */
-import type { App, Decision, PlannedRun, PlanRequest } from '../../app/app.ts';
+import type { App, Decision, FiledPlan, PlannedRun, PlanRequest } from '../../app/app.ts';
 import { type ErrorCode, type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
+import { nearest } from '../../domain/nearest.ts';
 import type { Run } from '../../domain/run.ts';
 import { foldFindings } from '../../report/findings.ts';
 import { runHtml } from '../../report/html.ts';
@@ -10,7 +11,7 @@ import { planText, type StepDetail } from '../../report/plan.ts';
 import { runText } from '../../report/run.ts';
 import { previewText, runListText } from '../../report/status.ts';
 import { confirm } from './confirm.ts';
-import { writeOut } from './files.ts';
+import { readIn, writeOut } from './files.ts';
 import { type Session, worst } from './session.ts';
 import { Watch } from './watch.ts';
 
@@ -48,7 +49,9 @@ export async function exportVerb(
     else {
       const planned = await app.plan(exportRequest(group, flags), session.context());
       codes.push(
-        isBlocked(planned) ? tellBlocked(session, planned) : await carryOut(session, app, planned, flags.by),
+        isBlocked(planned)
+          ? tellBlocked(session, app, planned)
+          : await carryOut(session, app, planned, flags.by),
       );
     }
     if (session.signal.aborted) break;
@@ -72,7 +75,7 @@ async function preview(session: Session, app: App, group: string): Promise<ExitC
 export async function planVerb(session: Session, request: PlanRequest, full: boolean): Promise<ExitCode> {
   const app = await session.app();
   const planned = await app.plan(request, session.context());
-  showPlan(session, planned, full ? 'full' : 'runbook');
+  showPlan(session, app, planned, full ? 'full' : 'runbook');
   if (isBlocked(planned)) return exitCodes.blocked;
   return planned.findings.length > 0 ? exitCodes.warnings : exitCodes.done;
 }
@@ -123,8 +126,8 @@ function override(text: string, by: string): Decision {
 export async function failoverVerb(session: Session, group: string, flags: FailoverFlags): Promise<ExitCode> {
   const app = await session.app();
   const planned = await app.plan(failoverRequest(session, group, flags), session.context());
-  if (isBlocked(planned)) return tellBlocked(session, planned);
-  showPlan(session, planned, flags.full === true ? 'full' : 'runbook');
+  if (isBlocked(planned)) return tellBlocked(session, app, planned);
+  showPlan(session, app, planned, flags.full === true ? 'full' : 'runbook');
   if (planned.plan.steps.length === 0) {
     session.say('\nThere is nothing to do: the world already is as this plan wants it.\n');
     return exitCodes.done;
@@ -134,15 +137,45 @@ export async function failoverVerb(session: Session, group: string, flags: Failo
   return carryOut(session, app, planned, flags.by);
 }
 
+/** Executes exactly the plan of a file. `verbs` are those of `run`: what looks like a file may be a slip of the fingers. */
+export async function runFile(
+  session: Session,
+  file: string,
+  flags: {
+    readonly by?: string;
+    readonly yes?: string;
+    readonly full?: boolean;
+    readonly acceptAge?: string;
+  },
+  verbs: readonly string[],
+): Promise<ExitCode> {
+  const close = nearest(file, verbs);
+  const text = await readIn(
+    session,
+    file,
+    close === null
+      ? 'name a file that `lifeboat plan … --json` wrote, or a verb of `lifeboat run --help`'
+      : `did you mean lifeboat run ${close}?`,
+  );
+  const app = await session.app();
+  const by = flags.by ?? session.terminal.user;
+  const acceptAge = flags.acceptAge === undefined ? null : { by, reason: flags.acceptAge };
+  const filed = await app.openPlanFile(text, file, { acceptAge });
+  session.show(() => planText(filed, session.paper, flags.full === true ? 'full' : 'runbook'), filed);
+  await confirm(session, filed, flags.yes);
+  session.say('\n');
+  return carryOut(session, app, filed, flags.by);
+}
+
 function isBlocked(planned: PlannedRun): boolean {
   return (
     planned.plan.waitingOn.length > 0 || planned.findings.some((finding) => finding.severity === 'problem')
   );
 }
 
-function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
+function tellBlocked(session: Session, app: App, planned: PlannedRun): ExitCode {
   // What blocks is worth more here than steps that cannot be taken; `plan` shows both.
-  showPlan(session, planned, 'none');
+  showPlan(session, app, planned, 'none');
   const problems = foldFindings(planned.findings).filter((finding) => finding.severity === 'problem').length;
   const why = problems > 0 ? `by ${count(problems, 'problem')}` : 'until it has what it waits for';
   session.say(
@@ -151,15 +184,14 @@ function tellBlocked(session: Session, planned: PlannedRun): ExitCode {
   return exitCodes.blocked;
 }
 
-function showPlan(session: Session, planned: PlannedRun, detail: StepDetail): void {
-  const { plan, digest, findings, confirm: needs } = planned;
-  session.show(() => planText(planned, session.paper, detail), { plan, digest, findings, confirm: needs });
+function showPlan(session: Session, app: App, planned: PlannedRun, detail: StepDetail): void {
+  session.show(() => planText(planned, session.paper, detail), app.filed(planned));
 }
 
 async function carryOut(
   session: Session,
   app: App,
-  planned: PlannedRun,
+  planned: PlannedRun | FiledPlan,
   by: string | undefined,
 ): Promise<ExitCode> {
   return watched(session, null, (watch) =>
@@ -167,7 +199,7 @@ async function carryOut(
   );
 }
 
-async function watched(
+export async function watched(
   session: Session,
   base: Run | null,
   act: (watch: Watch) => Promise<Run>,

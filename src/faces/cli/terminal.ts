@@ -1,5 +1,5 @@
 /** What the command line needs of the machine: streams, questions, files, clock, interrupts. Tests bring their own. */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
@@ -29,6 +29,7 @@ export interface Terminal {
   askSecret(question: string): Promise<string | null>;
   /** Everything on the standard input, for scripts. */
   readInput(): Promise<string>;
+  readFile(path: string): Promise<string>;
   /** Creates a file that only its owner reads; throws when it exists, unless `replace`. */
   writeFile(
     path: string,
@@ -108,6 +109,7 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
       for await (const chunk of stdin) chunks.push(Buffer.from(chunk));
       return Buffer.concat(chunks).toString('utf8');
     },
+    readFile: (path) => readFile(path, 'utf8'),
     writeFile: (path, content, options) =>
       writeFile(path, content, { mode: 0o600, flag: options?.replace === true ? 'w' : 'wx' }),
     onInterrupt: (listener) => {

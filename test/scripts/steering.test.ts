@@ -1,0 +1,74 @@
+/** What acts upon runs and groups from another terminal, as a person sees it. */
+import t from 'tap';
+import { call } from './fake.ts';
+
+const because = ['--reason', 'the site is back', '--by', 'Ada'];
+
+t.test('a run is stopped, a step cancelled, a run taken back: each with a name and a reason', async (t) => {
+  const stop = await call(['run', 'stop', 'latest', ...because]);
+  t.match(stop.asked, [
+    'open sites.yaml',
+    'tell latest {"says":"stop","by":"Ada","reason":"the site is back"}',
+    'follow latest',
+  ]);
+  t.match(stop.out, /was told to stop/);
+  const cancel = await call(['run', 'cancel', 'run-0042', 'ready-db-01', '--reason', 'no agent in it']);
+  t.equal(cancel.code, 0);
+  t.match(cancel.asked[1], /tell run-0042 .*"cancel-step","step":"ready-db-01","by":"night-shift"/);
+  t.match(cancel.out, /was told to give up/);
+  const undo = await call(['run', 'undo', 'run-0042', '--reason', 'wrong group']);
+  t.equal(undo.code, 0, 'what was asked for was done');
+  t.match(undo.out, /undone.*tombstone-osaka/);
+  t.match(undo.out, /taken back/);
+  for (const verb of [
+    ['stop', 'r'],
+    ['undo', 'r'],
+    ['cancel', 'r', 's'],
+    ['break-lock', 'shop'],
+  ]) {
+    const called = await call(['run', ...verb]);
+    t.equal(called.code, 2, `${verb[0]} needs its reason`);
+    t.same(called.asked, []);
+    const empty = await call(['run', ...verb, '--reason', ' ']);
+    t.equal(empty.code, 2);
+    t.match(empty.err, /DR-DECISION-REASON/);
+    t.notOk(empty.asked.some((asked) => /tell|undo|break/.test(asked)));
+  }
+});
+
+t.test('freeze, unfreeze, break-lock and audit', async (t) => {
+  const freeze = await call(['freeze', 'shop', ...because]);
+  t.same(freeze.asked, ['open sites.yaml', 'freeze shop by Ada: the site is back', 'close']);
+  t.match(freeze, { code: 0, out: /nothing is done for it automatically/ });
+  t.match(await call(['unfreeze', 'shop', ...because]), { code: 0, out: /not frozen any more/ });
+  t.match(await call(['run', 'break-lock', 'shop', ...because]), { code: 0, out: /taken from run-0041/ });
+  t.match(await call(['audit', 'shop']), { code: 0, out: /freeze +shop +Ada +works on the filer/ });
+  const json = await call(['--json', 'audit']);
+  t.match(JSON.parse(json.out), { audit: [{ did: 'freeze', group: 'shop' }] });
+});
+
+t.test('a plan is written, reviewed and run from its file', async (t) => {
+  const written = await call(['plan', 'failover', 'shop', '--json']);
+  t.match(JSON.parse(written.out), { planFile: 1, silentSites: ['osaka'], seal: /^[0-9a-f]{64}$/ });
+  const files = new Map([['plan.json', written.out]]);
+  for (const words of [
+    ['run', 'plan.json', '--yes', 'tokyo'],
+    ['run', 'file', 'plan.json', '--yes', 'tokyo'],
+  ]) {
+    const called = await call(words, {}, { files });
+    t.equal(called.code, 0, called.err);
+    t.same(called.asked, ['open sites.yaml', 'open plan plan.json', 'run failover by night-shift', 'close']);
+  }
+  const piped = await call(
+    ['run', '-', '--yes', 'tokyo', '--accept-age', 'reviewed last night'],
+    {},
+    { piped: written.out },
+  );
+  t.match(piped.asked, ['open sites.yaml', 'open plan - although old: reviewed last night', /^run failover/]);
+  const unconfirmed = await call(['run', 'plan.json'], {}, { files });
+  t.equal(unconfirmed.code, 2);
+  t.match(unconfirmed.err, /DR-CONFIRM-NEEDED/);
+  t.notOk(unconfirmed.asked.some((asked) => asked.startsWith('run ')));
+  const missing = await call(['run', 'failover-plan'], {}, { files });
+  t.match(missing, { code: 2, err: /Cannot read failover-plan.*lifeboat run/s });
+});
