@@ -3,12 +3,13 @@
  * journal of the drill, so that it works after any crash.
  */
 import type { Inventory } from '../domain/actions/drill.ts';
-import { type DrillRemains, drillRemains } from '../domain/drill.ts';
+import type { DrillRemains } from '../domain/drill.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { cleanUp, compareInventory } from './drill/clean-up.ts';
+import { remainsOf } from './drill/remains.ts';
 import { forecastSeconds } from './forecast.ts';
 import { StepList } from './steps.ts';
 
@@ -55,32 +56,8 @@ export function planDrillCleanup(request: CleanUpRequest): Plan {
   };
 }
 
-/**
- * What is seen of drills of the group. Of the one that the state remembers, the array is told to stop every clone, seen or
- * not: its list may be out of reach now, and stopping what is not there does nothing.
- */
-export function remainsOf(
-  group: GroupSettings,
-  observation: Observation,
-  open: GroupState['drill'],
-): DrillRemains[] {
-  const view = observation.sites[group.recovery];
-  const found = drillRemains(group, observation, view?.reachable === true ? view.pool : null);
-  if (open === null) return found;
-  const seen = found.find(({ drill }) => drill === open.id) ?? {
-    drill: open.id,
-    vms: [],
-    srs: [],
-    clones: [],
-  };
-  const clones = [...seen.clones];
-  for (const { target } of group.storage)
-    if (!clones.some(({ array, volume }) => array === target.array && volume === target.volume))
-      clones.push(target);
-  return [...found.filter(({ drill }) => drill !== open.id), { ...seen, clones }];
-}
-
 function stepsOf({ group, open, before }: CleanUpRequest, remains: readonly DrillRemains[]): Plan['steps'] {
+  // Nothing is seen, but the group is remembered as being drilled: the comparison alone sets that right.
   if (remains.length === 0 && open === null) return [];
   const list = new StepList();
   const site = group.recovery;

@@ -6,6 +6,7 @@ import type { PairObservation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import { byName } from '../domain/scope.ts';
 import { choosePoint, newestComplete, replicaInstant } from './choose-point.ts';
+import { cleanUpBefore } from './drill/clean-up-before.ts';
 import { alreadyPromoted, pairsOf } from './pairs.ts';
 import { attach } from './recover/attach.ts';
 import { bringUp } from './recover/bring-up.ts';
@@ -79,7 +80,9 @@ function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects' | 'waitingOn
 
   const harmless = prepare(draft);
   const called = atMoment(draft, { at: 'before-promotion' }, harmless, harmless);
-  const promoted = takeOver(draft, harmless, called);
+  // A clone that cannot be taken away holds nothing up: where an array minds, its answer to the promotion says so.
+  const cleaned = cleanUpBefore(draft, harmless);
+  const promoted = takeOver(draft, harmless, [...called, ...cleaned]);
   const attached = attach(draft, promoted);
   bringUp(draft, order, attached);
   const expects = expectationOf(draft, order);

@@ -1,10 +1,5 @@
 /** Observed, planned and checked: a failover, with the rehearsal of its import. */
-import {
-  checkAfterFailover,
-  hasMoved,
-  openFailover,
-  unfinishedFailover,
-} from '../../check/after-failover.ts';
+import { checkAfterFailover, hasMoved, openMove, unfinishedMove } from '../../check/after-failover.ts';
 import type { CheckContext } from '../../check/context.ts';
 import { checkFailover } from '../../check/failover.ts';
 import { applyOverrides } from '../../check/override.ts';
@@ -38,6 +33,7 @@ export async function failoverRun({
     pointId: request.pointId,
     declaredLost: request.decisions.some(({ decision }) => decision === 'declare-lost'),
     tombstoned: state?.tombstone?.site === group.production,
+    openDrill: state?.drill ?? null,
   });
   const findings = await failoverFindings(ports, {
     group,
@@ -83,11 +79,11 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
     decisions: new Set(request.decisions.map(({ decision }) => decision)),
     standing: request.standing,
   };
-  const open = openFailover(state);
+  const open = openMove(state);
   if (open !== null) {
-    const underWay = await (await ports.states()).isCarriedOut(open);
-    if (underWay && !request.standing) throw beingCarriedOut(group.name, open);
-    return [unfinishedFailover(group, open, underWay)];
+    const underWay = await (await ports.states()).isCarriedOut(open.run);
+    if (underWay && !request.standing) throw beingCarriedOut(group.name, open.run);
+    return [unfinishedMove(group, open, underWay)];
   }
   if (hasMoved(state, group)) return request.standing ? checkAfterFailover(checked) : groupMayMove(checked);
   let rehearsal: readonly Finding[] = [];

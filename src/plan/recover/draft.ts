@@ -1,6 +1,7 @@
 /** What all plans that bring VMs up share: what is known, what was chosen, and the steps written so far. */
 
 import { drillDescription, drillPrefix } from '../../domain/drill.ts';
+import type { GroupState } from '../../domain/group.ts';
 import type { Observation, PairObservation } from '../../domain/observation.ts';
 import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction } from '../../domain/plan.ts';
 import type { PoolFacts, Uuid } from '../../domain/pool.ts';
@@ -25,6 +26,8 @@ export interface RecoverRequest {
   readonly declaredLost: boolean;
   /** True when an earlier run has already marked the production site as lost. */
   readonly tombstoned?: boolean;
+  /** A drill that the state of the group remembers as open: it is cleaned up first. */
+  readonly openDrill?: GroupState['drill'];
   /** The copies of a drill: its id, and for each VM of the point the uuid that its copy gets. */
   readonly drill?: { readonly id: string; readonly copies: ReadonlyMap<Uuid, Uuid> };
 }
