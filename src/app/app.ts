@@ -143,6 +143,14 @@ export type PlanRequest =
       readonly everything?: boolean;
     }
   | {
+      readonly operation: 'verify';
+      readonly group: string;
+      /** Asks for a new point of every replica, however young the newest is. */
+      readonly sync?: boolean;
+      /** Reads every byte of every recovery point, and not of the newest alone. */
+      readonly deep?: boolean;
+    }
+  | {
       readonly operation: 'migrate';
       readonly group: string;
       readonly decisions: readonly Decision[];

@@ -1,8 +1,11 @@
 /** Which groups a request names, and the questions that a group asks of the world. */
 import { exitCodes, OperatorError } from '../domain/errors.ts';
+import type { GroupState } from '../domain/group.ts';
 import { nearest } from '../domain/nearest.ts';
+import { oriented } from '../domain/orientation.ts';
 import type { GroupSettings, Settings } from '../domain/settings.ts';
 import { defaultPointsPerGroup, type ObserveRequest } from '../observe/observe.ts';
+import type { GroupStates } from '../ports/system.ts';
 
 /** The groups of these names, all of them for an empty list; unknown names are an error of usage. */
 export function groupsNamed(settings: Settings, names: readonly string[]): GroupSettings[] {
@@ -31,6 +34,26 @@ export function groupNamed(settings: Settings, name: string): GroupSettings {
   const [group] = groupsNamed(settings, [name]);
   if (group === undefined) throw new Error('a name that is known has a group');
   return group;
+}
+
+export interface GroupAsItStands {
+  /** As it is oriented now: production is where its VMs belong. */
+  readonly group: GroupSettings;
+  /** Null when nothing was ever done for the group. */
+  readonly state: GroupState | null;
+}
+
+/** Groups with their states, each the way in which it is protected now; everything that looks at groups begins here. */
+export async function asTheyStand(
+  states: GroupStates,
+  groups: readonly GroupSettings[],
+): Promise<GroupAsItStands[]> {
+  return Promise.all(
+    groups.map(async (configured) => {
+      const state = await states.get(configured.name);
+      return { group: oriented(configured, state), state };
+    }),
+  );
 }
 
 /** What must be looked at to speak about these groups: their sites, their replication, their recovery points. */

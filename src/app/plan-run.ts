@@ -9,6 +9,7 @@ import { exportRun } from './planning/export.ts';
 import { failoverRun } from './planning/failover.ts';
 import { migrateRun } from './planning/migrate.ts';
 import { reprotectRun } from './planning/reprotect.ts';
+import { verifyRun } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
 
 export async function planRun(
@@ -36,6 +37,8 @@ function planOf(planning: AnyPlanning): PlannedRun | Promise<PlannedRun> {
   switch (request.operation) {
     case 'export':
       return exportRun({ ...planning, request });
+    case 'verify':
+      return verifyRun({ ...planning, request });
     case 'failover':
       return failoverRun({ ...planning, request });
     case 'drill':
@@ -43,6 +46,7 @@ function planOf(planning: AnyPlanning): PlannedRun | Promise<PlannedRun> {
     case 'drill-cleanup':
       return drillCleanupRun({ ...planning, request });
     case 'migrate':
+      return migrateRun({ ...planning, request });
     case 'failback':
       return migrateRun({ ...planning, request });
     case 'reprotect':

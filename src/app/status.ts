@@ -1,12 +1,11 @@
 /** How the groups stand: phase, RPO promised and actual, skew, readiness, runs. */
 import { hasMoved } from '../check/after-failover.ts';
 import { checkExport } from '../check/export.ts';
-import { OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
-import { foldRun, type Run, type RunEvent } from '../domain/run.ts';
+import { foldRun, type Run } from '../domain/run.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
   CheckReport,
@@ -24,7 +23,8 @@ import { planExport } from '../plan/export.ts';
 import { planFailover } from '../plan/failover.ts';
 import { pairsOf } from '../plan/pairs.ts';
 import type { Context } from './app.ts';
-import { groupsNamed, observeRequest } from './groups.ts';
+import { asTheyStand, groupsNamed, observeRequest } from './groups.ts';
+import { readable } from './journals.ts';
 import { poolOf, scopeOf } from './planning/common.ts';
 import { failoverFindings } from './planning/failover.ts';
 import type { AppPorts } from './ports.ts';
@@ -34,14 +34,16 @@ export async function status(
   request: { readonly groups: readonly string[] },
   context: Context = {},
 ): Promise<StatusReport> {
-  const groups = groupsNamed(ports.settings, request.groups);
+  const groups = await asTheyStand(await ports.states(), groupsNamed(ports.settings, request.groups));
   context.onProgress?.('Looking at the sites, their arrays and the catalog');
-  const observation = await observe(ports, observeRequest(groups, null), context.signal);
-  const states = await ports.states();
+  const asked = observeRequest(
+    groups.map(({ group }) => group),
+    null,
+  );
+  const observation = await observe(ports, asked, context.signal);
   const runs = await briefs(ports);
   const statuses: GroupStatus[] = [];
-  for (const group of groups) {
-    const state = await states.get(group.name);
+  for (const { group, state } of groups) {
     const findings = await failoverFindings(ports, {
       group,
       observation,
@@ -77,13 +79,15 @@ export async function check(
   request: { readonly groups: readonly string[] },
   context: Context = {},
 ): Promise<CheckReport> {
-  const groups = groupsNamed(ports.settings, request.groups);
+  const groups = await asTheyStand(await ports.states(), groupsNamed(ports.settings, request.groups));
   context.onProgress?.('Looking at the sites, their arrays and the catalog');
-  const observation = await observe(ports, observeRequest(groups, null), context.signal);
-  const states = await ports.states();
+  const asked = observeRequest(
+    groups.map(({ group }) => group),
+    null,
+  );
+  const observation = await observe(ports, asked, context.signal);
   const checked: CheckReport['groups'][number][] = [];
-  for (const group of groups) {
-    const state = await states.get(group.name);
+  for (const { group, state } of groups) {
     const request = { group, observation, state, pointId: null, decisions: [], standing: true, context };
     const common = {
       planId: 'check',
@@ -114,16 +118,6 @@ export async function check(
     });
   }
   return { takenAt: observation.takenAt, groups: checked, gaps: observation.gaps };
-}
-
-/** A damaged journal of an old run must not hide how everything else stands; who asks for that run is told. */
-async function readable(ports: Pick<AppPorts, 'journals'>, id: string): Promise<readonly RunEvent[]> {
-  try {
-    return await ports.journals.read(id);
-  } catch (error) {
-    if (error instanceof OperatorError && error.code === 'DR-JOURNAL-BROKEN') return [];
-    throw error;
-  }
 }
 
 /** Every run that has a readable journal, newest first. */

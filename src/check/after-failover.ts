@@ -3,8 +3,9 @@
  * run once and only once, and that nothing protects them where they are now.
  */
 import { type Finding, sortFindings } from '../domain/finding.ts';
-import type { GroupState } from '../domain/group.ts';
+import type { GroupState, Phase } from '../domain/group.ts';
 import type { VmFacts } from '../domain/pool.ts';
+import { isQuarantined } from '../domain/quarantine.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { type CheckContext, problem, type Rule, warning } from './context.ts';
 import { recoveryPoolIsReady } from './rules/recovery-pool.ts';
@@ -14,9 +15,17 @@ export function hasMoved(state: GroupState | null, group: GroupSettings): state 
   return state?.phase === 'failed-over' && state.activeSite === group.recovery;
 }
 
-/** The failover that was begun and has not come to its end; null when there is none. */
-export function openFailover(state: GroupState | null): string | null {
-  return state?.phase === 'failing-over' ? state.currentRun : null;
+/** What moves a group between the sites, by the phase in which the group is meanwhile. */
+const moving: Readonly<Partial<Record<Phase, string>>> = {
+  'failing-over': 'failover',
+  migrating: 'migration',
+  reprotecting: 'reprotection',
+};
+
+/** The run that was begun to move the group and has not come to its end; null when there is none. */
+export function openMove(state: GroupState | null): { readonly run: string; readonly what: string } | null {
+  const what = state === null ? undefined : moving[state.phase];
+  return what === undefined || state?.currentRun == null ? null : { run: state.currentRun, what };
 }
 
 const rules: readonly Rule[] = [lostSiteIsBack, vmsRunHere, nothingProtects, recoveryPoolIsReady];
@@ -50,7 +59,7 @@ function lostSiteIsBack(context: CheckContext): Finding[] {
             : `${vmCount(twice)} of group ${group.name} ${isOrAre(twice)} running at both sites at once`,
         evidence,
         vms: labels(twice),
-        next: `Shut them down at site ${group.production} now: those at site ${group.recovery} have taken over, and what both write drifts apart.`,
+        next: `Stop them at site ${group.production} now: those at site ${group.recovery} have taken over, and what both write drifts apart. lifeboat quarantine ${group.name} --stop-old "REASON" does it.`,
       }),
     );
   const others = ours.filter((vm) => !twice.includes(vm));
@@ -65,9 +74,14 @@ function lostSiteIsBack(context: CheckContext): Finding[] {
           others.some(runs)
             ? `running there and not at site ${group.recovery}: ${labels(others.filter(runs)).join(', ')}`
             : 'none of them runs there now',
+          others.every(isQuarantined)
+            ? 'all of them are in quarantine: none can start by itself'
+            : `not in quarantine: ${labels(others.filter((vm) => !isQuarantined(vm))).join(', ')}`,
         ],
         vms: labels(others),
-        next: `Let none of them start at site ${group.production} (auto-start and HA off, or their operation start blocked) until the two sites are reconciled.`,
+        next: others.every(isQuarantined)
+          ? `Reconcile the two sites: lifeboat reprotect ${group.name}`
+          : `Keep them from starting at site ${group.production} at once: lifeboat quarantine ${group.name}. Then reconcile the two sites: lifeboat reprotect ${group.name}`,
       }),
     );
   return findings;
@@ -98,20 +112,24 @@ function nothingProtects({ group, state }: CheckContext): Finding[] {
       name: group.name,
       what: `Nothing protects group ${group.name} at site ${group.recovery}: its storage is replicated nowhere, and no recovery point is made`,
       evidence: state === null ? [] : [`failed over at ${state.changedAt}`],
-      next: `Back these VMs up by other means, and reconcile site ${group.production} before it takes part again.`,
+      next: `As soon as site ${group.production} is back: lifeboat reprotect ${group.name}. Back these VMs up by other means until then.`,
     }),
   ];
 }
 
-/** Another failover must not begin beside it, and nothing of it may be mistaken for a leftover. */
-export function unfinishedFailover(group: GroupSettings, run: string, underWay: boolean): Finding {
+/** Nothing else must begin beside it, and nothing of it may be mistaken for a leftover. */
+export function unfinishedMove(
+  group: GroupSettings,
+  { run, what }: { readonly run: string; readonly what: string },
+  underWay: boolean,
+): Finding {
   return problem({
     code: 'DR-RUN-OPEN',
     about: 'group',
     name: group.name,
     what: underWay
-      ? `A failover of group ${group.name} is under way: run ${run}`
-      : `The failover of group ${group.name} was begun and has not come to its end: run ${run}`,
+      ? `A ${what} of group ${group.name} is under way: run ${run}`
+      : `The ${what} of group ${group.name} was begun and has not come to its end: run ${run}`,
     next: underWay
       ? `Follow it: lifeboat run follow ${run}`
       : `Go on with it: lifeboat run resume ${run}. To begin anew, give it up first: lifeboat run abandon ${run} --reason "…"`,

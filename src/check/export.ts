@@ -4,7 +4,7 @@ import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
-import { hasMoved, openFailover } from './after-failover.ts';
+import { hasMoved, openMove } from './after-failover.ts';
 import { problem, toldBy, warning } from './context.ts';
 
 export interface ExportCheck {
@@ -17,7 +17,19 @@ export interface ExportCheck {
 
 export function checkExport({ group, observation, vms, state = null }: ExportCheck): Finding[] {
   const findings: Finding[] = [];
-  if (hasMoved(state, group) || openFailover(state) !== null) {
+  if (hasMoved(state, group) || openMove(state) !== null) {
+    const open = openMove(state);
+    if (open !== null && open.what !== 'failover')
+      // It would take the VMs for halted that are merely on their way.
+      return [
+        problem({
+          code: 'DR-RUN-OPEN',
+          about: 'group',
+          name: group.name,
+          what: `A ${open.what} of group ${group.name} has not come to its end, and saves points of its own: run ${open.run}`,
+          next: `See how it stands: lifeboat run show ${open.run}`,
+        }),
+      ];
     // A point of the lost copies would be newer than the good one, and a later failover would choose it.
     return [
       problem({

@@ -18,7 +18,7 @@ const courses: Readonly<Record<Operation, Course>> = {
   'drill-cleanup': { during: 'drilling', done: 'protected' },
   migrate: { during: 'migrating', done: 'failed-over' },
   failover: { during: 'failing-over', done: 'failed-over' },
-  reprotect: { during: 'reprotecting', done: 'protected' },
+  reprotect: { during: 'reprotecting', done: 'failed-over' },
   failback: { during: 'migrating', done: 'failed-over' },
 };
 
@@ -84,7 +84,12 @@ export function stateAtEnd(
     case 'done-with-warnings': {
       const site = targetSiteOf(run.plan);
       const moved = done === 'failed-over' && site !== null;
-      return { ...ended, currentRun: null, phase: done, ...(moved ? { activeSite: site } : {}) };
+      return {
+        ...ended,
+        currentRun: null,
+        phase: hasTurnedRound(run) ? 'protected' : done,
+        ...(moved ? { activeSite: site } : {}),
+      };
     }
     case 'stuck':
       return { ...ended, phase: 'stuck' };
@@ -99,6 +104,13 @@ export function stateAtEnd(
       return outcome === 'abandoned' ? { ...open, phase: 'stuck' } : open;
     }
   }
+}
+
+/** The replication was reversed and the sites have changed places: what was moved is protected again. */
+function hasTurnedRound(run: Run): boolean {
+  return run.plan.steps.some(
+    (step) => step.action.do === 'swap-roles' && run.steps.get(step.id)?.status === 'succeeded',
+  );
 }
 
 /** A step that has an effect to observe was begun. */

@@ -39,7 +39,7 @@ export interface ReprotectRequest {
 
 export function planReprotect(request: ReprotectRequest): Plan {
   const { group, observation } = request;
-  const isDone = request.state === null || request.state.phase === 'protected';
+  const isDone = !hasLeft(request.state);
   const waitingOn = isDone ? [] : missing(request);
   const old = poolOf(observation, group.production);
   const steps = isDone || waitingOn.length > 0 || old === null ? [] : build(request, old);
@@ -54,6 +54,12 @@ export function planReprotect(request: ReprotectRequest): Plan {
     expects: expectation(request, steps, isDone),
     waitingOn,
   };
+}
+
+/** Whether the group was moved and its protection not turned round: then there is something to put away. */
+function hasLeft(state: GroupState | null): boolean {
+  if (state === null) return false;
+  return state.tombstone !== null || state.phase === 'failed-over' || state.phase === 'reprotecting';
 }
 
 function missing({ group, observation, quarantineOnly, vms }: ReprotectRequest): string[] {
@@ -71,6 +77,10 @@ function missing({ group, observation, quarantineOnly, vms }: ReprotectRequest):
         `the array of site ${group.production} to come back: SR ${sr} cannot be looked at there`,
       );
     if (target === null) waitingOn.push(`the array of site ${group.recovery}, which holds SR ${sr}`);
+    else if (target.role === 'target')
+      waitingOn.push(
+        `SR ${sr} to be promoted at site ${group.recovery}: what serves there is still a replica`,
+      );
   }
   return waitingOn;
 }
