@@ -10,6 +10,7 @@ import { handlersOver } from '../execute/interpreter.ts';
 import type { Answer, Decision, FiledPlan, PlannedRun, RunOptions } from './app.ts';
 import { assertMayRunByItself } from './freeze.ts';
 import { silentSitesOf } from './plan-file.ts';
+import { verifierOver } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
 import { rehearse } from './rehearse.ts';
 import { runIdOf } from './runs.ts';
@@ -135,6 +136,7 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     array: (name) => ports.array(name),
     catalog: () => ports.catalog(),
     probeTcp: (address, port, signal) => ports.probeTcp(address, port, signal),
+    verifier: verifierOver(ports),
     // The checks of a failover tell of networks in their own words; an export has no such checks before it.
     rehearse: async (group, point, pool, signal) => [
       ...networksAreThere({ group, point, recovery: pool }),
