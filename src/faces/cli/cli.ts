@@ -15,6 +15,7 @@ import {
   catalogShow,
   catalogVerify,
 } from './catalog.ts';
+import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { checkVerb, statusVerb, validateVerb } from './looking.ts';
@@ -278,6 +279,8 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
     .addHelpText('after', `\n${examples('failover')}`)
     .action(act((session, values, flags) => failoverVerb(session, one(values), flags as FailoverFlags)));
+
+  addDrill({ program, plan, helpGroup: acting, act });
 
   const runs = program
     .command('run')

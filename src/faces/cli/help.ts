@@ -9,6 +9,7 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat status', 'how every group stands'],
     ['lifeboat export shop', 'save a recovery point of group shop'],
     ['lifeboat plan failover shop', 'what a failover would do, and what would be lost'],
+    ['lifeboat drill shop', 'prove it, without touching production'],
     ['lifeboat failover shop', 'do it, after one typed confirmation'],
   ],
   validate: [
@@ -44,6 +45,13 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
       'although something still answers there: it is stopped and blocked first',
     ],
     ['lifeboat run resume latest', 'go on after a crash or Ctrl-C: nothing is done twice'],
+  ],
+  drill: [
+    ['lifeboat drill shop', 'shows the plan, asks for the name of the recovery site, does it, cleans up'],
+    ['lifeboat drill shop --vm db-01 --vm web-01', 'only these VMs'],
+    ['lifeboat drill shop --keep', 'let the copies stand, to look at them'],
+    ['lifeboat drill cleanup shop', 'remove them; also after a crash'],
+    ['lifeboat run report latest drill.html', 'the evidence, for the files'],
   ],
   run: [
     ['lifeboat run list', 'what ran'],

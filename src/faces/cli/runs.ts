@@ -103,9 +103,13 @@ export function failoverRequest(session: Session, group: string, flags: Failover
     decisions: [
       ...decision('declare-lost', flags.declareLost),
       ...decision('accept-loss', flags.acceptLoss),
-      ...(flags.override ?? []).map((text) => override(text, by)),
+      ...overridesIn(session, flags),
     ],
   };
+}
+
+export function overridesIn(session: Session, flags: Pick<FailoverFlags, 'by' | 'override'>): Decision[] {
+  return (flags.override ?? []).map((text) => override(text, flags.by ?? session.terminal.user));
 }
 
 /** `CODE=REASON`, as --override takes it. */
@@ -124,8 +128,17 @@ function override(text: string, by: string): Decision {
 }
 
 export async function failoverVerb(session: Session, group: string, flags: FailoverFlags): Promise<ExitCode> {
+  return actVerb(session, failoverRequest(session, group, flags), flags);
+}
+
+/** Shows the plan, asks once, does it. */
+export async function actVerb(
+  session: Session,
+  request: PlanRequest,
+  flags: Pick<FailoverFlags, 'by' | 'full' | 'yes'>,
+): Promise<ExitCode> {
   const app = await session.app();
-  const planned = await app.plan(failoverRequest(session, group, flags), session.context());
+  const planned = await app.plan(request, session.context());
   if (isBlocked(planned)) return tellBlocked(session, app, planned);
   showPlan(session, app, planned, flags.full === true ? 'full' : 'runbook');
   if (planned.plan.steps.length === 0) {
