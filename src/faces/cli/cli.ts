@@ -33,6 +33,8 @@ import {
   runReport,
   runResume,
   runShow,
+  verifyRequest,
+  verifyVerb,
 } from './runs.ts';
 import { secretList, secretRemove, secretSet } from './secrets.ts';
 import { type GlobalOptions, paperOf, Session } from './session.ts';
@@ -223,6 +225,20 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .description('save a recovery point: the metadata of the VMs, with the state of the storage')
     .addHelpText('after', `\n${examples('export')}`)
     .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
+  const verifying = (command: Command): Command =>
+    command
+      .option('--sync', 'have a new point of every replica sent first, however young the newest is')
+      .option('--deep', 'read every byte of every recovery point, and not of the newest alone');
+  verifying(
+    program
+      .command('verify')
+      .helpGroup(acting)
+      .argument('[group...]', 'only these groups')
+      .option('--by <name>', 'who answers for the run, instead of the login')
+      .description('prove the promise: replicas within the RPO, points readable, a failover that would work'),
+  )
+    .addHelpText('after', `\n${examples('verify')}`)
+    .action(act((session, values, flags) => verifyVerb(session, many(values), flags)));
 
   const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
   const decisions = (command: Command): Command =>
@@ -254,6 +270,17 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
         planVerb(session, exportRequest(one(values), flags), flags['full'] === true),
       ),
     );
+  verifying(
+    plan
+      .command('verify')
+      .argument('<group>')
+      .option('--full', 'show every step by itself')
+      .description('what a verification would look at'),
+  ).action(
+    act((session, values, flags) =>
+      planVerb(session, verifyRequest(one(values), flags), flags['full'] === true),
+    ),
+  );
   decisions(
     plan
       .command('failover')

@@ -29,6 +29,11 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat export shop --everything', 'fetch also what did not change since the last point'],
     ['lifeboat export shop --preview', 'who would be saved, by which rule, and whom nobody protects'],
   ],
+  verify: [
+    ['lifeboat verify', 'every group: replication, catalog, sites, and whether a failover would work'],
+    ['lifeboat verify shop --sync', 'have a new point sent first'],
+    ['lifeboat verify shop || mail -s "shop is at risk" oncall', 'exit code 1 when a promise is broken'],
+  ],
   plan: [
     ['lifeboat plan failover shop', 'as a runbook'],
     ['lifeboat plan failover shop --full', 'every step by itself, with its limits'],

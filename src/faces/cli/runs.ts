@@ -1,4 +1,4 @@
-/** Verbs that start, follow and explain runs: export, plan, failover, run. */
+/** Verbs that start, follow and explain runs: export, verify, plan, failover, run. */
 import type { App, Decision, FiledPlan, PlannedRun, PlanRequest } from '../../app/app.ts';
 import { type ErrorCode, type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { nearest } from '../../domain/nearest.ts';
@@ -30,6 +30,55 @@ export async function exportVerb(
   groups: readonly string[],
   flags: { readonly preview?: boolean; readonly everything?: boolean; readonly by?: string },
 ): Promise<ExitCode> {
+  return forEachGroup(session, groups, (app, group) =>
+    flags.preview === true
+      ? preview(session, app, group)
+      : planAndRun(session, app, exportRequest(group, flags), flags.by),
+  );
+}
+
+export interface VerifyFlags {
+  readonly sync?: boolean;
+  readonly deep?: boolean;
+  readonly by?: string;
+}
+
+/** 0 when every promise holds, 3 when something is worth a word, 1 when a promise is broken. */
+export async function verifyVerb(
+  session: Session,
+  groups: readonly string[],
+  flags: VerifyFlags,
+): Promise<ExitCode> {
+  return forEachGroup(session, groups, (app, group) =>
+    planAndRun(session, app, verifyRequest(group, flags), flags.by),
+  );
+}
+
+export function verifyRequest(group: string, flags: VerifyFlags): PlanRequest {
+  return {
+    operation: 'verify',
+    group,
+    ...(flags.sync === true ? { sync: true } : {}),
+    ...(flags.deep === true ? { deep: true } : {}),
+  };
+}
+
+async function planAndRun(
+  session: Session,
+  app: App,
+  request: PlanRequest,
+  by: string | undefined,
+): Promise<ExitCode> {
+  const planned = await app.plan(request, session.context());
+  return isBlocked(planned) ? tellBlocked(session, app, planned) : carryOut(session, app, planned, by);
+}
+
+/** The groups that were named, or all of them, one after the other. */
+async function forEachGroup(
+  session: Session,
+  groups: readonly string[],
+  work: (app: App, group: string) => Promise<ExitCode>,
+): Promise<ExitCode> {
   const app = await session.app();
   const wanted = groups.length > 0 ? groups : app.settings.groups.map((group) => group.name);
   if (wanted.length === 0) {
@@ -45,15 +94,7 @@ export async function exportVerb(
   const codes: ExitCode[] = [];
   for (const [index, group] of wanted.entries()) {
     if (index > 0) session.say('\n');
-    if (flags.preview === true) codes.push(await preview(session, app, group));
-    else {
-      const planned = await app.plan(exportRequest(group, flags), session.context());
-      codes.push(
-        isBlocked(planned)
-          ? tellBlocked(session, app, planned)
-          : await carryOut(session, app, planned, flags.by),
-      );
-    }
+    codes.push(await work(app, group));
     if (session.signal.aborted) break;
   }
   return worst(codes);
