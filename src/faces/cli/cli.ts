@@ -19,6 +19,7 @@ import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { checkVerb, statusVerb, validateVerb } from './looking.ts';
+import { addMovingVerbs } from './moving.ts';
 import {
   exportRequest,
   exportVerb,
@@ -242,10 +243,14 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
 
   const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
   const decisions = (command: Command): Command =>
+    overridable(
+      command
+        .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
+        .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
+        .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted'),
+    );
+  const overridable = (command: Command): Command =>
     command
-      .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
-      .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
-      .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted')
       // Not variadic: it would take the name of the group for one more override.
       .option(
         '--override <code=reason>',
@@ -308,6 +313,8 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .action(act((session, values, flags) => failoverVerb(session, one(values), flags as FailoverFlags)));
 
   addDrill({ program, plan, helpGroup: acting, act });
+
+  addMovingVerbs(program, plan, act, acting, overridable);
 
   const runs = program
     .command('run')

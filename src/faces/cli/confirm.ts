@@ -30,7 +30,7 @@ export async function confirm(
   }
   session.say(`\n${recapText(planned, session.paper)}`);
   const typed = await session.terminal.ask(
-    `\nThis changes site ${wanted.site} (${clean(wanted.title)}), pool ${clean(wanted.pool)}.\nType the name of the site to go on: `,
+    `\nThis changes site ${wanted.site} (${clean(wanted.title)}), pool ${clean(wanted.pool)}${also(wanted)}.\nType the name of ${wanted.alsoChanges === undefined ? 'the site' : `site ${wanted.site}`} to go on: `,
   );
   if (typed?.trim() === wanted.site) return;
   if (typed === null)
@@ -45,6 +45,10 @@ export async function confirm(
     'start again when you are sure',
     'DR-CONFIRM-WRONG',
   );
+}
+
+function also({ alsoChanges }: NonNullable<PlannedRun['confirm']>): string {
+  return alsoChanges === undefined ? '' : `, and site ${alsoChanges}, where the VMs are shut down`;
 }
 
 function refuse(

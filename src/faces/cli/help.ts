@@ -58,6 +58,27 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat drill cleanup shop', 'remove them; also after a crash'],
     ['lifeboat run report latest drill.html', 'the evidence, for the files'],
   ],
+  migrate: [
+    ['lifeboat plan migrate shop', 'the plan first: who stops when, and where the way back ends'],
+    ['lifeboat migrate shop', 'shows the plan, asks for the name of the site it moves to, does it'],
+    ['lifeboat run undo latest --reason "…"', 'before the promotion: everything back as it was'],
+  ],
+  failback: [
+    ['lifeboat failback shop', 'the way home, by the same steps as a migration'],
+    ['lifeboat failback shop --yes production', 'the same from a script'],
+  ],
+  reprotect: [
+    ['lifeboat plan reprotect shop', 'what the site that is back alone holds, and what becomes of it'],
+    ['lifeboat reprotect shop', 'when the old site holds nothing that the other one does not'],
+    [
+      'lifeboat reprotect shop --discard-changes "orders since 2:10 are in the paper log"',
+      'give up what the old site wrote after its last point',
+    ],
+  ],
+  quarantine: [
+    ['lifeboat quarantine shop', 'the first thing to do when a lost site answers again'],
+    ['lifeboat quarantine shop --stop-old "HA started them"', 'its copies run: stop them too'],
+  ],
   run: [
     ['lifeboat run list', 'what ran'],
     ['lifeboat run follow latest', 'watch it from another terminal'],

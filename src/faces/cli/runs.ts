@@ -123,30 +123,32 @@ export async function planVerb(session: Session, request: PlanRequest, full: boo
 
 export function failoverRequest(session: Session, group: string, flags: FailoverFlags): PlanRequest {
   const by = flags.by ?? session.terminal.user;
-  const decision = (name: Decision['decision'], reason: string | undefined): Decision[] => {
-    if (reason === undefined) return [];
-    if (reason.trim() === '') {
-      throw new OperatorError(
-        {
-          code: 'DR-DECISION-REASON',
-          what: `--${name} has no reason`,
-          next: `say why in a sentence: --${name} "…"; it lands in the journal with your name`,
-        },
-        { exitCode: exitCodes.usage },
-      );
-    }
-    return [{ decision: name, by, reason: reason.trim() }];
-  };
   return {
     operation: 'failover',
     group,
     pointId: flags.point ?? null,
     decisions: [
-      ...decision('declare-lost', flags.declareLost),
-      ...decision('accept-loss', flags.acceptLoss),
+      ...decision('declare-lost', flags.declareLost, by),
+      ...decision('accept-loss', flags.acceptLoss, by),
       ...overridesIn(session, flags),
     ],
   };
+}
+
+/** What a person decides by a flag of that name; its value is the reason. */
+export function decision(name: Decision['decision'], reason: string | undefined, by: string): Decision[] {
+  if (reason === undefined) return [];
+  if (reason.trim() === '') {
+    throw new OperatorError(
+      {
+        code: 'DR-DECISION-REASON',
+        what: `--${name} has no reason`,
+        next: `say why in a sentence: --${name} "…"; it lands in the journal with your name`,
+      },
+      { exitCode: exitCodes.usage },
+    );
+  }
+  return [{ decision: name, by, reason: reason.trim() }];
 }
 
 export function overridesIn(session: Session, flags: Pick<FailoverFlags, 'by' | 'override'>): Decision[] {
