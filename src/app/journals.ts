@@ -17,8 +17,8 @@ export async function readable(ports: Pick<AppPorts, 'journals'>, id: string): P
 
 /** What the verifications of a group have left behind for later ones; null where none did. */
 export interface VerificationHistory {
-  /** When a recovery point of the group was last read back whole by a verification. */
-  readonly readBackAt: Instant | null;
+  /** When a verification last read a recovery point back whole; before any, when the first export began. */
+  readonly unverifiedSince: Instant | null;
   readonly looked: { readonly at: Instant; readonly by: string; readonly looks: SitesLook } | null;
 }
 
@@ -29,7 +29,8 @@ export async function verificationHistory(
   ports: Pick<AppPorts, 'journals'>,
   group: string,
 ): Promise<VerificationHistory> {
-  const ids = (await ports.journals.list()).filter((id) => id.includes('-verify-'));
+  const all = await ports.journals.list();
+  const ids = all.filter((id) => id.includes('-verify-'));
   let readBackAt: Instant | null = null;
   let newest: { readonly at: Instant; readonly by: string } | null = null;
   let production: SiteLook | null = null;
@@ -51,7 +52,22 @@ export async function verificationHistory(
     production ??= looks.production;
     recovery ??= looks.recovery;
   }
-  return { readBackAt, looked: newest === null ? null : { ...newest, looks: { production, recovery } } };
+  return {
+    unverifiedSince: readBackAt ?? (await firstExport(ports, all, group)),
+    looked: newest === null ? null : { ...newest, looks: { production, recovery } },
+  };
+}
+
+async function firstExport(
+  ports: Pick<AppPorts, 'journals'>,
+  ids: readonly string[],
+  group: string,
+): Promise<Instant | null> {
+  for (const id of ids.filter((each) => each.includes('-export-')).reverse()) {
+    const [first] = await readable(ports, id);
+    if (first?.event === 'RunStarted' && first.plan.group === group) return first.at;
+  }
+  return null;
 }
 
 function endOf(run: Run, kind: 'verify-point' | 'compare-sites') {

@@ -27,6 +27,7 @@ import { asTheyStand, groupsNamed, observeRequest } from './groups.ts';
 import { readable } from './journals.ts';
 import { poolOf, scopeOf } from './planning/common.ts';
 import { failoverFindings } from './planning/failover.ts';
+import { verifyFindings } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
 
 export async function status(
@@ -108,6 +109,11 @@ export async function check(
           operation: 'export',
           findings: checkExport({ group, observation, vms, state }),
           forecastSeconds: forecast(saving),
+        },
+        {
+          operation: 'verify',
+          findings: await verifyFindings(ports, group, observation, state),
+          forecastSeconds: null,
         },
         {
           operation: 'failover',

@@ -24,8 +24,8 @@ export interface CheckContext {
   readonly standing: boolean;
   /** The other groups of the settings; absent when only this one is known. */
   readonly otherGroups?: readonly GroupSettings[];
-  /** End of the last verification that went well; null when there was none, absent when nobody looked. */
-  readonly lastVerifiedAt?: Instant | null;
+  /** When a verification last read a point back, or the first export where none did; null before any, absent when nobody looked. */
+  readonly unverifiedSince?: Instant | null;
 }
 
 export type Rule = (context: CheckContext) => Finding[];

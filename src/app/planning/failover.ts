@@ -12,6 +12,7 @@ import type { GroupSettings } from '../../domain/settings.ts';
 import { planDigest } from '../../execute/executor.ts';
 import { planFailover } from '../../plan/failover.ts';
 import type { Context, Decision, PlannedRun } from '../app.ts';
+import { verificationHistory } from '../journals.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
 import { chosenPoint, confirmationOf, overridesOf, type Planning, planIdOf, poolOf } from './common.ts';
@@ -78,6 +79,11 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
     state,
     decisions: new Set(request.decisions.map(({ decision }) => decision)),
     standing: request.standing,
+    otherGroups: ports.settings.groups.filter(({ name }) => name !== group.name),
+    // In an emergency nobody reads old journals for a piece of advice.
+    ...(request.standing
+      ? { unverifiedSince: (await verificationHistory(ports, group.name)).unverifiedSince }
+      : {}),
   };
   const open = openMove(state);
   if (open !== null) {

@@ -23,20 +23,17 @@ export function catalogTargetsAnswer({ observation }: CheckContext): Finding[] {
 }
 
 /** A copy that nobody read back for long may have gone bad (invariant 7). */
-export function catalogWasVerified({ group, lastVerifiedAt, observation, point }: CheckContext): Finding[] {
-  if (point === null || lastVerifiedAt === undefined) return [];
-  const ageSeconds = lastVerifiedAt === null ? null : secondsBetween(lastVerifiedAt, observation.takenAt);
-  if (ageSeconds !== null && ageSeconds <= verifiedWithinSeconds) return [];
+export function catalogWasVerified({ group, unverifiedSince, observation }: CheckContext): Finding[] {
+  if (unverifiedSince === undefined || unverifiedSince === null) return [];
+  const ageSeconds = secondsBetween(unverifiedSince, observation.takenAt);
+  if (ageSeconds <= verifiedWithinSeconds) return [];
   return [
     warning({
       code: 'DR-CATALOG-UNVERIFIED',
       about: 'catalog',
       name: group.name,
-      what:
-        ageSeconds === null
-          ? `Group ${group.name} was never verified: nobody has read its recovery points back since they were written`
-          : `Group ${group.name} was last verified ${formatDuration(ageSeconds)} ago`,
-      evidence: [`a verification is due every ${formatDuration(verifiedWithinSeconds)}`],
+      what: `No verification has read the recovery points of group ${group.name} back for ${formatDuration(ageSeconds)}`,
+      evidence: [`one is due every ${formatDuration(verifiedWithinSeconds)}`],
       next: `Run: lifeboat verify ${group.name}`,
     }),
   ];
