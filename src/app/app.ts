@@ -173,6 +173,8 @@ export type PlanRequest =
       readonly group: string;
       /** A recovery point by id; null chooses the newest that fits the replica. */
       readonly pointId: string | null;
+      /** Only these VMs are started, by name or uuid; all of them when absent. */
+      readonly vms?: readonly string[];
       readonly decisions: readonly Decision[];
     }
   | {

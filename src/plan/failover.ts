@@ -14,6 +14,7 @@ import { RecoverDraft, type RecoverRequest } from './recover/draft.ts';
 import { expectationOf, nothingExpected } from './recover/expectation.ts';
 import { isFinished } from './recover/finished.ts';
 import { atMoment } from './recover/moments.ts';
+import { askedVms, faultsOfAsking } from './recover/partial.ts';
 import { prepare } from './recover/prepare.ts';
 import { takeOver } from './recover/take-over.ts';
 import { faultsOfOrder, startOrder } from './tiers.ts';
@@ -74,9 +75,9 @@ function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects' | 'waitingOn
   const { point, tooYoung } = draft.choice;
   const young = new Set(tooYoung.map((vm) => vm.uuid));
   const vms = point.vms.filter((vm) => !young.has(vm.uuid)).sort(byName);
-  const order = startOrder(draft.request.group.plan, point, vms);
-
-  const waitingOn = faultsOfOrder(order);
+  const { group, only } = draft.request;
+  const order = startOrder(group.plan, point, vms, { asked: askedVms(only, point) });
+  const waitingOn = [...faultsOfAsking(only, point), ...faultsOfOrder(order)];
 
   const harmless = prepare(draft);
   const called = atMoment(draft, { at: 'before-promotion' }, harmless, harmless);

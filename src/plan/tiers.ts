@@ -2,6 +2,7 @@
  * Start order: the recovery plan's tiers first, then what XenServer itself says of the rest: `order`, and vApps, whose
  * members follow one another and nobody else (xapi.md 8.1).
  */
+import type { Uuid } from '../domain/pool.ts';
 import type { PointVm, RecoveryPoint } from '../domain/recovery-point.ts';
 import { assignToTiers, byName, compileMatch, nothing } from '../domain/scope.ts';
 import type { ReadinessGate, RecoveryPlanSettings } from '../domain/settings.ts';
@@ -38,14 +39,17 @@ const plain = {
   atOnce: null,
 } as const;
 
-/** `inDrill`: whether the gates are those of a drill. */
+/** `inDrill`: whether the gates are those of a drill. `asked`: the others stay halted; null for all. */
 export function startOrder(
   plan: RecoveryPlanSettings,
   point: RecoveryPoint,
   vms: readonly PointVm[],
-  { inDrill = false }: { readonly inDrill?: boolean } = {},
+  {
+    inDrill = false,
+    asked = null,
+  }: { readonly inDrill?: boolean; readonly asked?: ReadonlySet<Uuid> | null } = {},
 ): StartOrder {
-  const assigned = assignedTiers(plan, point, vms, inDrill);
+  const assigned = assignedTiers(plan, point, vms, inDrill, asked);
   return { ...assigned, ...startGraph(plan.dependencies ?? [], assigned.tiers, point) };
 }
 
@@ -59,9 +63,10 @@ function assignedTiers(
   point: RecoveryPoint,
   vms: readonly PointVm[],
   inDrill: boolean,
+  asked: ReadonlySet<Uuid> | null,
 ): Pick<StartOrder, 'tiers' | 'halted'> {
   const sorted = [...vms].sort(byName);
-  const halted = stayHalted(plan, point, sorted);
+  const halted = stayHalted(plan, point, sorted, asked);
   const startable = sorted.filter((vm) => !halted.some((left) => left.vm === vm));
   const assigned = assignToTiers(startable, plan.tiers, point.srs);
   const named: Tier[] = plan.tiers.map((tier, index) => ({
@@ -95,6 +100,7 @@ function stayHalted(
   plan: RecoveryPlanSettings,
   point: RecoveryPoint,
   vms: readonly PointVm[],
+  asked: ReadonlySet<Uuid> | null,
 ): { readonly vm: PointVm; readonly reason: string }[] {
   const leftOff = compileMatch(plan.leaveOff ?? nothing, point.srs);
   return vms.flatMap((vm) => {
@@ -107,6 +113,7 @@ function stayHalted(
             'it was suspended when its metadata was taken; its memory is not brought over, so start it by hand',
         },
       ];
+    if (asked?.has(vm.uuid) === false) return [{ vm, reason: 'it was not asked for' }];
     return leftOff(vm) === null ? [] : [{ vm, reason: 'the recovery plan leaves it off' }];
   });
 }

@@ -1,5 +1,6 @@
 /** A plan as a runbook: what it means, who comes up, what is lost, and every step with its reason. */
 import type { Finding } from '../domain/finding.ts';
+import { describeGate } from '../domain/gate-words.ts';
 import type { Plan, Step } from '../domain/plan.ts';
 import { formatDuration } from '../domain/time.ts';
 import { findingLines } from './findings.ts';
@@ -21,7 +22,6 @@ import {
 import {
   chapterIn,
   describeAction,
-  describeGate,
   describeSkew,
   formatAge,
   formatInstant,
@@ -80,7 +80,7 @@ export function recapText(planned: PlanOnPaper, paper: Paper): string {
       'Starts',
       `${count(vms, 'VM')}${expects.leftOut.length > 0 ? `; ${expects.leftOut.length} left out` : ''}`,
     ],
-    ['Loss', lossText(expects.lossSeconds, expects.rpoSeconds, paper)],
+    ['Loss', lossText(plan, paper)],
     ['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)],
   ];
   if (warnings > 0) rows.push(['Warnings', `${count(warnings, 'warning')}, told above`]);
@@ -91,7 +91,9 @@ export function recapText(planned: PlanOnPaper, paper: Paper): string {
 export function meaningLines(plan: Plan, paper: Paper): string[] {
   const { expects } = plan;
   const rows: [string, string][] = [];
-  if (plan.operation !== 'export') {
+  if (turnsRound(plan)) {
+    if (expects.pointId !== null) rows.push(['New point', expects.pointId]);
+  } else if (plan.operation !== 'export') {
     rows.push([
       'Recovery point',
       expects.pointId === null || expects.metadataTakenAt === null
@@ -111,9 +113,12 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
       }`,
     ]);
   }
-  if (plan.operation !== 'export') {
+  if (turnsRound(plan)) {
+    if (plan.operation !== 'reprotect') rows.push(['Loss', lossText(plan, paper)]);
+    rows.push(['Time', `about ${formatDuration(expects.forecastSeconds)}`]);
+  } else if (plan.operation !== 'export') {
     rows.push(['Skew', describeSkew(expects.skewSeconds)]);
-    rows.push(['Loss', lossText(expects.lossSeconds, expects.rpoSeconds, paper)]);
+    rows.push(['Loss', lossText(plan, paper)]);
     rows.push(['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)]);
   } else if (plan.steps.length > 0) {
     rows.push(['Time', `about ${formatDuration(expects.forecastSeconds)}`]);
@@ -123,7 +128,15 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
   return lines;
 }
 
-function lossText(lossSeconds: number | null, rpoSeconds: number, paper: Paper): string {
+/** A move of a group, or what follows one: the point is still to be taken, and the time is not one of recovery. */
+function turnsRound({ operation }: Plan): boolean {
+  return operation === 'migrate' || operation === 'failback' || operation === 'reprotect';
+}
+
+function lossText({ operation, expects }: Plan, paper: Paper): string {
+  const { lossSeconds, rpoSeconds } = expects;
+  if (operation === 'reprotect') return 'nothing of what serves';
+  if (lossSeconds === 0 && (operation === 'migrate' || operation === 'failback')) return 'none';
   const rpo = formatDuration(rpoSeconds);
   if (lossSeconds === null) return paint(paper, 'bad', `unknown; the RPO is ${rpo}`);
   const text = `${formatDuration(Math.max(0, lossSeconds))} of data`;
@@ -310,4 +323,16 @@ function fullSteps(plan: Plan, paper: Paper): string[] {
     out.push(...facts(paper, details, 4));
   }
   return out;
+}
+
+/** What it means to carry out several plans one after the other. */
+export function severalText(plans: readonly Plan[]): string {
+  const names = plans.map((plan) => clean(plan.group)).join(', then ');
+  const seconds = plans.reduce((sum, plan) => sum + plan.expects.forecastSeconds, 0);
+  return [
+    `${count(plans.length, 'group')}, one after the other: ${names}. The last one is up after about ${formatDuration(seconds)}.`,
+    'Memory was checked for each group by itself: what the first one takes is not there for the next.',
+    'A group that fails does not hold up the next one.',
+    '',
+  ].join('\n');
 }

@@ -22,7 +22,12 @@ import {
   vm,
 } from '../support/two-sites.ts';
 
-function failoverText(observation: Observation, full: boolean, decisions: readonly string[] = []): string {
+function failoverText(
+  observation: Observation,
+  full: boolean,
+  decisions: readonly string[] = [],
+  only: readonly string[] = [],
+): string {
   const plan = planFailover({
     planId: 'failover-shop-20260314T020000Z-0001',
     group: shop,
@@ -30,6 +35,7 @@ function failoverText(observation: Observation, full: boolean, decisions: readon
     generation: 4,
     observation,
     pointId: null,
+    only,
     declaredLost: decisions.includes('declare-lost'),
   });
   const pool = (site: string) => {
@@ -63,6 +69,15 @@ function failoverText(observation: Observation, full: boolean, decisions: readon
 t.test('a failover of 24 VMs in three tiers', (t) => {
   golden(t, 'cases/failover.plan.txt', import.meta.url, failoverText(disaster(), false));
   golden(t, 'cases/failover-full.plan.txt', import.meta.url, failoverText(disaster(), true));
+  t.end();
+});
+
+t.test('a failover of some VMs of the group, and of one that nobody knows', (t) => {
+  const some = ['db-01', 'db-02', 'app-03'];
+  golden(t, 'cases/failover-some.plan.txt', import.meta.url, failoverText(disaster(), false, [], some));
+  const unknown = failoverText(disaster(), false, [], ['db-01', 'wbe-01']);
+  t.match(unknown, /waits for\n +- a VM wbe-01, which recovery point shop\/\S+ does not hold/i);
+  t.notMatch(unknown, /Steps:/, 'and no part of it is done');
   t.end();
 });
 

@@ -1,6 +1,6 @@
 /** What acts upon runs and groups from another terminal, as a person sees it. */
 import t from 'tap';
-import { call } from './fake.ts';
+import { call, interruptHere } from './fake.ts';
 
 const because = ['--reason', 'the site is back', '--by', 'Ada'];
 
@@ -71,4 +71,42 @@ t.test('a plan is written, reviewed and run from its file', async (t) => {
   t.notOk(unconfirmed.asked.some((asked) => asked.startsWith('run ')));
   const missing = await call(['run', 'failover-plan'], {}, { files });
   t.match(missing, { code: 2, err: /Cannot read failover-plan.*lifeboat run/s });
+});
+
+t.test('several groups are shown, confirmed at once, and carried out in turn', async (t) => {
+  const both = ['failover', 'payroll', 'shop'];
+  const done = await call(both, {}, { answers: ['tokyo'] });
+  t.equal(done.code, 0, done.err);
+  t.match(done.asked, [
+    'open sites.yaml',
+    /^plan .*"payroll"/,
+    /^plan .*"shop"/,
+    'run failover by night-shift',
+    'run failover by night-shift',
+    'close',
+  ]);
+  t.match(done.out, /2 groups, one after the other: .*checked for each group by itself/s);
+  t.equal(done.out.match(/Type the name of the site/g)?.length, 1);
+  const once = await call(['failover', 'shop', 'shop'], {}, { answers: ['tokyo'] });
+  t.equal(once.asked.filter((asked) => asked.startsWith('run ')).length, 1, 'twice the same is once');
+  const unsure = await call(both, {}, { answers: ['osaka'] });
+  t.equal(unsure.code, 2);
+  t.notOk(unsure.asked.some((asked) => asked.startsWith('run ')));
+  const interrupted = await call(both, { duringRun: interruptHere }, { answers: ['tokyo'] });
+  t.equal(interrupted.code, 130);
+  t.equal(interrupted.asked.filter((asked) => asked.startsWith('run ')).length, 1, 'a stop stops them all');
+  for (const flag of ['--point', '--vm']) t.equal((await call([...both, flag, 'x'])).code, 2, flag);
+  const problem = {
+    ...{ severity: 'problem', code: 'DR-NETWORK-MISSING', about: 'network', name: 'n', what: 'No network' },
+    ...{ evidence: [], vms: [], next: 'Make it.' },
+  } as const;
+  const blocked = await call(both, { findings: [problem] }, { answers: [] });
+  t.equal(blocked.code, 10);
+  t.match(blocked.out, /blocked for shop, shop.*Nothing was changed, for no group/s);
+});
+
+t.test('some VMs of a group', async (t) => {
+  const some = await call(['failover', 'shop', '--vm', 'db-01', '--vm', 'db-02', '--yes', 'tokyo']);
+  t.equal(some.code, 0);
+  t.match(some.asked[1], /"vms":\["db-01","db-02"\]/);
 });

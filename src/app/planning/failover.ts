@@ -32,6 +32,7 @@ export async function failoverRun({
     generation: state?.generation ?? 0,
     observation,
     pointId: request.pointId,
+    only: request.vms ?? [],
     declaredLost: request.decisions.some(({ decision }) => decision === 'declare-lost'),
     tombstoned: state?.tombstone?.site === group.production,
     openDrill: state?.drill ?? null,

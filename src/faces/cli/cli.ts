@@ -17,6 +17,7 @@ import {
 } from './catalog.ts';
 import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
+import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { checkVerb, statusVerb, validateVerb } from './looking.ts';
 import { addMovingVerbs } from './moving.ts';
@@ -25,7 +26,6 @@ import {
   exportVerb,
   type FailoverFlags,
   failoverRequest,
-  failoverVerb,
   planVerb,
   runAbandon,
   runFile,
@@ -246,6 +246,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     overridable(
       command
         .option('--point <id>', 'a recovery point; otherwise the newest that fits the replica')
+        .option('--vm <name>', 'start only this VM of the group; may be repeated', collect)
         .option('--declare-lost <reason>', 'production is lost or given up, whatever still answers there')
         .option('--accept-loss <reason>', 'the replica is older than the RPO, and that is accepted'),
     );
@@ -305,12 +306,12 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     program
       .command('failover')
       .helpGroup(acting)
-      .argument('<group>')
-      .description('bring a group up at its recovery site: shows the plan, asks once, does it'),
+      .argument('<group...>', 'several are carried out one after the other, in this order')
+      .description('bring groups up at their recovery site: shows the plans, asks once, does it'),
   )
     .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
     .addHelpText('after', `\n${examples('failover')}`)
-    .action(act((session, values, flags) => failoverVerb(session, one(values), flags as FailoverFlags)));
+    .action(act((session, values, flags) => failoverVerb(session, many(values), flags as FailoverFlags)));
 
   addDrill({ program, plan, helpGroup: acting, act });
 

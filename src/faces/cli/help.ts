@@ -45,6 +45,8 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
   failover: [
     ['lifeboat failover shop', 'shows the plan, asks for the name of the recovery site, does it'],
     ['lifeboat failover shop --yes recovery', 'the same from a script'],
+    ['lifeboat failover payroll shop', 'two groups, one after the other'],
+    ['lifeboat failover shop --vm db-01 --vm db-02', 'the others are imported and stay halted'],
     [
       'lifeboat failover shop --declare-lost "fire, the power is cut"',
       'although something still answers there: it is stopped and blocked first',

@@ -17,6 +17,7 @@ import { Watch } from './watch.ts';
 
 export interface FailoverFlags {
   readonly point?: string;
+  readonly vm?: readonly string[];
   readonly declareLost?: string;
   readonly acceptLoss?: string;
   readonly override?: readonly string[];
@@ -127,6 +128,7 @@ export function failoverRequest(session: Session, group: string, flags: Failover
     operation: 'failover',
     group,
     pointId: flags.point ?? null,
+    ...(flags.vm === undefined ? {} : { vms: flags.vm }),
     decisions: [
       ...decision('declare-lost', flags.declareLost, by),
       ...decision('accept-loss', flags.acceptLoss, by),
@@ -168,10 +170,6 @@ function override(text: string, by: string): Decision {
     },
     { exitCode: exitCodes.usage },
   );
-}
-
-export async function failoverVerb(session: Session, group: string, flags: FailoverFlags): Promise<ExitCode> {
-  return actVerb(session, failoverRequest(session, group, flags), flags);
 }
 
 /** Shows the plan, asks once, does it. */
@@ -223,7 +221,7 @@ export async function runFile(
   return carryOut(session, app, filed, flags.by);
 }
 
-function isBlocked(planned: PlannedRun): boolean {
+export function isBlocked(planned: PlannedRun): boolean {
   return (
     planned.plan.waitingOn.length > 0 || planned.findings.some((finding) => finding.severity === 'problem')
   );
@@ -240,11 +238,11 @@ function tellBlocked(session: Session, app: App, planned: PlannedRun): ExitCode 
   return exitCodes.blocked;
 }
 
-function showPlan(session: Session, app: App, planned: PlannedRun, detail: StepDetail): void {
+export function showPlan(session: Session, app: App, planned: PlannedRun, detail: StepDetail): void {
   session.show(() => planText(planned, session.paper, detail), app.filed(planned));
 }
 
-async function carryOut(
+export async function carryOut(
   session: Session,
   app: App,
   planned: PlannedRun | FiledPlan,

@@ -22,6 +22,8 @@ export interface RecoverRequest {
   readonly generation: number;
   readonly observation: Observation;
   readonly pointId: string | null;
+  /** Only these VMs are started, by name or uuid; all of them when absent or empty. */
+  readonly only?: readonly string[];
   /** True when a named person declared the production site lost: then what still answers there is fenced. */
   readonly declaredLost: boolean;
   /** True when an earlier run has already marked the production site as lost. */

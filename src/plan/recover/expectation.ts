@@ -7,6 +7,7 @@ import { forecastSeconds } from '../forecast.ts';
 import { alreadyPromoted } from '../pairs.ts';
 import type { StartOrder } from '../tiers.ts';
 import { named, type RecoverDraft, type RecoverRequest } from './draft.ts';
+import { notesOfPart } from './partial.ts';
 
 export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectation {
   const { group, observation } = draft.request;
@@ -39,7 +40,7 @@ export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectati
         reason: `stays halted: ${reason}`,
       })),
     ],
-    notes: [...notesOf(draft, lossSeconds), ...notesOfOrder(order)],
+    notes: [...notesOf(draft, lossSeconds), ...notesOfPart(draft, order), ...notesOfOrder(order)],
   };
 }
 
