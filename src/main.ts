@@ -9,10 +9,13 @@ import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
 import { Redactor } from './adapters/secrets/redactor.ts';
 import { SecretResolver } from './adapters/secrets/resolver.ts';
 import { SecretStore, type StoreKey } from './adapters/secrets/store.ts';
+import { runInGuest } from './adapters/ssh/guest.ts';
 import { SqliteInbox } from './adapters/state/sqlite-inbox.ts';
 import { SqliteStates } from './adapters/state/sqlite-states.ts';
 import { systemClock } from './adapters/system/clock.ts';
 import { systemEntropy } from './adapters/system/entropy.ts';
+import { probeHttp } from './adapters/system/http.ts';
+import { programRunner } from './adapters/system/programs.ts';
 import { probeTcp } from './adapters/system/tcp.ts';
 import { openHypervisor } from './adapters/xenapi/hypervisor.ts';
 import type { App, Programme } from './app/app.ts';
@@ -108,6 +111,13 @@ function openApp(settings: Settings): App {
     catalog: catalog.get,
     secretStore: store,
     probeTcp,
+    probeHttp,
+    runInGuest,
+    runProgram: programRunner({
+      directory: dirname(settings.file),
+      environment: process.env,
+      redact: (text) => redactor.redact(text),
+    }),
     close: async () => {
       const opened = await Promise.allSettled([catalog.opened(), states.opened(), inbox.opened()]);
       await Promise.allSettled([

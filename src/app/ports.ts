@@ -1,6 +1,7 @@
 /** What the application is given: settings, and ports that open on first use. */
 import type { Settings } from '../domain/settings.ts';
 import type { Catalog } from '../ports/catalog.ts';
+import type { ProbeHttp, RunInGuest, RunProgram } from '../ports/guests.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../ports/system.ts';
@@ -26,5 +27,9 @@ export interface AppPorts {
   };
   /** Whether something answers at this address and port: the TCP readiness gate. */
   probeTcp(address: string, port: number, signal?: AbortSignal): Promise<boolean>;
+  readonly probeHttp: ProbeHttp;
+  readonly runInGuest: RunInGuest;
+  /** Callouts of recovery plans. */
+  readonly runProgram: RunProgram;
   close(): Promise<void>;
 }

@@ -136,6 +136,9 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     array: (name) => ports.array(name),
     catalog: () => ports.catalog(),
     probeTcp: (address, port, signal) => ports.probeTcp(address, port, signal),
+    probeHttp: ports.probeHttp,
+    runInGuest: ports.runInGuest,
+    runProgram: ports.runProgram,
     verifier: verifierOver(ports),
     // The checks of a failover tell of networks in their own words; an export has no such checks before it.
     rehearse: async (group, point, pool, signal) => [

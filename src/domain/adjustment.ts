@@ -3,7 +3,13 @@ import type { Adjustment } from './actions/guests.ts';
 import type { VmFacts } from './pool.ts';
 
 /** What differs, in words; empty when all is as wanted. */
-export function adjustmentFaults(vm: VmFacts, { memory, vcpus, host }: Adjustment): string[] {
+export function adjustmentFaults(
+  vm: Pick<
+    VmFacts,
+    'memoryStaticMax' | 'memoryDynamicMax' | 'memoryDynamicMin' | 'vcpusAtStartup' | 'affinity'
+  >,
+  { memory, vcpus, host }: Adjustment,
+): string[] {
   const faults: string[] = [];
   if (
     memory !== null &&

@@ -9,6 +9,7 @@ import { isDemoted, isFinallySynced, isReversed } from './actions/handover.ts';
 import { areImported } from './actions/import.ts';
 import type { ImportLooks } from './actions/import-looks.ts';
 import { areQuarantined } from './actions/quarantine.ts';
+import { recoveryPlanConditions } from './actions/recovery-plan-handlers.ts';
 import { isPromoted } from './actions/replica.ts';
 import { areRolesSwapped } from './actions/roles.ts';
 import { isShutDown } from './actions/shutdown.ts';
@@ -21,6 +22,7 @@ import type { ConditionHandlers } from './handlers.ts';
 export function conditionsOver(world: World, looks: ImportLooks): ConditionHandlers {
   return {
     ...drillConditions(world),
+    ...recoveryPlanConditions(world),
     promoted: ({ pair }, context) => isPromoted(world, pair, context.signal),
     'sr-attached': ({ site, srUuid, hosts }, context) =>
       isAttached(world, site, srUuid, hosts, context.signal),

@@ -18,6 +18,7 @@ import {
 import { importVms } from './actions/import.ts';
 import { ImportLooks } from './actions/import-looks.ts';
 import { quarantineVms, releaseVms } from './actions/quarantine.ts';
+import { recoveryPlanActions } from './actions/recovery-plan-handlers.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
 import { swapRoles } from './actions/roles.ts';
@@ -54,6 +55,7 @@ export function handlersOver(world: World): {
   };
   const actions: ActionHandlers = {
     ...drillActions(world),
+    ...recoveryPlanActions(world, watchOf),
     'record-evidence': (action, context) => recordEvidence(twins, action, context),
     'capture-pool': (action, context) => capturePool(world, action, context),
     'save-documents': (action, context) => saveDocuments(world, action, context),
@@ -76,6 +78,7 @@ export function handlersOver(world: World): {
     'restore-ha': (action, context) => restoreHa(world, action, context),
     tombstone: (action, context) => tombstone(world, action, context),
     'lift-tombstone': (action) => liftTombstone(world, action),
+    'note-standing': async ({ site, seen }) => ({ output: { site, seen: [...seen] }, warnings: [] }),
     'shut-down-vm': (action, context) => shutDownVm(world, action, context),
     'bring-back-vm': (action, context) => bringBackVm(world, twins, action, context),
     'quarantine-vms': (action, context) => quarantineVms(world, action, context),

@@ -4,8 +4,10 @@
  * `outcome-unknown`, and the caller looks before it repeats.
  */
 
+import type { Adjustment } from '../domain/actions/guests.ts';
 import type { EndpointView } from '../domain/observation.ts';
-import type { PoolFacts, TextMap, Uuid } from '../domain/pool.ts';
+import type { PoolFacts, TextMap, Uuid, VmFacts } from '../domain/pool.ts';
+import type { StaticAddress } from '../domain/recovery-plan.ts';
 import type { Exposed } from '../domain/replication.ts';
 import type { Instant } from '../domain/time.ts';
 
@@ -108,6 +110,17 @@ export interface Hypervisor {
     vms: readonly Uuid[],
     signal?: AbortSignal,
   ): Promise<Uuid>;
+  /** Memory, vCPUs and preferred host of one VM; null when there is no such VM. */
+  vmShape(vm: Uuid, signal?: AbortSignal): Promise<VmShape | null>;
+  /** Changes those of them that are given, of a halted VM. */
+  adjustVm(vm: Uuid, adjustment: Adjustment, signal?: AbortSignal): Promise<void>;
+  /** Static addresses of the VIFs of a VM, by device; null for a family that is not static (xapi.md 8.6). */
+  vifAddresses(vm: Uuid, signal?: AbortSignal): Promise<readonly StaticAddress[]>;
+  /**
+   * Has the guest agent set these addresses: `VIF.configure_ipv4/6`. Peer code `VM_LACKS_FEATURE` as long as the agent
+   * has not reported since the last start, or cannot do it (xapi.md 8.6).
+   */
+  setVifAddress(vm: Uuid, address: StaticAddress, signal?: AbortSignal): Promise<void>;
   /** Power state and guest facts of some VMs, cheaply: for readiness gates. */
   vmStates(vms: readonly Uuid[], signal?: AbortSignal): Promise<ReadonlyMap<Uuid, VmState>>;
 
@@ -124,6 +137,11 @@ export interface VmState {
     readonly live: boolean;
   } | null;
 }
+
+export type VmShape = Pick<
+  VmFacts,
+  'memoryStaticMax' | 'memoryDynamicMax' | 'memoryDynamicMin' | 'vcpusAtStartup' | 'affinity'
+>;
 
 export interface SrRecord {
   readonly uuid: Uuid;

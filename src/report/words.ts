@@ -6,8 +6,9 @@ import type { Action, Operation, Plan } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
 import { describeDrill, drillChapter } from './drill-words.ts';
-import { describeMoving, movingChapter, vmsMoved } from './moving-words.ts';
+import { describeMoving, movingChapter, pointChapter, sitesOfMove, vmsMoved } from './moving-words.ts';
 import { clean, count, names } from './paper.ts';
+import { describeRecoveryPlan, recoveryPlanChapter } from './recovery-plan-words.ts';
 
 /** `2026-01-31 02:30:05 UTC`: every report speaks UTC, as the journals do. */
 export function formatInstant(at: Instant): string {
@@ -107,6 +108,7 @@ export function chapterOf(action: Action): string {
       return 'Start the VMs, tier by tier';
     case 'restore-ha':
       return 'Afterwards';
+    case 'note-standing':
     case 'shut-down-vm':
     case 'bring-back-vm':
     case 'quarantine-vms':
@@ -130,6 +132,12 @@ export function chapterOf(action: Action): string {
     case 'stop-clone':
     case 'compare-inventory':
       return drillChapter(action);
+    case 'pause':
+    case 'ask':
+    case 'call-out':
+    case 'adjust-vm':
+    case 'set-addresses':
+      return recoveryPlanChapter(action);
     case 'sync-replication':
     case 'verify-replication':
       return 'The replication';
@@ -149,7 +157,7 @@ export function chapterIn(plan: Plan, action: Action): string {
     return chapterOf({ do: 'seal-point', pointId: '' });
   if (action.do === 'verify-point' && plan.operation === 'verify')
     return chapterOf({ do: 'verify-catalog', group: plan.group, deep: true });
-  return chapterOf(action);
+  return pointChapter(plan, action) ?? chapterOf(action);
 }
 
 export function describeAction(action: Action): string {
@@ -210,6 +218,7 @@ export function describeAction(action: Action): string {
       return `Check whether a failover to site ${action.site} would work now`;
     case 'lift-tombstone':
       return `Take the mark of loss off site ${action.lostSite} for group ${action.group}`;
+    case 'note-standing':
     case 'shut-down-vm':
     case 'bring-back-vm':
     case 'quarantine-vms':
@@ -233,6 +242,12 @@ export function describeAction(action: Action): string {
     case 'stop-clone':
     case 'compare-inventory':
       return describeDrill(action);
+    case 'pause':
+    case 'ask':
+    case 'call-out':
+    case 'adjust-vm':
+    case 'set-addresses':
+      return describeRecoveryPlan(action);
     default:
       return unreachable(action);
   }
@@ -251,6 +266,8 @@ export function vmsOf(action: Action): readonly string[] {
   switch (action.do) {
     case 'start-vm':
     case 'await-ready':
+    case 'adjust-vm':
+    case 'set-addresses':
       return [action.vm.uuid];
     case 'save-documents':
       return [...action.vms, ...(action.kept ?? [])].map((vm) => vm.uuid);
@@ -274,6 +291,8 @@ export function vmsOf(action: Action): readonly string[] {
 
 /** Where the plan changes things, and where from: for headlines. */
 export function sitesOf(plan: Plan): { readonly from: string | null; readonly to: string | null } {
+  const move = sitesOfMove(plan);
+  if (move !== null) return move;
   for (const { action } of plan.steps) {
     if (action.do === 'record-inventory' || action.do === 'compare-inventory')
       return { from: action.site, to: null };

@@ -1,4 +1,5 @@
 /** Plans in files, frozen groups, and words for runs that another process carries out: what the application refuses. */
+
 import t from 'tap';
 import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
 import type { PlannedRun } from '../../src/app/app.ts';
@@ -17,6 +18,7 @@ import {
   startStep,
 } from '../execute/support.ts';
 import { settings } from '../scripts/fake.ts';
+import { noGuests } from '../support/guests.ts';
 import { disaster, now } from '../support/two-sites.ts';
 
 const nobody = async (): Promise<never> => {
@@ -39,6 +41,7 @@ function house() {
       settle: async () => undefined,
     }),
     ...{ hypervisor: nobody, array: nobody, catalog: nobody, probeTcp: nobody, rehearse: nobody },
+    ...noGuests,
     secretStore: { list: nobody, set: nobody, remove: nobody },
     close: async () => undefined,
   };

@@ -1,4 +1,5 @@
 /** Lifeboat as src/main.ts puts it together, with settings made here and an array that answers at once. */
+
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
@@ -15,6 +16,7 @@ import type { Capabilities, Exposed, PairView, ReplicaPoint } from '../../src/do
 import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../src/domain/settings.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
+import { noGuests } from '../support/guests.ts';
 import type { PoolAddress } from './lab.ts';
 import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
 
@@ -152,6 +154,7 @@ export function openHouse(options: HouseOptions): House {
     catalog: async () => catalog,
     secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
     probeTcp: async () => true,
+    ...noGuests,
     close: async () => {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));
       await catalog.close();

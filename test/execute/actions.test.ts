@@ -3,7 +3,7 @@ import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import type { Plan, Step } from '../../src/domain/plan.ts';
 import { deviceConfigAt } from '../../src/execute/actions/device-config.ts';
-import { isInSubnet } from '../../src/execute/actions/guests.ts';
+import { isInSubnet } from '../../src/execute/actions/gates.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
 import { execute, planDigest, resume } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';

@@ -2,10 +2,13 @@
  * A world small enough to be written down as one JSON value: two sites, an array, a catalog. Each change is handed to
  * `onChange`, so that a test can keep the world in a file and kill the program between any two lines.
  */
+
 import { createHash } from 'node:crypto';
+import type { Adjustment } from '../../src/domain/actions/guests.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import type { NamedVm } from '../../src/domain/plan.ts';
 import type { PoolFacts, SrFacts, VmFacts } from '../../src/domain/pool.ts';
+import type { StaticAddress } from '../../src/domain/recovery-plan.ts';
 import type { ObjectRef, RecoveryPoint } from '../../src/domain/recovery-point.ts';
 import type { World } from '../../src/execute/interpreter.ts';
 import {
@@ -16,9 +19,11 @@ import {
 } from '../../src/metadata/document.ts';
 import type { XmlStruct } from '../../src/metadata/xmlvalue.ts';
 import type { Catalog } from '../../src/ports/catalog.ts';
-import type { Hypervisor } from '../../src/ports/hypervisor.ts';
+import type { ProbeHttp, RunInGuest, RunProgram } from '../../src/ports/guests.ts';
+import type { Hypervisor, VmShape } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock, GroupStates } from '../../src/ports/system.ts';
+import { noGuests } from '../support/guests.ts';
 import { FakeArray } from './fake-array.ts';
 import { at, type FakeSite, type FakeState, fakeSr, fakeVm, type Mutable, pair } from './fake-sites.ts';
 
@@ -396,6 +401,35 @@ export class FakePool implements Hypervisor {
     this.#did(`appliance ${nameLabel}`);
     return 'app1';
   }
+  async vmShape(uuid: string): Promise<VmShape | null> {
+    return this.#call('shape', uuid).pool.vms.find((vm) => vm.uuid === uuid) ?? null;
+  }
+  async adjustVm(uuid: string, { memory, vcpus, host }: Adjustment): Promise<void> {
+    this.#call('adjust', uuid);
+    const vm = this.#vm(uuid);
+    if (memory !== null)
+      Object.assign(vm, {
+        memoryStaticMax: memory.staticMax,
+        memoryDynamicMax: memory.dynamicMax,
+        memoryDynamicMin: memory.dynamicMin,
+      });
+    if (vcpus !== null) vm.vcpusAtStartup = vcpus;
+    if (host !== null) vm.affinity = host.uuid;
+    this.#did(`adjust ${uuid}`);
+  }
+  readonly #addresses = new Map<string, Map<string, StaticAddress>>();
+  async vifAddresses(uuid: string): Promise<readonly StaticAddress[]> {
+    this.#call('addresses', uuid);
+    return [...(this.#addresses.get(uuid) ?? new Map<string, StaticAddress>()).values()];
+  }
+  async setVifAddress(uuid: string, address: StaticAddress): Promise<void> {
+    this.#call('set-address', uuid);
+    const vm = this.#vm(uuid);
+    if (vm.guest === null) throw refused('VM_LACKS_FEATURE', 'the guest agent cannot do it');
+    const known = this.#addresses.get(uuid) ?? new Map<string, StaticAddress>();
+    this.#addresses.set(uuid, known.set(address.device, address));
+    this.#did(`address ${uuid} ${address.device} ${address.ipv4?.address ?? address.ipv6?.address}`);
+  }
   async vmStates(vms: readonly string[]) {
     const { pool } = this.#call('states', vms.join('+'));
     return new Map(
@@ -509,6 +543,9 @@ export class FakeWorld implements World {
   readonly #states: GroupStates;
   onChange: (state: FakeState) => void = () => undefined;
   openPorts = new Set<string>();
+  probeHttp: ProbeHttp = noGuests.probeHttp;
+  runInGuest: RunInGuest = noGuests.runInGuest;
+  runProgram: RunProgram = noGuests.runProgram;
 
   constructor(state: FakeState, clock: Clock, states: GroupStates) {
     this.state = state;

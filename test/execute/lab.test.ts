@@ -1,4 +1,5 @@
 /** Export and failover of the demo world, through the real client, planners, catalog, files and arrays. */
+
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,7 @@ import { observe } from '../../src/observe/observe.ts';
 import { planExport } from '../../src/plan/export.ts';
 import { planFailover } from '../../src/plan/failover.ts';
 import type { Replication } from '../../src/ports/replication.ts';
+import { noGuests } from '../support/guests.ts';
 
 const everything: ScopeMatch = { names: ['*'], patterns: [], tags: [], folders: [], srs: [], uuids: [] };
 const nothing: ScopeMatch = { ...everything, names: [] };
@@ -144,6 +146,7 @@ t.test(
         groups: [group],
         states: async () => states,
         probeTcp: async () => true,
+        ...noGuests,
         rehearse: async () => [],
       }),
     };

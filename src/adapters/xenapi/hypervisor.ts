@@ -3,12 +3,14 @@
  * pool: it connects at the first call and logs out in `close`.
  */
 import { readFileSync } from 'node:fs';
+import type { Adjustment } from '../../domain/actions/guests.ts';
 import { PortError } from '../../domain/errors.ts';
 import type { EndpointView } from '../../domain/observation.ts';
 import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import type { StaticAddress } from '../../domain/recovery-plan.ts';
 import type { HostAddress, PoolSettings } from '../../domain/settings.ts';
 import { type Instant, secondsBetween } from '../../domain/time.ts';
-import type { Hypervisor, SrRecord, VmState } from '../../ports/hypervisor.ts';
+import type { Hypervisor, SrRecord, VmShape, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
 import type { Marks } from './digest.ts';
@@ -32,6 +34,7 @@ import { Storage } from './storage.ts';
 import { Tasks } from './tasks.ts';
 import { Transfers } from './transfers.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
+import { VmShapes } from './vm-shapes.ts';
 import { Vms } from './vms.ts';
 import type { Protocol, XapiParam } from './wire.ts';
 
@@ -92,6 +95,7 @@ class XapiHypervisor implements Hypervisor {
   readonly #objects: Objects;
   readonly #storage: Storage;
   readonly #vms: Vms;
+  readonly #shapes: VmShapes;
 
   constructor(options: HypervisorOptions) {
     const { pool } = options;
@@ -117,6 +121,7 @@ class XapiHypervisor implements Hypervisor {
     this.#objects = new Objects(this.#pool, this.#tasks);
     this.#storage = new Storage(this.#objects);
     this.#vms = new Vms(this.#objects);
+    this.#shapes = new VmShapes(this.#objects);
     this.xapi = {
       call: (method, params = [], callOptions = {}) => this.#pool.call(method, params, callOptions),
       run: (method, params = [], signal = undefined) => this.#tasks.run(method, params, { signal }),
@@ -401,6 +406,22 @@ class XapiHypervisor implements Hypervisor {
     signal?: AbortSignal,
   ): Promise<Uuid> {
     return this.#vms.rebuildAppliance(nameLabel, nameDescription, vms, signal);
+  }
+
+  vmShape(vm: Uuid, signal?: AbortSignal): Promise<VmShape | null> {
+    return this.#shapes.read(vm, signal);
+  }
+
+  adjustVm(vm: Uuid, adjustment: Adjustment, signal?: AbortSignal): Promise<void> {
+    return this.#shapes.adjust(vm, adjustment, signal);
+  }
+
+  vifAddresses(vm: Uuid, signal?: AbortSignal): Promise<readonly StaticAddress[]> {
+    return this.#shapes.addresses(vm, signal);
+  }
+
+  setVifAddress(vm: Uuid, address: StaticAddress, signal?: AbortSignal): Promise<void> {
+    return this.#shapes.setAddress(vm, address, signal);
   }
 
   vmStates(vms: readonly Uuid[], signal?: AbortSignal): Promise<ReadonlyMap<Uuid, VmState>> {

@@ -1,6 +1,9 @@
 /** What a recovery plan asks for beside starting VMs: pauses, questions, calls, and what is different about a VM. */
 import type { Uuid } from '../pool.ts';
-import type { MemoryOverride, PromptAnswer, StaticAddress } from '../recovery-plan.ts';
+import type { MemoryOverride, Moment, PromptAnswer, StaticAddress } from '../recovery-plan.ts';
+
+/** Between two tries of a callout. */
+export const calloutPauseSeconds = 5;
 
 interface VmRef {
   readonly uuid: Uuid;
@@ -17,6 +20,7 @@ export interface Adjustment {
 
 /** Where in the plan a question is asked or a program called: the tier or VM, for those who read or script. */
 export interface Occasion {
+  readonly at: Moment['at'];
   /** In words, such as `before tier web`. */
   readonly when: string;
   readonly tier: string | null;

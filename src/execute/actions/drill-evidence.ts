@@ -5,7 +5,7 @@ import { drillOfSr, drillOfVm, groupOfDrill } from '../../domain/drill.ts';
 import { OperatorError } from '../../domain/errors.ts';
 import type { PoolFacts, VmFacts } from '../../domain/pool.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { addressesOf } from './guests.ts';
+import { addressesOf } from './gates.ts';
 import { byUuid, listed, type World } from './world.ts';
 
 export async function recordInventory(

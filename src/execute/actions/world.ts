@@ -8,6 +8,7 @@ import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import type { SitesLook } from '../../domain/site-look.ts';
 import type { Catalog } from '../../ports/catalog.ts';
+import type { ProbeHttp, RunInGuest, RunProgram } from '../../ports/guests.ts';
 import type { DeviceConfigFor, Hypervisor } from '../../ports/hypervisor.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, GroupStates } from '../../ports/system.ts';
@@ -23,6 +24,10 @@ export interface World {
   catalog(): Promise<Catalog>;
   /** Whether something answers at this address and port: the TCP readiness gate. */
   probeTcp(address: string, port: number, signal?: AbortSignal): Promise<boolean>;
+  readonly probeHttp: ProbeHttp;
+  readonly runInGuest: RunInGuest;
+  /** Callouts of recovery plans. */
+  readonly runProgram: RunProgram;
   /** All findings of the import rules for every VM of a point against a pool as observed. */
   rehearse(
     group: GroupSettings,

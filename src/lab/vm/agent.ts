@@ -28,19 +28,12 @@ export function startAgent(pool: LabPool, vm: Row, metrics: Row): void {
 }
 
 function report(pool: LabPool, vm: Row, metrics: Row): void {
-  const networks = struct();
-  for (const vif of vm.rows('VIFs', 'VIF')) {
-    const address = addressOf(pool, vif);
-    if (address === null || !vif.bool('currently_attached')) continue;
-    networks[`${vif.text('device')}/ip`] = address;
-    networks[`${vif.text('device')}/ipv4/0`] = address;
-  }
   metrics.set({
     PV_drivers_detected: true,
     PV_drivers_up_to_date: true,
     PV_drivers_version: struct({ major: '8', minor: '3', micro: '0', build: '1' }),
     os_version: struct({ name: 'Lab guest 1.0', distro: 'lab', major: '1', minor: '0', uname: '6.1.0' }),
-    networks,
+    networks: reportedNetworks(pool, vm),
     other: struct({
       'feature-shutdown': '1',
       'feature-reboot': '1',
@@ -53,6 +46,24 @@ function report(pool: LabPool, vm: Row, metrics: Row): void {
     last_updated: pool.now(),
     live: true,
   });
+}
+
+/** Addresses of the plugged VIFs, by the keys of xapi.md 8.2. */
+export function reportedNetworks(pool: LabPool, vm: Row): ReturnType<typeof struct> {
+  const networks = struct();
+  for (const vif of vm.rows('VIFs', 'VIF')) {
+    if (!vif.bool('currently_attached')) continue;
+    const device = vif.text('device');
+    const address = addressOf(pool, vif);
+    if (address !== null) {
+      networks[`${device}/ip`] = address;
+      networks[`${device}/ipv4/0`] = address;
+    }
+    const [fixed] = vif.texts('ipv6_addresses');
+    if (vif.text('ipv6_configuration_mode') === 'Static' && fixed !== undefined)
+      networks[`${device}/ipv6/0`] = fixed.replace(/\/.*$/, '');
+  }
+  return networks;
 }
 
 /** The guest's address: as configured on the VIF, or a stable one of the network's subnet. */

@@ -5,6 +5,7 @@ import { fail, internal } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { Call, Registry } from '../core/registry.ts';
 import { nullRef, type Struct } from '../core/values.ts';
+import { reportedNetworks } from './agent.ts';
 import { needDevice } from './device-operations.ts';
 import { withOperation } from './operations.ts';
 import { isProtected, needNetwork, needSharedNetwork, needSharedSr } from './placement.ts';
@@ -64,7 +65,8 @@ export function installDevices(registry: Registry): void {
       fail('SR_OPERATION_NOT_SUPPORTED', vbd.row('VDI', 'VDI')?.text('SR') ?? nullRef);
     });
   registry.on('VIF.move', moveVif);
-  registry.on('VIF.configure_ipv4', configureIpv4);
+  registry.on('VIF.configure_ipv4', (call) => configureAddress(call, 'ipv4'));
+  registry.on('VIF.configure_ipv6', (call) => configureAddress(call, 'ipv6'));
   for (const cls of ['VBD', 'VIF'] as const) {
     registry.on(`${cls}.plug`, (call) => plug(call, cls));
     registry.on(`${cls}.unplug`, (call) => unplug(call, cls, false));
@@ -231,22 +233,29 @@ function moveVif(call: Call): string {
   return '';
 }
 
-function configureIpv4(call: Call): string {
+/** Through the guest agent, so the guest must run with one (xapi.md 8.6); it then reports the address. */
+function configureAddress(call: Call, family: 'ipv4' | 'ipv6'): string {
   const vif = call.row('VIF');
   const [mode, address, gateway] = [call.text(1), call.text(2), call.text(3)];
+  const version = family === 'ipv4' ? 4 : 6;
   if (mode === 'Static') {
     const [host = '', length = ''] = address.split('/');
-    if (isIP(host) !== 4 || !/^\d+$/.test(length) || Number(length) > 32)
+    if (isIP(host) !== version || !/^\d+$/.test(length) || Number(length) > (version === 4 ? 32 : 128))
       fail('INVALID_CIDR_ADDRESS_SPECIFIED', 'address');
     const locked = vif.text('locking_mode') === 'locked';
-    if (locked && !vif.texts('ipv4_allowed').includes(host))
+    if (locked && !vif.texts(`${family}_allowed`).includes(host))
       fail('ADDRESS_VIOLATES_LOCKING_CONSTRAINT', address);
-    if (gateway !== '' && isIP(gateway) !== 4) fail('INVALID_IP_ADDRESS_SPECIFIED', 'gateway');
+    if (gateway !== '' && isIP(gateway) !== version) fail('INVALID_IP_ADDRESS_SPECIFIED', 'gateway');
   }
   const vm = owner(call.pool, vif);
-  const promised = vm.row('guest_metrics', 'VM_guest_metrics')?.map('other') ?? {};
-  if (promised['feature-static-ip-setting'] !== '1') fail('VM_LACKS_FEATURE', vm.ref);
-  vif.set({ ipv4_configuration_mode: mode, ipv4_addresses: [address], ipv4_gateway: gateway });
+  const metrics = vm.row('guest_metrics', 'VM_guest_metrics');
+  if (metrics?.map('other')['feature-static-ip-setting'] !== '1') fail('VM_LACKS_FEATURE', vm.ref);
+  vif.set({
+    [`${family}_configuration_mode`]: mode,
+    [`${family}_addresses`]: [address],
+    [`${family}_gateway`]: gateway,
+  });
+  if (metrics !== undefined) metrics.set({ networks: reportedNetworks(call.pool, vm) });
   return '';
 }
 

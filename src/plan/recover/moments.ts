@@ -1,5 +1,5 @@
 /** Prompts and callouts of the recovery plan, put in at their moment: first what is asked, then what is called. */
-import type { Occasion } from '../../domain/actions/guests.ts';
+import { calloutPauseSeconds, type Occasion } from '../../domain/actions/guests.ts';
 import { globExpression } from '../../domain/glob.ts';
 import type { CalloutSettings, Moment, PromptSettings } from '../../domain/recovery-plan.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
@@ -11,8 +11,6 @@ export type Point =
   | Exclude<Moment, { readonly at: 'after-start' }>
   | { readonly at: 'after-start'; readonly vm: PointVm };
 
-/** Between two tries of a callout. */
-export const retryPauseSeconds = 5;
 /** What a step needs beside the waiting itself: to be written down, and to kill a program that goes on too long. */
 const marginSeconds = 60;
 
@@ -74,9 +72,9 @@ function callOut(draft: RecoverDraft, callout: CalloutSettings, occasion: Occasi
     },
     repeatable,
     onFailure,
-    timeoutSeconds: (retries + 1) * (timeoutSeconds + retryPauseSeconds) + marginSeconds,
+    timeoutSeconds: (retries + 1) * (timeoutSeconds + calloutPauseSeconds) + marginSeconds,
     forecastSeconds: 1,
-    why: `The recovery plan calls it ${occasion.when}`,
+    why: `The recovery plan calls it ${occasion.when}; if it fails, the run ${onFailure === 'stop' ? 'stops' : 'goes on'}${retries === 0 ? '' : ` after ${retries + 1} tries`}`,
   });
 }
 
@@ -93,20 +91,21 @@ function isNow(moment: Moment, point: Point): boolean {
 }
 
 function occasionOf(draft: RecoverDraft, point: Point): Occasion {
+  const { at } = point;
   switch (point.at) {
     case 'before-promotion':
-      return { when: 'before the replica is promoted', tier: null, vm: null };
+      return { at, when: 'before the replica is promoted', tier: null, vm: null };
     case 'after-storage':
-      return { when: 'when the storage is attached', tier: null, vm: null };
+      return { at, when: 'when the storage is attached', tier: null, vm: null };
     case 'before-tier':
-      return { when: `before tier ${point.tier}`, tier: point.tier, vm: null };
+      return { at, when: `before tier ${point.tier}`, tier: point.tier, vm: null };
     case 'after-tier':
-      return { when: `after tier ${point.tier}`, tier: point.tier, vm: null };
+      return { at, when: `after tier ${point.tier}`, tier: point.tier, vm: null };
     case 'after-start': {
       const { nameLabel } = draft.member(point.vm);
-      return { when: `after the start of ${nameLabel}`, tier: null, vm: nameLabel };
+      return { at, when: `after the start of ${nameLabel}`, tier: null, vm: nameLabel };
     }
     case 'end':
-      return { when: 'at the end', tier: null, vm: null };
+      return { at, when: 'at the end', tier: null, vm: null };
   }
 }
