@@ -88,14 +88,14 @@ function missing({ group, observation, quarantineOnly, vms }: ReprotectRequest):
 function build(request: ReprotectRequest, old: PoolFacts): StepList['steps'] {
   const { group } = request;
   const steps = new StepList();
-  const evidence = steps.add({
-    id: steps.ids.of('evidence', group.production),
+  const noted = steps.add({
+    id: steps.ids.of('note', group.production),
     after: [],
-    action: { do: 'record-evidence', site: group.production, evidence: evidenceOfReturn(request, old) },
+    action: { do: 'note-standing', site: group.production, seen: evidenceOfReturn(request, old) },
     timeoutSeconds: 30,
     why: 'The journal shall say how both sides stood before anything was put away',
   });
-  const away = quarantine(steps, request, old, evidence);
+  const away = quarantine(steps, request, old, noted);
   if (request.quarantineOnly) return steps.steps;
   const detached = detach(steps, request, old, away);
   const pairs: PairAction[] = group.storage.map(({ sr, source, target }) => ({ sr, source, target }));
@@ -131,12 +131,12 @@ function evidenceOfReturn(
   ];
 }
 
-function quarantine(steps: StepList, request: ReprotectRequest, old: PoolFacts, evidence: string): string {
+function quarantine(steps: StepList, request: ReprotectRequest, old: PoolFacts, noted: string): string {
   const { group } = request;
   const vms = quarantinedVms(old, new Set(request.stale.map((vm) => vm.uuid)));
   return steps.add({
     id: steps.ids.of('quarantine', group.production),
-    after: [evidence],
+    after: [noted],
     action: {
       do: 'quarantine-vms',
       site: group.production,

@@ -1,11 +1,15 @@
 /** Acts of a planned migration, a reprotection and a failback in an operator's words. */
 import type { MovingAction } from '../domain/actions/moving.ts';
 import { unreachable } from '../domain/errors.ts';
+import type { Action, Plan } from '../domain/plan.ts';
+import type { Run } from '../domain/run.ts';
 import { clean, count, names } from './paper.ts';
 
 /** The chapter of the runbook that the act belongs to. */
 export function movingChapter(action: MovingAction): string {
   switch (action.do) {
+    case 'note-standing':
+      return 'Before anything changes';
     case 'shut-down-vm':
     case 'bring-back-vm':
       return 'Shut the VMs down';
@@ -32,6 +36,8 @@ export function movingChapter(action: MovingAction): string {
 
 export function describeMoving(action: MovingAction): string {
   switch (action.do) {
+    case 'note-standing':
+      return `Write down how site ${action.site} and its storage stand`;
     case 'shut-down-vm':
       return `Shut ${clean(action.vm.nameLabel)} down at site ${action.site}${action.force ? ', by force if it does not by itself' : ''}`;
     case 'bring-back-vm':
@@ -77,4 +83,47 @@ export function vmsMoved(action: MovingAction): readonly string[] {
     default:
       return [];
   }
+}
+
+const savesPoint = new Set<Action['do']>([
+  'capture-pool',
+  'save-documents',
+  'record-replication',
+  'seal-point',
+  'verify-point',
+  'rehearse-import',
+  'prune-catalog',
+]);
+
+/**
+ * A move saves two recovery points, one on each side of the change of places: each is a chapter of its own. Null where
+ * the act belongs to the chapter that it has in every plan.
+ */
+export function pointChapter(plan: Plan, action: Action): string | null {
+  if (!savesPoint.has(action.do)) return null;
+  const swap = plan.steps.findIndex((step) => step.action.do === 'swap-roles');
+  if (swap < 0) return null;
+  const here = plan.steps.findIndex((step) => step.action === action);
+  return here < swap ? 'Save the last recovery point' : 'Save the first recovery point of the new direction';
+}
+
+/** From where to where the VMs move; of a reprotection, from where to where they are protected then. */
+export function sitesOfMove(plan: Plan): { readonly from: string | null; readonly to: string | null } | null {
+  const away = plan.steps.flatMap(({ action }) => (action.do === 'quarantine-vms' ? [action.site] : []))[0];
+  if (away === undefined) return null;
+  const serving = plan.steps.flatMap(({ action }) =>
+    action.do === 'swap-roles' ? [action.activeSite] : [],
+  )[0];
+  if (serving === undefined) return { from: away, to: null };
+  return plan.operation === 'reprotect' ? { from: serving, to: away } : { from: away, to: serving };
+}
+
+/** What a move without loss has kept of its promise; null for every other operation. */
+export function lossOfMove(run: Run): string | null {
+  const syncs = run.plan.steps.filter((step) => step.action.do === 'final-sync');
+  if (syncs.length === 0) return null;
+  const seen = syncs.filter((step) => run.steps.get(step.id)?.status === 'succeeded').length;
+  return seen === syncs.length
+    ? 'none: the last write was seen at the other side before anything was promoted'
+    : 'none: nothing was promoted';
 }

@@ -2,6 +2,7 @@
 import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
 import { problemLines } from './findings.ts';
+import { lossOfMove } from './moving-words.ts';
 import {
   asSentence,
   clean,
@@ -80,8 +81,10 @@ export function headFacts(run: Run, known: RunFacts): [string, string][] {
         `${expects.pointId}, metadata of ${formatInstant(expects.metadataTakenAt)}`,
       ]);
     }
-    rows.push(['Loss', lossFact(run)]);
-    rows.push(['Recovery time', recoveryFact(run, known)]);
+    if (plan.operation !== 'reprotect') {
+      rows.push(['Loss', lossFact(run)]);
+      rows.push(['Recovery time', recoveryFact(run, known)]);
+    }
   } else if (expects.pointId !== null) {
     rows.push(['Recovery point', expects.pointId]);
   }
@@ -93,6 +96,8 @@ export function headFacts(run: Run, known: RunFacts): [string, string][] {
 }
 
 function lossFact(run: Run): string {
+  const ofMove = lossOfMove(run);
+  if (ofMove !== null) return ofMove;
   const { lossSeconds, rpoSeconds } = run.plan.expects;
   const rpo = formatDuration(rpoSeconds);
   if (lossSeconds === null) return `unknown; the RPO is ${rpo}`;

@@ -20,6 +20,8 @@ export interface NamedSr {
 }
 
 export type MovingAction =
+  /** How both sides stand, for the journal. */
+  | { readonly do: 'note-standing'; readonly site: string; readonly seen: readonly string[] }
   /** Start blocked, then shut down by the guest itself; switched off only when `force` says so. */
   | {
       readonly do: 'shut-down-vm';

@@ -21,23 +21,23 @@ export interface Leaving {
 
 /** Returns, per storage, the step that brought its last writes over. */
 export function leave(draft: RecoverDraft, order: StartOrder, leaving: Leaving): Map<StorageOfPlan, string> {
-  const evidence = recordReason(draft);
-  const stopped = shutDown(draft, order, leaving, evidence);
-  const saved = savePoint(draft, leaving, [evidence, ...stopped]);
+  const noted = noteStanding(draft);
+  const stopped = shutDown(draft, order, leaving, noted);
+  const saved = savePoint(draft, leaving, [noted, ...stopped]);
   const away = quarantine(draft, leaving, saved);
   const detached = detach(draft, leaving, away);
   return syncFinally(draft, detached);
 }
 
-function recordReason(draft: RecoverDraft): string {
+function noteStanding(draft: RecoverDraft): string {
   const { group, observation } = draft.request;
   return draft.add({
-    id: draft.ids.of('evidence', group.production),
+    id: draft.ids.of('note', group.production),
     after: [],
     action: {
-      do: 'record-evidence',
+      do: 'note-standing',
       site: group.production,
-      evidence: [
+      seen: [
         `both sites answer, observed at ${observation.takenAt}`,
         ...draft.pairs.map(
           ({ sr, source, target }) =>
@@ -51,7 +51,7 @@ function recordReason(draft: RecoverDraft): string {
 }
 
 /** The last tier first: whoever uses a service stops before it. */
-function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, evidence: string): string[] {
+function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, noted: string): string[] {
   const { point } = draft.choice;
   const inTiers = new Set(tiers.flatMap((tier) => tier.vms.map((vm) => vm.uuid)));
   const others = point.vms.filter((vm) => vm.powerState !== 'Halted' && !inTiers.has(vm.uuid)).sort(byName);
@@ -60,7 +60,7 @@ function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, 
     ...tiers.toReversed().map(({ name, vms }) => ({ name: `tier ${name}`, vms })),
   ];
   const all: string[] = [];
-  let previous = [evidence];
+  let previous = [noted];
   for (const { name, vms } of waves) {
     if (vms.length === 0) continue;
     previous = vms.map((vm) => shutDownOne(draft, vm, name, leaving, previous));
