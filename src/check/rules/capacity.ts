@@ -39,6 +39,7 @@ function noRoom(
   without: readonly PointVm[],
   reserved: readonly HostFacts[],
 ): Finding {
+  const one = without.length === 1;
   const missing = without.reduce((sum, vm) => sum + memoryOf(vm), 0);
   return problem({
     code: reserved.length > 0 ? 'DR-MEMORY-HA' : 'DR-MEMORY',
@@ -47,9 +48,10 @@ function noRoom(
     uuid: pool.uuid,
     what:
       reserved.length > 0
-        ? `${counted(without.length, 'VM')} fit at site ${group.recovery} only in the memory that HA keeps free: ${formatBytes(missing)} are missing`
-        : `${counted(without.length, 'VM')} find no host with enough free memory at site ${group.recovery}: ${formatBytes(missing)} are missing`,
+        ? `${counted(without.length, 'VM')} ${one ? 'fits' : 'fit'} at site ${group.recovery} only in the memory that HA keeps free: ${one ? 'it needs' : 'they need'} ${formatBytes(missing)}`
+        : `${counted(without.length, 'VM')} ${one ? 'finds' : 'find'} no host with enough free memory at site ${group.recovery}: ${one ? 'it needs' : 'they need'} ${formatBytes(missing)}`,
     evidence: [
+      ...(usable(pool).length === 0 ? ['no host is in service there'] : []),
       ...usable(pool).map(
         (host) =>
           `host ${host.nameLabel} has ${formatBytes(host.memoryFree)} free of ${formatBytes(host.memoryTotal)}`,

@@ -2,6 +2,8 @@
 import { commonFeatures, missingFeatures } from '../../domain/cpu.ts';
 import type { Finding } from '../../domain/finding.ts';
 import type { CpuFacts, HostFacts, PoolFacts, XapiBuild } from '../../domain/pool.ts';
+import type { PointVm } from '../../domain/recovery-point.ts';
+import type { GroupSettings } from '../../domain/settings.ts';
 import { type CheckContext, counted, labels, problem, unknown, usable, warning } from '../context.ts';
 
 const newer = (a: XapiBuild, b: XapiBuild): boolean =>
@@ -69,48 +71,84 @@ export function cpusFit({ group, point, recovery }: CheckContext): Finding[] {
         vms: labels(unknownVms),
       }),
     );
-  for (const host of hosts) {
-    if (host.cpuFeatures === '') continue;
-    const foreign: string[] = [];
-    const lacking: { readonly nameLabel: string; readonly missing: number }[] = [];
-    for (const vm of running) {
-      const cpu = vm.bootCpu ?? home;
-      if (cpu === null) continue;
-      if (cpu.vendor !== '' && host.cpuVendor !== '' && cpu.vendor !== host.cpuVendor)
-        foreign.push(vm.nameLabel);
-      else {
-        const missing = missingFeatures(cpu.features, host.cpuFeatures);
-        if (missing > 0) lacking.push({ nameLabel: vm.nameLabel, missing });
-      }
-    }
-    const about = { about: 'host' as const, name: host.nameLabel, uuid: host.uuid };
-    if (foreign.length > 0)
-      findings.push(
-        warning({
-          ...about,
-          code: 'DR-CPU-VENDOR',
-          what: `Host ${host.nameLabel} of site ${group.recovery} has a CPU of ${host.cpuVendor}, ${counted(foreign.length, 'VM')} ran on another make`,
-          evidence: [`production has ${home?.vendor || 'another make'}`],
-          vms: foreign.sort(),
-          next: 'Try their start in a drill: they start anew, but some software is bound to the make of the CPU.',
-        }),
-      );
-    if (lacking.length > 0)
-      findings.push(
-        warning({
-          ...about,
-          code: 'DR-CPU-FEATURES',
-          what: `Host ${host.nameLabel} of site ${group.recovery} lacks ${counted(Math.max(...lacking.map((vm) => vm.missing)), 'CPU feature')} that ${counted(lacking.length, 'VM')} saw at the last start`,
-          evidence: [
-            `features ${host.cpuFeatures}`,
-            ...(home === null ? [] : [`production ${home.features}`]),
-          ],
-          vms: labels(lacking),
-          next: 'Try their start in a drill: they start anew, but software that was built for these features may fail.',
-        }),
-      );
-  }
-  return findings;
+  const seen = hosts.filter((host) => host.cpuFeatures !== '');
+  return [
+    ...findings,
+    ...otherMakes(group, seen, running, home),
+    ...missingThere(group, seen, running, home),
+  ];
+}
+
+function otherMakes(
+  group: GroupSettings,
+  hosts: readonly HostFacts[],
+  vms: readonly PointVm[],
+  home: CpuFacts | null,
+): Finding[] {
+  const foreign = hosts.map((host) => ({
+    host,
+    vms: labels(vms.filter((vm) => isForeign(vm.bootCpu ?? home, host))),
+  }));
+  return alike(foreign).map(({ hosts: those, vms: touched }) =>
+    warning({
+      code: 'DR-CPU-VENDOR',
+      about: 'host',
+      name: those,
+      what: `CPUs of another make: ${counted(touched.length, 'VM')} never ran on those of ${those} at site ${group.recovery}`,
+      evidence: [
+        `there ${[...new Set(hosts.map((host) => host.cpuVendor))].join(', ')}`,
+        `at production ${home?.vendor || 'not known'}`,
+      ],
+      vms: touched,
+      next: 'Try their start in a drill: they start anew, but some software is bound to the make of the CPU.',
+    }),
+  );
+}
+
+function missingThere(
+  group: GroupSettings,
+  hosts: readonly HostFacts[],
+  vms: readonly PointVm[],
+  home: CpuFacts | null,
+): Finding[] {
+  const most = (host: HostFacts, vm: PointVm): number => {
+    const cpu = vm.bootCpu ?? home;
+    return cpu === null || isForeign(cpu, host) ? 0 : missingFeatures(cpu.features, host.cpuFeatures);
+  };
+  const lacking = hosts.map((host) => ({ host, vms: labels(vms.filter((vm) => most(host, vm) > 0)) }));
+  return alike(lacking).map(({ hosts: those, vms: touched, first }) => {
+    const number = Math.max(...vms.map((vm) => most(first, vm)));
+    return warning({
+      code: 'DR-CPU-FEATURES',
+      about: 'host',
+      name: those,
+      what: `${counted(touched.length, 'VM')} saw up to ${counted(number, 'CPU feature')} at the last start that ${those} of site ${group.recovery} ${those.includes(',') ? 'lack' : 'lacks'}`,
+      evidence: [
+        `features there ${first.cpuFeatures}`,
+        `features seen ${vms.find((vm) => vm.nameLabel === touched[0])?.bootCpu?.features ?? home?.features ?? 'not known'}`,
+      ],
+      vms: touched,
+      next: 'Try their start in a drill: they start anew, but software that was built for these features may fail.',
+    });
+  });
+}
+
+function isForeign(cpu: CpuFacts | null, host: HostFacts): boolean {
+  return cpu !== null && cpu.vendor !== '' && host.cpuVendor !== '' && cpu.vendor !== host.cpuVendor;
+}
+
+/** Hosts that are short of the same things for the same VMs are told of once. */
+function alike(
+  found: readonly { readonly host: HostFacts; readonly vms: readonly string[] }[],
+): { readonly hosts: string; readonly vms: readonly string[]; readonly first: HostFacts }[] {
+  const short = found.filter(({ vms }) => vms.length > 0);
+  const groups = Map.groupBy(short, ({ host, vms }) => JSON.stringify([host.cpuFeatures, vms]));
+  return [...groups.values()].flatMap((members) => {
+    const [first] = members;
+    return first === undefined
+      ? []
+      : [{ hosts: labels(members.map(({ host }) => host)).join(', '), vms: first.vms, first: first.host }];
+  });
 }
 
 /** What every host of production has: the level of its pool; null when one of them does not tell. */
