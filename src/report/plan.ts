@@ -27,6 +27,7 @@ import {
   formatInstant,
   operationWords,
   sitesOf,
+  speaksOfRecovery,
 } from './words.ts';
 
 export interface PlanOnPaper {
@@ -83,6 +84,7 @@ export function recapText(planned: PlanOnPaper, paper: Paper): string {
     ['Loss', lossText(plan, paper)],
     ['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)],
   ];
+  if (plan.operation === 'drill-cleanup') rows.splice(0, 2);
   if (warnings > 0) rows.push(['Warnings', `${count(warnings, 'warning')}, told above`]);
   return page([heading(paper, 'In short'), ...facts(paper, rows)]);
 }
@@ -93,7 +95,7 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
   const rows: [string, string][] = [];
   if (turnsRound(plan)) {
     if (expects.pointId !== null) rows.push(['New point', expects.pointId]);
-  } else if (plan.operation !== 'export') {
+  } else if (speaksOfRecovery(plan.operation)) {
     rows.push([
       'Recovery point',
       expects.pointId === null || expects.metadataTakenAt === null
@@ -116,7 +118,7 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
   if (turnsRound(plan)) {
     if (plan.operation !== 'reprotect') rows.push(['Loss', lossText(plan, paper)]);
     rows.push(['Time', `about ${formatDuration(expects.forecastSeconds)}`]);
-  } else if (plan.operation !== 'export') {
+  } else if (speaksOfRecovery(plan.operation)) {
     rows.push(['Skew', describeSkew(expects.skewSeconds)]);
     rows.push(['Loss', lossText(plan, paper)]);
     rows.push(['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)]);
@@ -139,7 +141,8 @@ function lossText({ operation, expects }: Plan, paper: Paper): string {
   if (lossSeconds === 0 && (operation === 'migrate' || operation === 'failback')) return 'none';
   const rpo = formatDuration(rpoSeconds);
   if (lossSeconds === null) return paint(paper, 'bad', `unknown; the RPO is ${rpo}`);
-  const text = `${formatDuration(Math.max(0, lossSeconds))} of data`;
+  // A drill loses nothing: its data are as old as what a disaster at that moment would leave.
+  const text = `${operation === 'drill' ? 'none; in a disaster ' : ''}${formatDuration(Math.max(0, lossSeconds))} of data`;
   return lossSeconds > rpoSeconds
     ? paint(paper, 'bad', `${text}: MORE than the RPO of ${rpo}`)
     : `${text}, within the RPO of ${rpo}`;
@@ -199,7 +202,7 @@ function runbookLines(plan: Plan): Line[] {
   for (const step of plan.steps) {
     const { action } = step;
     const chapter = chapterIn(plan, action);
-    const together = action.do === 'start-vm' || action.do === 'await-ready';
+    const together = action.do === 'start-vm' || action.do === 'await-ready' || action.do === 'shut-down-vm';
     const key = together ? `${action.do} ${tierOf.get(action.vm.uuid) ?? ''}` : step.id;
     const line = lines.get(key);
     if (line === undefined) lines.set(key, { chapter, steps: [step] });
@@ -254,13 +257,17 @@ function lineText(steps: readonly Step[], tierOf: ReadonlyMap<string, string>): 
   const [first] = steps;
   if (first === undefined) return '';
   const { action } = first;
-  if (action.do === 'start-vm' || action.do === 'await-ready') {
+  if (action.do === 'start-vm' || action.do === 'await-ready' || action.do === 'shut-down-vm') {
     const tier = tierOf.get(action.vm.uuid);
     const where = tier === undefined ? '' : ` of tier ${clean(tier)}`;
     const vms = names(
       steps.flatMap((step) => ('vm' in step.action ? [step.action.vm.nameLabel] : [])),
       40,
     );
+    if (action.do === 'shut-down-vm') {
+      const hard = action.force ? '; switch off those that do not stop by themselves' : '';
+      return `Shut ${count(steps.length, 'VM')}${where} down at site ${action.site}: ${vms}${hard}`;
+    }
     return action.do === 'start-vm'
       ? `Start ${count(steps.length, 'VM')}${where}: ${vms}`
       : `Wait until each VM${where} is ready: ${action.gates.map(describeGate).join(', ')}`;

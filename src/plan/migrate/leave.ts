@@ -56,8 +56,8 @@ function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, 
   const inTiers = new Set(tiers.flatMap((tier) => tier.vms.map((vm) => vm.uuid)));
   const others = point.vms.filter((vm) => vm.powerState !== 'Halted' && !inTiers.has(vm.uuid)).sort(byName);
   const waves = [
-    { name: 'VMs that no tier starts', vms: others },
-    ...tiers.toReversed().map(({ name, vms }) => ({ name: `tier ${name}`, vms })),
+    { name: 'No tier starts them', vms: others },
+    ...tiers.toReversed().map(({ name, vms }) => ({ name: `Tier ${name}`, vms })),
   ];
   const all: string[] = [];
   let previous = [noted];
@@ -95,7 +95,7 @@ function shutDownOne(
     uses: [`stop:${site}`],
     timeoutSeconds: 900 + vm.startDelaySeconds,
     forecastSeconds: 10,
-    why: `${wave[0]?.toUpperCase()}${wave.slice(1)}: who uses a service stops before it; a start is blocked from here on`,
+    why: `${wave}: who uses a service stops before it; a start is blocked from here on`,
   });
 }
 

@@ -1,0 +1,321 @@
+/** Plans that move a group on purpose, and those that bring its protection in order again, as people read them. */
+import t from 'tap';
+import { checkMigrate } from '../../src/check/migrate.ts';
+import { checkReprotect } from '../../src/check/reprotect.ts';
+import type { GroupState, Roles } from '../../src/domain/group.ts';
+import type { Observation, PairObservation } from '../../src/domain/observation.ts';
+import { mirrored } from '../../src/domain/orientation.ts';
+import type { PoolFacts } from '../../src/domain/pool.ts';
+import { quarantineKey } from '../../src/domain/quarantine.ts';
+import type { Divergence, PairView } from '../../src/domain/replication.ts';
+import { matchableVms } from '../../src/domain/scope.ts';
+import type { GroupSettings } from '../../src/domain/settings.ts';
+import { addSeconds } from '../../src/domain/time.ts';
+import { planMigrate } from '../../src/plan/migrate.ts';
+import { planReprotect } from '../../src/plan/reprotect.ts';
+import { plainPaper } from '../../src/report/paper.ts';
+import { planText } from '../../src/report/plan.ts';
+import { golden } from '../report/golden.ts';
+import {
+  alive,
+  deadProduction,
+  disaster,
+  now,
+  pairs,
+  pointOf,
+  productionPool,
+  recoveryPool,
+  replicaPoint,
+  shop,
+} from '../support/two-sites.ts';
+
+/** The one guest without an agent. */
+const agentless = 'app-05';
+
+const state: GroupState = {
+  group: 'shop',
+  phase: 'protected',
+  generation: 4,
+  activeSite: 'osaka',
+  roles: 'as-configured',
+  currentRun: null,
+  changedAt: now,
+  frozen: null,
+  tombstone: null,
+  drill: null,
+};
+const failedOver: GroupState = {
+  ...state,
+  phase: 'failed-over',
+  activeSite: 'tokyo',
+  tombstone: { site: 'osaka', at: now, run: '20260314T013000Z-failover-shop-1f3a' },
+};
+
+/** Both arrays seen, with these roles. */
+function bothArrays(source: PairView['role'], target: PairView['role']): PairObservation[] {
+  return pairs([replicaPoint(addSeconds(now, -240))]).flatMap((pair) => {
+    const { target: seen } = pair;
+    if (seen === null) return [];
+    const view = (role: PairView['role']): PairView => ({ ...seen, role, link: 'up' });
+    return [{ ...pair, source: view(source), target: view(target) }];
+  });
+}
+
+/** Everybody answers; the pools as given. */
+function look(osaka: PoolFacts, tokyo: PoolFacts, seen: readonly PairObservation[]): Observation {
+  return disaster({
+    sites: { osaka: alive(osaka, 'osaka'), tokyo: alive(tokyo, 'tokyo') },
+    pairs: [...seen],
+  });
+}
+
+/** Tokyo after it took over: the group's VMs and SRs on its own networks. */
+function tokyoServing(): PoolFacts {
+  const from = productionPool();
+  const tokyo = recoveryPool();
+  const [lan, database] = tokyo.networks;
+  const networkOf = new Map(from.networks.map(({ uuid, nameLabel }) => [uuid, nameLabel]));
+  return {
+    ...tokyo,
+    appliances: from.appliances,
+    vdis: from.vdis,
+    srs: from.srs.map((sr) => ({
+      ...sr,
+      pbds: tokyo.hosts.map((host) => ({
+        uuid: `pbd-${sr.uuid}-${host.uuid}`,
+        hostUuid: host.uuid,
+        attached: true,
+        deviceConfig: sr.pbds[0]?.deviceConfig ?? {},
+      })),
+    })),
+    vms: from.vms.map((vm) => ({
+      ...vm,
+      vifs: vm.vifs.map((vif) => ({
+        ...vif,
+        networkUuid:
+          (/database/i.test(networkOf.get(vif.networkUuid) ?? '') ? database : lan)?.uuid ?? vif.networkUuid,
+      })),
+    })),
+  };
+}
+
+/** Osaka with what a reprotection left there: halted copies that nothing starts. */
+function osakaPutAway(): PoolFacts {
+  const osaka = productionPool();
+  return {
+    ...osaka,
+    srs: osaka.srs.map((sr) => ({ ...sr, pbds: sr.pbds.map((pbd) => ({ ...pbd, attached: false })) })),
+    vms: osaka.vms.map((vm) => ({
+      ...vm,
+      powerState: 'Halted',
+      otherConfig: { ...vm.otherConfig, [quarantineKey]: 'moved to site tokyo' },
+      blockedOperations: { start: 'moved to site tokyo' },
+    })),
+  };
+}
+
+function migrateText(
+  operation: 'migrate' | 'failback',
+  group: GroupSettings,
+  observation: Observation,
+  options: { readonly roles?: Roles; readonly decisions?: readonly string[] } = {},
+): string {
+  const { roles = 'as-configured', decisions = [] } = options;
+  const from = observation.sites[group.production];
+  const to = observation.sites[group.recovery];
+  const production = from?.reachable === true ? from.pool : null;
+  const recovery = to?.reachable === true ? to.pool : null;
+  const plan = planMigrate({
+    operation,
+    planId: `${operation}-shop-20260314T020000Z-0001`,
+    group,
+    roles,
+    configDigest: 'c'.repeat(64),
+    generation: 4,
+    observation,
+    vms: production === null ? [] : matchableVms(production),
+    lastPointId: 'shop/20260314T020000Z-0001',
+    firstPointId: 'shop/20260314T020001Z-0002',
+    force: decisions.includes('force-shutdown'),
+  });
+  const findings = checkMigrate(
+    {
+      group,
+      observation,
+      recovery,
+      production,
+      point: observation.catalog.points[0] ?? null,
+      state: { ...state, roles },
+      decisions: new Set(decisions),
+      standing: false,
+    },
+    [],
+  );
+  const confirm = { site: group.recovery, title: group.recovery, pool: recovery?.nameLabel ?? '' };
+  return planText(
+    { plan, digest: 'd'.repeat(64), findings, observation, decisions: [], confirm } as Parameters<
+      typeof planText
+    >[0],
+    plainPaper,
+    'runbook',
+  );
+}
+
+function reprotectText(
+  observation: Observation,
+  options: {
+    readonly decisions?: readonly string[];
+    readonly quarantineOnly?: boolean;
+    readonly divergence?: Divergence;
+  } = {},
+): string {
+  const { decisions = [], quarantineOnly = false } = options;
+  const old = observation.sites['osaka'];
+  const here = observation.sites['tokyo'];
+  const production = old?.reachable === true ? old.pool : null;
+  const recovery = here?.reachable === true ? here.pool : null;
+  const vms = recovery === null ? [] : matchableVms(recovery);
+  const stale = production === null ? [] : matchableVms(production);
+  const nothing: Divergence = {
+    common: replicaPoint(addSeconds(now, -240)),
+    pointsLost: 0,
+    bytesLost: 0,
+    says: [],
+  };
+  const divergence = new Map(shop.storage.map(({ sr }) => [sr, options.divergence ?? nothing]));
+  const plan = planReprotect({
+    planId: 'reprotect-shop-20260314T020000Z-0001',
+    group: shop,
+    state: failedOver,
+    configDigest: 'c'.repeat(64),
+    generation: 5,
+    observation,
+    vms,
+    stale,
+    divergence,
+    discard: decisions.includes('discard-changes'),
+    stopOld: decisions.includes('stop-old'),
+    quarantineOnly,
+    firstPointId: 'shop/20260314T020000Z-0001',
+  });
+  const findings = checkReprotect({
+    context: {
+      group: shop,
+      observation,
+      recovery,
+      production,
+      point: observation.catalog.points[0] ?? null,
+      state: failedOver,
+      decisions: new Set(decisions),
+      standing: false,
+    },
+    stale: new Set(stale.map((vm) => vm.uuid)),
+    serving: new Set(vms.map((vm) => vm.uuid)),
+    divergence,
+    quarantineOnly,
+  });
+  return planText({ plan, digest: 'd'.repeat(64), findings }, plainPaper, 'runbook');
+}
+
+t.test('a planned migration', (t) => {
+  const observation = look(productionPool(), recoveryPool(), bothArrays('source', 'target'));
+  golden(t, 'cases/migrate.plan.txt', import.meta.url, migrateText('migrate', shop, observation));
+  t.end();
+});
+
+t.test('a planned migration that would go wrong', (t) => {
+  const osaka = productionPool();
+  const [first, second, ...rest] = osaka.vms;
+  if (first === undefined || second === undefined) throw new Error('the pool has VMs');
+  const uneasy = {
+    ...osaka,
+    vms: [{ ...first, powerState: 'Suspended' as const }, { ...second, guest: null }, ...rest],
+  };
+  const tokyo = { ...recoveryPool(), vms: [{ ...first, residentOn: null }] };
+  const observation = look(uneasy, tokyo, bothArrays('source', 'split'));
+  golden(t, 'cases/migrate-blocked.plan.txt', import.meta.url, migrateText('migrate', shop, observation));
+  t.end();
+});
+
+t.test('a failback', (t) => {
+  const serving = tokyoServing();
+  const observation = {
+    ...look(osakaPutAway(), serving, bothArrays('source', 'target')),
+    catalog: {
+      observedAt: now,
+      points: [{ ...pointOf(serving, addSeconds(now, -600)), site: 'tokyo' }],
+      damaged: [],
+    },
+  };
+  const text = migrateText('failback', mirrored(shop), observation, { roles: 'swapped' });
+  golden(t, 'cases/failback.plan.txt', import.meta.url, text);
+  t.end();
+});
+
+t.test('a move to where the group is already has nothing to do', (t) => {
+  const observation = look(productionPool(), recoveryPool(), bothArrays('source', 'target'));
+  const text = migrateText('failback', shop, observation);
+  t.match(text, /Nothing is left to do: the group runs at site osaka already/);
+  t.notMatch(text, /Steps:/);
+  t.end();
+});
+
+t.test('a move from a site that does not answer waits', (t) => {
+  const observation = disaster({ sites: { osaka: deadProduction, tokyo: alive(recoveryPool(), 'tokyo') } });
+  const text = migrateText('migrate', shop, observation);
+  t.match(text, /the pool of site osaka, which cannot be read/);
+  t.match(text, /lifeboat failover shop/);
+  t.notMatch(text, /Steps:/);
+  t.end();
+});
+
+t.test('a reprotection when both sides hold the same', (t) => {
+  const osaka = productionPool();
+  const halted = { ...osaka, vms: osaka.vms.map((vm) => ({ ...vm, powerState: 'Halted' as const })) };
+  const observation = look(halted, tokyoServing(), bothArrays('split', 'promoted'));
+  golden(t, 'cases/reprotect.plan.txt', import.meta.url, reprotectText(observation));
+  t.end();
+});
+
+t.test('a reprotection that throws away what the old site wrote alone', (t) => {
+  const divergence: Divergence = {
+    common: replicaPoint(addSeconds(now, -7200)),
+    pointsLost: 2,
+    bytesLost: 734_003_200,
+    says: ['2 points, 700 MiB, written at array filer-osaka after the last point that arrived'],
+  };
+  const observation = look(productionPool(), tokyoServing(), bothArrays('split', 'promoted'));
+  golden(t, 'cases/reprotect-blocked.plan.txt', import.meta.url, reprotectText(observation, { divergence }));
+  const decisions = ['discard-changes', 'stop-old'];
+  golden(
+    t,
+    'cases/reprotect-discard.plan.txt',
+    import.meta.url,
+    reprotectText(observation, { divergence, decisions }),
+  );
+  t.end();
+});
+
+t.test('a quarantine as soon as the old site answers', (t) => {
+  const osaka = productionPool();
+  const halted = { ...osaka, vms: osaka.vms.map((vm) => ({ ...vm, powerState: 'Halted' as const })) };
+  const observation = { ...look(halted, tokyoServing(), []), pairs: pairs([]) };
+  golden(
+    t,
+    'cases/quarantine.plan.txt',
+    import.meta.url,
+    reprotectText(observation, { quarantineOnly: true }),
+  );
+  t.end();
+});
+
+t.test('a reprotection waits for a site that is still dead', (t) => {
+  const observation = disaster({
+    sites: { osaka: deadProduction, tokyo: alive(tokyoServing(), 'tokyo') },
+    pairs: pairs([]),
+  });
+  const text = reprotectText(observation);
+  t.match(text, /site osaka to come back: its pool cannot be read/);
+  t.notMatch(text, /Steps:/);
+  t.end();
+});
