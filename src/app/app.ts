@@ -99,6 +99,8 @@ export interface App {
     tell(runId: string, message: RunMessage, signal?: AbortSignal): Promise<void>;
     /** Path of the journal, for people who want to read it with cat. */
     journalPath(runId: string): string;
+    /** SHA-256 of the journal's last line, which vouches for all of it; for reports that somebody may doubt. */
+    journalHash(runId: string): Promise<string>;
   };
 
   readonly catalog: CatalogVerbs;

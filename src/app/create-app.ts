@@ -38,6 +38,7 @@ export function createApp(ports: AppPorts): App {
       undo: (runId, options) => undoRun(ports, runId, options),
       tell: (runId, message, signal) => tellRun(ports, runId, message, signal),
       journalPath: (runId) => ports.journals.pathOf(runId),
+      journalHash: (runId) => ports.journals.hashOf(runId),
     },
     catalog: {
       list: async (group, signal) => (await ports.catalog()).list(group, signal),

@@ -20,7 +20,8 @@ import { pairsOf } from './pairs.ts';
 import { bringUp } from './recover/bring-up.ts';
 import { RecoverDraft, type RecoverRequest } from './recover/draft.ts';
 import { nothingExpected } from './recover/expectation.ts';
-import { startOrder } from './tiers.ts';
+import { atMoment } from './recover/moments.ts';
+import { faultsOfOrder, startOrder } from './tiers.ts';
 
 export interface DrillRequest
   extends Omit<RecoverRequest, 'operation' | 'drill' | 'declaredLost' | 'tombstoned'> {
@@ -41,8 +42,8 @@ export function planDrill(request: DrillRequest): Plan {
   const recovery = observation.sites[group.recovery];
   const pool = recovery?.reachable === true ? recovery.pool : null;
   const chosen = choice === null ? null : chooseVms(request, choice);
-  const waitingOn = missing(request, pairs, pool, chosen);
   const built = chosen === null || pool === null ? null : build(request, chosen, pool, pairs);
+  const waitingOn = [...missing(request, pairs, pool, chosen), ...(built?.waitingOn ?? [])];
   return {
     id: request.planId,
     operation: 'drill',
@@ -157,7 +158,7 @@ function build(
   { choice, vms, notAsked, appliances }: Chosen,
   pool: PoolFacts,
   pairs: readonly PairObservation[],
-): Pick<Plan, 'steps' | 'expects'> {
+): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
   const { group, drillId: id, keep } = request;
   const copies = new Map(vms.map((vm) => [vm.uuid, request.freshUuid()]));
   const draft = new RecoverDraft(
@@ -166,10 +167,12 @@ function build(
     pool,
     pairs,
   );
-  const order = startOrder(group.plan, choice.point, vms);
+  const order = startOrder(group.plan, choice.point, vms, { inDrill: true });
   const prepared = prepareDrill(draft);
-  const attached = attachClones(draft, id, prepared.done);
+  const called = atMoment(draft, { at: 'before-promotion' }, prepared.done, prepared.done);
+  const attached = attachClones(draft, id, prepared.done, called);
   bringUp(draft, order, attached);
+  const made = goOnToCleanUp(draft.steps, prepared.done);
   const proof = recordProof(draft, id, order);
   if (!keep) {
     const remains = {
@@ -188,6 +191,7 @@ function build(
       before: null,
     });
   }
-  const steps = goOnToCleanUp(draft.steps, prepared.done);
-  return { steps, expects: drillExpectation(draft, order, { keep, notAsked, appliances, steps }) };
+  const steps = [...made, ...draft.steps.slice(made.length)];
+  const expects = drillExpectation(draft, order, { keep, notAsked, appliances, steps });
+  return { steps, expects, waitingOn: faultsOfOrder(order) };
 }

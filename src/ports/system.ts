@@ -34,6 +34,8 @@ export interface Journals {
   /** Run ids, newest first. */
   list(): Promise<readonly string[]>;
   pathOf(runId: string): string;
+  /** SHA-256 of the last whole line of a journal, after checking the chain: it vouches for every line before it. */
+  hashOf(runId: string): Promise<string>;
 }
 
 /** Phases, generations and locks of groups: what must be shared when more than one machine runs Lifeboat. */

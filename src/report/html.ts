@@ -1,6 +1,7 @@
 /** A run as one self-contained HTML page: for the file of an auditor, and to be printed. No script, nothing fetched. */
 import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { evidenceFacts, evidenceOf, vmEvidenceText } from './evidence.ts';
 import { clean } from './paper.ts';
 import { headFacts, nextSteps, outcomeTone, verdictWords } from './run.ts';
 import { runFacts } from './run-facts.ts';
@@ -15,7 +16,7 @@ th{font-weight:600}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2r
 @media print{body{margin:0;max-width:none}tr{break-inside:avoid}}
 `;
 
-export function runHtml(run: Run, now: Instant): string {
+export function runHtml(run: Run, now: Instant, journalHash: string | null = null): string {
   const known = runFacts(run, now);
   const outcome = run.outcome === null ? 'not ended' : outcomeWords[run.outcome];
   const title = `${operationWords[run.plan.operation]} of group ${run.plan.group}`;
@@ -51,6 +52,7 @@ ${run.summary === null ? '' : `<p>${text(run.summary)}</p>`}
     .map(([label, value]) => `<dt>${text(label)}</dt><dd>${text(value)}</dd>`)
     .join('\n')}
 <dt>Plan digest</dt><dd>${text(run.planDigest)}</dd></dl>
+${evidenceSection(run, journalHash)}
 ${section('What to do next', list(nextSteps(run, known).map((step) => `<li>${text(step)}</li>`)))}
 ${section('Decisions', list(decisions))}
 ${section('Left out by the plan', list(leftOut))}
@@ -58,6 +60,22 @@ ${vms.length === 0 ? '' : section('VMs', grid(['VM', 'Tier', 'Result', 'When', '
 ${section('Steps', grid(['Step', 'Result', 'Forecast', 'Took', ''], steps))}
 </body></html>
 `;
+}
+
+function evidenceSection(run: Run, journalHash: string | null): string {
+  const evidence = evidenceOf(run, journalHash);
+  if (evidence === null) return '';
+  const rows = evidence.vms.map(
+    (vm) =>
+      `<tr><td>${text(vm.nameLabel)}</td><td>${text(vm.original)}</td><td class="${vm.proven ? 'good' : 'bad'}">${vm.proven ? 'proven' : 'NOT proven'}</td><td>${text(vmEvidenceText(vm))}</td></tr>`,
+  );
+  const pairs = evidenceFacts(evidence).map(
+    ([label, value]) => `<dt>${text(label)}</dt><dd>${text(value)}</dd>`,
+  );
+  return section(
+    'Evidence',
+    `<dl>${pairs.join('\n')}</dl>${grid(['Copy', 'Original', 'Result', 'Checks'], rows)}`,
+  );
 }
 
 const section = (title: string, body: string): string =>

@@ -1,15 +1,18 @@
 /** What `--json` prints: the domain's own values, one document per line, and nothing that only a person needs. */
 import type { Run } from '../domain/run.ts';
 import type { Instant } from '../domain/time.ts';
+import { evidenceOf } from './evidence.ts';
 import { runFacts } from './run-facts.ts';
 
 /** A run with its steps as an object, and the figures that a report shows. */
-export function runJson(run: Run, now: Instant): unknown {
+export function runJson(run: Run, now: Instant, journalHash: string | null = null): unknown {
   const { chapters, counts, elapsedSeconds, recoverySeconds, vms } = runFacts(run, now);
+  const evidence = evidenceOf(run, journalHash);
   return {
     ...run,
     steps: Object.fromEntries(run.steps),
     facts: { elapsedSeconds, recoverySeconds, counts, chapters, vms },
+    ...(evidence === null ? {} : { evidence }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** A run as a report: what came of it, loss against RPO, time against RTO, per VM and chapter, and what to do next. */
 import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { afterDrill, evidenceLines } from './evidence.ts';
 import { problemLines } from './findings.ts';
 import { lossOfMove } from './moving-words.ts';
 import {
@@ -18,10 +19,17 @@ import {
   wrap,
 } from './paper.ts';
 import { type RunFacts, runFacts, type VmReport } from './run-facts.ts';
-import { describeAction, formatInstant, operationWords, outcomeWords, sitesOf } from './words.ts';
+import {
+  describeAction,
+  formatInstant,
+  operationWords,
+  outcomeWords,
+  sitesOf,
+  speaksOfRecovery,
+} from './words.ts';
 
 /** `now` only matters for a run that has not ended. */
-export function runText(run: Run, now: Instant, paper: Paper): string {
+export function runText(run: Run, now: Instant, paper: Paper, journalHash: string | null = null): string {
   const known = runFacts(run, now);
   const lines = [
     `${heading(paper, `${operationWords[run.plan.operation]} of group ${run.plan.group}`)}: ${paint(paper, outcomeTone(run), run.outcome === null ? 'not ended' : outcomeWords[run.outcome])}`,
@@ -29,6 +37,8 @@ export function runText(run: Run, now: Instant, paper: Paper): string {
   if (run.summary !== null) lines.push(...wrap(asSentence(clean(run.summary)), paper.width, '  '));
   lines.push('', ...facts(paper, headFacts(run, known)));
   if (run.plan.expects.tiers.length > 0) lines.push('', ...vmLines(run, known.vms, paper));
+  const evidence = evidenceLines(run, paper, journalHash);
+  if (evidence.length > 0) lines.push('', ...evidence);
   lines.push('', ...chapterLines(known, paper));
   const slow = slowestLines(run, paper);
   if (slow.length > 0) lines.push('', ...slow);
@@ -74,7 +84,7 @@ export function headFacts(run: Run, known: RunFacts): [string, string][] {
     ['Started', formatInstant(run.startedAt)],
   ];
   if (run.endedAt !== null) rows.push(['Ended', formatInstant(run.endedAt)]);
-  if (plan.operation !== 'export') {
+  if (speaksOfRecovery(plan.operation)) {
     if (expects.pointId !== null && expects.metadataTakenAt !== null) {
       rows.push([
         'Recovery point',
@@ -82,7 +92,10 @@ export function headFacts(run: Run, known: RunFacts): [string, string][] {
       ]);
     }
     if (plan.operation !== 'reprotect') {
-      rows.push(['Loss', lossFact(run)]);
+      rows.push([
+        'Loss',
+        plan.operation === 'drill' ? `none; a disaster would have cost ${lossFact(run)}` : lossFact(run),
+      ]);
       rows.push(['Recovery time', recoveryFact(run, known)]);
     }
   } else if (expects.pointId !== null) {
@@ -269,6 +282,8 @@ function troubleLines(run: Run, paper: Paper): string[] {
 export function nextSteps(run: Run, known: RunFacts): string[] {
   const { plan } = run;
   const { from, to } = sitesOf(plan);
+  const drilled = afterDrill(run);
+  if (drilled !== null) return drilled;
   switch (run.outcome) {
     case null:
       return [

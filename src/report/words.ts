@@ -52,6 +52,11 @@ export const operationWords: Readonly<Record<Operation, string>> = {
   failback: 'Failback',
 };
 
+/** An export saves and a clean-up removes; everything else has a recovery point, a state of data and a time to speak of. */
+export function speaksOfRecovery(operation: Operation): boolean {
+  return operation !== 'export' && operation !== 'drill-cleanup';
+}
+
 export const outcomeWords: Readonly<Record<RunOutcome, string>> = {
   done: 'done',
   'done-with-warnings': 'done, with warnings',

@@ -1,4 +1,5 @@
 /** A toy world for the executor: VMs that run or do not, on two sites, and every way in which a call can go wrong. */
+import { createHash } from 'node:crypto';
 import { PortError } from '../../src/domain/errors.ts';
 import type { GroupState } from '../../src/domain/group.ts';
 import type { Action, Plan, Step } from '../../src/domain/plan.ts';
@@ -116,6 +117,11 @@ export class MemoryJournals implements Journals {
   }
   pathOf(runId: string): string {
     return `memory:${runId}`;
+  }
+  async hashOf(runId: string): Promise<string> {
+    return createHash('sha256')
+      .update(JSON.stringify(this.runs.get(runId) ?? []))
+      .digest('hex');
   }
   #journal(runId: string): Journal {
     const events = this.runs.get(runId) ?? [];

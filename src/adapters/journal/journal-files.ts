@@ -67,6 +67,10 @@ export class JournalFiles implements Journals {
     return (await readChain(this.pathOf(runId), runId)).events;
   }
 
+  async hashOf(runId: string): Promise<string> {
+    return (await readChain(this.pathOf(runId), runId)).last;
+  }
+
   async list(): Promise<readonly string[]> {
     try {
       const names = await readdir(this.#directory);

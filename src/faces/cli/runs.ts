@@ -364,17 +364,19 @@ export async function runReport(
   runId: string,
   file: string | undefined,
 ): Promise<ExitCode> {
-  const run = await (await session.app()).runs.read(runId);
+  const { runs } = await session.app();
+  const run = await runs.read(runId);
+  const hash = await runs.journalHash(run.id);
   const now = session.terminal.now();
   if (file === undefined) {
-    session.show(() => runText(run, now, session.paper), { run: runJson(run, now) });
+    session.show(() => runText(run, now, session.paper, hash), { run: runJson(run, now, hash) });
     return exitCodes.done;
   }
   const content = file.endsWith('.html')
-    ? runHtml(run, now)
+    ? runHtml(run, now, hash)
     : file.endsWith('.json')
-      ? `${JSON.stringify(runJson(run, now), null, 2)}\n`
-      : runText(run, now, plainPaper);
+      ? `${JSON.stringify(runJson(run, now, hash), null, 2)}\n`
+      : runText(run, now, plainPaper, hash);
   await writeOut(session, file, content, { replace: true });
   session.show(() => `Report of run ${run.id} written to ${file}\n`, { run: run.id, file });
   return exitCodes.done;

@@ -2,11 +2,15 @@
 import { attachExposed, hostsMasterFirst } from '../recover/attach.ts';
 import type { RecoverDraft } from '../recover/draft.ts';
 
-/** Returns, per SR, the step after which its disks may be relied upon. */
+/**
+ * Returns, per SR, the step after which its disks may be relied upon. `called`: what the recovery plan wants
+ * before, whose failure alone holds nothing up.
+ */
 export function attachClones(
   draft: RecoverDraft,
   drill: string,
   prepared: readonly string[],
+  called: readonly string[],
 ): Map<string, string> {
   const site = draft.request.group.recovery;
   const hosts = hostsMasterFirst(draft);
@@ -16,7 +20,8 @@ export function attachClones(
     if (replica === null) continue;
     const cloned = draft.add({
       id: draft.ids.of('clone', settings.target.volume),
-      after: prepared,
+      after: [...prepared, ...called],
+      ...(called.length === 0 ? {} : { needs: prepared }),
       action: { do: 'clone-replica', site, drill, sr: settings.sr, target: settings.target, point: replica },
       repeatable: true,
       uses: [`array:${settings.target.array}`],

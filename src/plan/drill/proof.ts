@@ -27,6 +27,7 @@ export function recordProof(draft: RecoverDraft, drill: string, order: StartOrde
     after: lastOf(steps),
     needs: [],
     action: { do: 'record-proof', site, drill, pointId: draft.choice.point.id, vms },
+    onFailure: 'finish',
     timeoutSeconds: 300,
     forecastSeconds: 0.5,
     why: 'What was proven, for which VM, with which point and by which checks: looked at while the copies run',

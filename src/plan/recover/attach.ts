@@ -52,6 +52,7 @@ export function attachExposed(
   hosts: readonly HostFacts[],
 ): string {
   const site = draft.request.group.recovery;
+  const isClone = draft.request.drill !== undefined;
   const disks = disksOf(sr, draft.choice.point);
   const attached = draft.add({
     id: draft.ids.of('attach', sr.nameLabel),
@@ -62,7 +63,7 @@ export function attachExposed(
     uses: [`sr:${site}`],
     timeoutSeconds: 1800,
     forecastSeconds: costs.plugSeconds(disks.length),
-    why: `Same UUID, true name, a PBD on each of ${hosts.length} hosts, the master first`,
+    why: `Same UUID, ${isClone ? 'a name that says drill' : 'true name'}, a PBD on each of ${hosts.length} hosts, the master first`,
   });
   const compared = draft.add({
     id: draft.ids.of('compare', sr.nameLabel),
@@ -70,7 +71,7 @@ export function attachExposed(
     action: { do: 'compare-disks', site, srUuid: sr.uuid, disks },
     timeoutSeconds: 600,
     forecastSeconds: 0.5,
-    why: `${disks.length} disks of the recovery point are looked for on the replica itself`,
+    why: `${disks.length} disks of the recovery point are looked for on the ${isClone ? 'clone' : 'replica'} itself`,
   });
   // A scan makes records anew, and file-based SRs keep no names beside the disks (xapi.md 7.8).
   draft.add({
