@@ -17,7 +17,8 @@ import { attach } from './recover/attach.ts';
 import { bringUp } from './recover/bring-up.ts';
 import { RecoverDraft, type RecoverRequest, type StorageOfPlan } from './recover/draft.ts';
 import { expectationOf, nothingExpected } from './recover/expectation.ts';
-import { type StartOrder, startOrder } from './tiers.ts';
+import { atMoment } from './recover/moments.ts';
+import { faultsOfOrder, type StartOrder, startOrder } from './tiers.ts';
 import { turnRound } from './turn-round.ts';
 
 export interface MigrateRequest {
@@ -46,9 +47,13 @@ export function planMigrate(request: MigrateRequest): Plan {
   const to = poolOf(observation, group.recovery);
   const isThere = request.operation === (request.roles === 'swapped' ? 'migrate' : 'failback');
   const built = isThere
-    ? { steps: [], expects: alreadyThere(request) }
+    ? { steps: [], expects: alreadyThere(request), waitingOn: [] }
     : waitingOn.length > 0 || from === null || to === null
-      ? { steps: [], expects: nothingExpected(recoverRequest(request), pairsOf(group, observation), null) }
+      ? {
+          steps: [],
+          expects: nothingExpected(recoverRequest(request), pairsOf(group, observation), null),
+          waitingOn,
+        }
       : build(request, from, to);
   return {
     id: request.planId,
@@ -58,7 +63,6 @@ export function planMigrate(request: MigrateRequest): Plan {
     basedOn: { observation: observation.id, takenAt: observation.takenAt },
     configDigest: request.configDigest,
     ...built,
-    waitingOn: isThere ? [] : waitingOn,
   };
 }
 
@@ -76,7 +80,11 @@ function missing({ group, observation, vms }: MigrateRequest): string[] {
   return waitingOn;
 }
 
-function build(request: MigrateRequest, from: PoolFacts, to: PoolFacts): Pick<Plan, 'steps' | 'expects'> {
+function build(
+  request: MigrateRequest,
+  from: PoolFacts,
+  to: PoolFacts,
+): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
   const { group, observation } = request;
   const point = expectedPoint(request.lastPointId, group, request.configDigest, from, request.vms);
   const choice = { point, tooYoung: [], skewSeconds: 0 };
@@ -84,7 +92,9 @@ function build(request: MigrateRequest, from: PoolFacts, to: PoolFacts): Pick<Pl
   const order = startOrder(group.plan, point, [...point.vms].sort(byName));
 
   const synced = leave(draft, order, { pool: from, members: request.vms, force: request.force });
-  const promoted = takeOver(draft, synced);
+  const harmless = [...synced.values()];
+  const called = atMoment(draft, { at: 'before-promotion' }, harmless, harmless);
+  const promoted = takeOver(draft, synced, called);
   const attached = attach(draft, promoted);
   bringUp(draft, order, attached);
   turnRound(draft, {
@@ -101,19 +111,27 @@ function build(request: MigrateRequest, from: PoolFacts, to: PoolFacts): Pick<Pl
     needs: [...promoted.values()],
     onFailure: 'continue',
   });
-  return { steps: draft.steps, expects: expectation(draft, order, request) };
+  const waitingOn = faultsOfOrder(order);
+  return {
+    steps: waitingOn.length > 0 ? [] : draft.steps,
+    expects: expectation(draft, order, request),
+    waitingOn,
+  };
 }
 
 /** The mark for the old site, then the copies become writable: all of them, or none (storage.md B.4.13). */
 function takeOver(
   draft: RecoverDraft,
   synced: ReadonlyMap<StorageOfPlan, string>,
+  called: readonly string[],
 ): Map<StorageOfPlan, string> {
   const { group } = draft.request;
   const lost = { group: group.name, lostSite: group.production };
   const marked = draft.add({
     id: draft.ids.of('tombstone', group.production),
-    after: [...synced.values()],
+    after: [...synced.values(), ...called],
+    // What the recovery plan calls before holds nothing up by its failure alone.
+    ...(called.length === 0 ? {} : { needs: [...synced.values()] }),
     action: { do: 'tombstone', ...lost },
     holdsWhen: { is: 'tombstoned', ...lost },
     undo: { do: 'lift-tombstone', ...lost },
