@@ -56,6 +56,11 @@ const recoveryNetworks: readonly Net[] = [
 const arrayAddresses = { production: '127.0.1.100', recovery: '127.0.2.100' };
 
 export async function demoWorld(lab: Lab): Promise<void> {
+  await demoOf(lab, {});
+}
+
+/** The same with fewer guests, by the name of their role. */
+export async function demoOf(lab: Lab, guests: Readonly<Record<string, number>>): Promise<void> {
   const production = addPool(lab, {
     name: 'production',
     site: 'production',
@@ -85,7 +90,7 @@ export async function demoWorld(lab: Lab): Promise<void> {
         { intervalSeconds: replicationSeconds },
       );
   for (const pool of [production, recovery]) vmState(pool).agents = true;
-  await addGuests(production);
+  await addGuests(production, guests);
   // The pairs have been in step for long: the target holds a point from the start.
   for (const volume of demoVolumes) await source?.sync(volume, null).done;
 }
@@ -98,7 +103,7 @@ function addNetworks(pool: LabPool, networks: readonly Net[]): void {
   }
 }
 
-async function addGuests(pool: LabPool): Promise<void> {
+async function addGuests(pool: LabPool, guests: Readonly<Record<string, number>>): Promise<void> {
   const host = pool.master;
   const srs = new Map<string, string>();
   for (const volume of demoVolumes) {
@@ -119,7 +124,7 @@ async function addGuests(pool: LabPool): Promise<void> {
     srs.set(volume, String(sr));
   }
   for (const role of roles)
-    for (let i = 1; i <= role.count; i += 1) {
+    for (let i = 1; i <= (guests[role.name] ?? role.count); i += 1) {
       const name = `${role.name}-${String(i).padStart(2, '0')}`;
       await addGuest(pool, name, role, srs.get(role.sr) ?? nullRef);
     }

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { foldRun, type Run } from '../../src/domain/run.ts';
+import { demoOf } from '../../src/lab/demo.ts';
 import type { FaultInput } from '../../src/lab/faults/rule.ts';
 import { type Lab, startLab } from '../../src/lab/lab.ts';
 
@@ -40,10 +41,13 @@ export class World {
     this.#sample = sample;
   }
 
-  static async start(t: Test, options: { readonly saved?: boolean } = {}): Promise<World> {
+  static async start(
+    t: Test,
+    options: { readonly saved?: boolean; readonly guests?: Readonly<Record<string, number>> } = {},
+  ): Promise<World> {
     const directory = mkdtempSync(join(tmpdir(), 'lifeboat-trouble-'));
     const lab = await startLab({
-      world: 'demo',
+      world: (made) => demoOf(made, options.guests ?? {}),
       storage: join(directory, 'lab'),
       port: await freePort(),
       credentials: { username: 'root', password: poolSecret },
