@@ -6,7 +6,7 @@ import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { GroupSettings, ReplicatedSr } from '../domain/settings.ts';
 import type { SitesLook } from '../domain/site-look.ts';
 import { formatDuration, type Instant, secondsBetween } from '../domain/time.ts';
-import { newestComplete } from './choose-point.ts';
+import { newestComplete, replicaInstant } from './choose-point.ts';
 import { forecastSeconds } from './forecast.ts';
 import { pairsOf } from './pairs.ts';
 import { StepList } from './steps.ts';
@@ -174,19 +174,21 @@ function whySync(
 
 function expectation(request: VerifyRequest, list: StepList, notes: readonly string[]): Expectation {
   const { group, observation, point } = request;
+  const replicas = pairsOf(group, observation).map((pair) => {
+    const newest = newestComplete(pair);
+    return {
+      sr: pair.sr,
+      point: newest,
+      ageSeconds: newest === null ? null : secondsBetween(newest.takenAt, observation.takenAt),
+    };
+  });
+  const oldest = replicaInstant(pairsOf(group, observation));
   return {
     pointId: point?.id ?? null,
     metadataTakenAt: point?.takenAt ?? null,
-    replicas: pairsOf(group, observation).map((pair) => {
-      const newest = newestComplete(pair);
-      return {
-        sr: pair.sr,
-        point: newest,
-        ageSeconds: newest === null ? null : secondsBetween(newest.takenAt, observation.takenAt),
-      };
-    }),
-    skewSeconds: null,
-    lossSeconds: null,
+    replicas,
+    skewSeconds: point === null || oldest === null ? null : secondsBetween(oldest, point.takenAt),
+    lossSeconds: oldest === null ? null : secondsBetween(oldest, observation.takenAt),
     rpoSeconds: group.rpoSeconds,
     rtoSeconds: group.rtoSeconds,
     forecastSeconds: Math.ceil(forecastSeconds(list.steps)),

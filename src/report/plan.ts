@@ -121,7 +121,13 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
   } else if (speaksOfRecovery(plan.operation)) {
     rows.push(['Skew', describeSkew(expects.skewSeconds)]);
     rows.push(['Loss', lossText(plan, paper)]);
-    rows.push(['Time', timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0)]);
+    // The RTO is a promise about VMs that come up, and a verification starts none.
+    rows.push([
+      'Time',
+      plan.operation === 'verify'
+        ? `about ${formatDuration(expects.forecastSeconds)}`
+        : timeText(expects.forecastSeconds, expects.rtoSeconds, paper, plan.steps.length > 0),
+    ]);
   } else if (plan.steps.length > 0) {
     rows.push(['Time', `about ${formatDuration(expects.forecastSeconds)}`]);
   }
@@ -319,7 +325,7 @@ function fullSteps(plan: Plan, paper: Paper): string[] {
       ],
       [
         'fails',
-        `${step.onFailure === 'stop' ? 'the run stops' : 'the run goes on and reports it'}; ${
+        `${failureWords[step.onFailure]}; ${
           step.repeatable ? 'may be repeated' : 'is never repeated blindly'
         }`,
       ],
@@ -331,6 +337,12 @@ function fullSteps(plan: Plan, paper: Paper): string[] {
   }
   return out;
 }
+
+const failureWords: Readonly<Record<Step['onFailure'], string>> = {
+  stop: 'the run stops',
+  continue: 'the run goes on and reports it',
+  finish: 'the run goes on with the rest and ends as failed',
+};
 
 /** What it means to carry out several plans one after the other. */
 export function severalText(plans: readonly Plan[]): string {
