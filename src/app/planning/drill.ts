@@ -14,6 +14,7 @@ import { foldRun } from '../../domain/run.ts';
 import { planDigest } from '../../execute/executor.ts';
 import { planDrill } from '../../plan/drill.ts';
 import { planDrillCleanup } from '../../plan/drill-cleanup.ts';
+import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { PlannedRun } from '../app.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
@@ -71,7 +72,10 @@ async function drillFindings(
     context.onProgress?.(
       `Rehearsing the import of ${asked.vms.length} copies into pool ${recovery.nameLabel}`,
     );
-    rehearsal = await rehearse(ports, group, asked, recovery, context.signal, copiesIn(plan));
+    rehearsal = [
+      ...(await rehearse(ports, group, asked, recovery, context.signal, copiesIn(plan))),
+      ...recoveryPlanFindings({ group, point: asked, recovery }),
+    ];
   }
   return applyOverrides(checkDrill(checked, rehearsal), overridesOf(request.decisions));
 }

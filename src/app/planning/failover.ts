@@ -11,6 +11,7 @@ import type { Observation } from '../../domain/observation.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import { planDigest } from '../../execute/executor.ts';
 import { planFailover } from '../../plan/failover.ts';
+import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { Context, Decision, PlannedRun } from '../app.ts';
 import { verificationHistory } from '../journals.ts';
 import type { AppPorts } from '../ports.ts';
@@ -96,7 +97,10 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
   let rehearsal: readonly Finding[] = [];
   if (point !== null && recovery !== null) {
     context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${recovery.nameLabel}`);
-    rehearsal = await rehearse(ports, group, point, recovery, context.signal);
+    rehearsal = [
+      ...(await rehearse(ports, group, point, recovery, context.signal)),
+      ...recoveryPlanFindings({ group, point, recovery }),
+    ];
   }
   return applyOverrides(checkFailover(checked, rehearsal), overridesOf(request.decisions));
 }

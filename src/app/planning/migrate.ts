@@ -7,6 +7,7 @@ import type { Finding } from '../../domain/finding.ts';
 import { addSeconds } from '../../domain/time.ts';
 import { planDigest } from '../../execute/executor.ts';
 import { planMigrate } from '../../plan/migrate.ts';
+import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { Decision, PlannedRun } from '../app.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
@@ -76,7 +77,10 @@ async function findings(
   let rehearsal: readonly Finding[] = [];
   if (point !== null && recovery !== null) {
     context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${recovery.nameLabel}`);
-    rehearsal = await rehearse(ports, group, point, recovery, context.signal);
+    rehearsal = [
+      ...(await rehearse(ports, group, point, recovery, context.signal)),
+      ...recoveryPlanFindings({ group, point, recovery }),
+    ];
   }
   return applyOverrides(checkMigrate(checked, rehearsal), overridesOf(decisions));
 }
