@@ -260,8 +260,11 @@ export class FakePool implements Hypervisor {
     pool.vdis = [...pool.vdis, ...found.disks.filter((disk) => !known.has(disk.uuid))];
     this.#did(`plug ${host}`);
   }
-  async unplugPbd(): Promise<void> {
-    throw new Error('no step of these plans unplugs');
+  async unplugPbd(sr: string, host: string): Promise<void> {
+    this.#call('unplug', host);
+    const record = this.#sr(sr);
+    record.pbds = record.pbds.map((pbd) => (pbd.hostUuid === host ? { ...pbd, attached: false } : pbd));
+    this.#did(`unplug ${host}`);
   }
   async forgetSr(uuid: string): Promise<void> {
     const { pool } = this.#call('forget', uuid);
@@ -306,6 +309,8 @@ export class FakePool implements Hypervisor {
         version: vm.version + 1,
         haAlwaysRun: vm.haAlwaysRun,
         haRestartPriority: vm.haRestartPriority,
+        otherConfig: vm.otherConfig,
+        tags: vm.tags,
         vbds: vm.vbds.map((vbd) => ({
           uuid: vbd.uuid,
           vdiUuid: pool.vdis.find((vdi) => vdi.location === vbd.vdi?.location)?.uuid ?? null,
