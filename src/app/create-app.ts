@@ -5,7 +5,7 @@ import { previewScope } from '../domain/scope.ts';
 import { observe } from '../observe/observe.ts';
 import type { App } from './app.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
-import { groupNamed } from './groups.ts';
+import { asTheyStand, groupNamed } from './groups.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
 import { poolOf } from './planning/common.ts';
@@ -54,7 +54,11 @@ export function createApp(ports: AppPorts): App {
 }
 
 async function preview(ports: AppPorts, name: string, signal?: AbortSignal) {
-  const group = groupNamed(ports.settings, name);
+  groupNamed(ports.settings, name);
+  const standing = await asTheyStand(await ports.states(), ports.settings.groups);
+  const groups = standing.map(({ group }) => group);
+  const group = groups.find((candidate) => candidate.name === name);
+  if (group === undefined) throw new Error('a group that was found is among all groups');
   const observation = await observe(
     ports,
     { sites: [group.production], pairs: [], groups: [], pointsPerGroup: 0, pointId: null },
@@ -73,5 +77,5 @@ async function preview(ports: AppPorts, name: string, signal?: AbortSignal) {
           },
     );
   }
-  return previewScope(pool, ports.settings.groups, name);
+  return previewScope(pool, groups, name);
 }

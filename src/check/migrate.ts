@@ -28,8 +28,8 @@ const rules: readonly Rule[] = [
   ...moveRules,
 ];
 
-/** What the final synchronisation makes good, or what a copy that is put away is expected to bring. */
-const settledByTheMove = new Set(['DR-REPLICA-OLD', 'DR-POINT-OLD', 'DR-SKEW', 'DR-IMPORT-REPLACES']);
+/** What the final synchronisation and the last recovery point make good. */
+const settledByTheMove = new Set(['DR-REPLICA-OLD', 'DR-POINT-OLD', 'DR-SKEW']);
 
 export function checkMigrate(context: CheckContext, rehearsal: readonly Finding[]): Finding[] {
   return runRules(rules, context, rehearsal).filter(({ code }) => !settledByTheMove.has(code));

@@ -7,6 +7,7 @@ import { drillOfSr } from '../../domain/drill.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { SrToAttach } from '../../domain/plan.ts';
 import { type PoolFacts, plainDeviceConfig, type SrFacts, type TextMap } from '../../domain/pool.ts';
+import { isQuarantined } from '../../domain/quarantine.ts';
 import type { ObjectRef } from '../../domain/recovery-point.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
@@ -258,9 +259,12 @@ async function saveUsers(
     const archive = await hypervisor.exportMetadata(vm.uuid, { snapshots: true }, signal);
     saved.push({ uuid: vm.uuid, nameLabel: vm.nameLabel, document: await catalog.put(archive, signal) });
   });
-  warnings.push(
-    `${users.length} VMs here already use SR ${known.nameLabel} (${listed(users.map((vm) => vm.nameLabel))}): their metadata was saved before the replica was attached`,
-  );
+  // Copies that were put away are replaced by the import, as the plan says.
+  const others = users.filter((vm) => !isQuarantined(vm));
+  if (others.length > 0)
+    warnings.push(
+      `${others.length} VMs here already use SR ${known.nameLabel} (${listed(others.map((vm) => vm.nameLabel))}): their metadata was saved before the replica was attached`,
+    );
   return saved;
 }
 

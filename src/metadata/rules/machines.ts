@@ -1,5 +1,6 @@
 /** VM records: the version gate, MAC seeds, twins, templates and control domains (xapi.md 3.8, 4.2, 4.5, 4.11, 4.12, 4.15, 8.2). */
 import type { VmFacts } from '../../domain/pool.ts';
+import { isQuarantined } from '../../domain/quarantine.ts';
 import type { VmObject } from '../objects.ts';
 import { danglingError, problem, type RuleContext, refusal, type VmDecision, warning } from './context.ts';
 
@@ -166,17 +167,19 @@ function replaceRules(context: RuleContext, vm: VmObject, existing: VmFacts): vo
   const blocked = existing.blockedOperations['destroy'];
   const attached = existing.vbds.find((vbd) => vbd.attached);
   const about = { about: 'vm' as const, name: existing.nameLabel, uuid: existing.uuid };
-  warning(
-    context,
-    {
-      ...about,
-      code: 'DR-IMPORT-REPLACES',
-      what: `The import destroys the older copy of ${existing.nameLabel} in pool ${context.pool.facts.nameLabel} and does not bring it back if a later step fails`,
-      evidence: [`version ${existing.version} here, ${vm.version} in the document`],
-      next: 'Make sure that nobody needs the older copy.',
-    },
-    [vm],
-  );
+  // A copy that was put away is there to be replaced.
+  if (!isQuarantined(existing))
+    warning(
+      context,
+      {
+        ...about,
+        code: 'DR-IMPORT-REPLACES',
+        what: `The import destroys the older copy of ${existing.nameLabel} in pool ${context.pool.facts.nameLabel} and does not bring it back if a later step fails`,
+        evidence: [`version ${existing.version} here, ${vm.version} in the document`],
+        next: 'Make sure that nobody needs the older copy.',
+      },
+      [vm],
+    );
   if (attached !== undefined)
     problem(
       context,
