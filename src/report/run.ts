@@ -94,9 +94,11 @@ export function headFacts(run: Run, known: RunFacts): [string, string][] {
     if (plan.operation !== 'reprotect') {
       rows.push([
         'Loss',
-        plan.operation === 'drill' ? `none; a disaster would have cost ${lossFact(run)}` : lossFact(run),
+        plan.operation === 'drill' || plan.operation === 'verify'
+          ? `none; a disaster would have cost ${lossFact(run)}`
+          : lossFact(run),
       ]);
-      rows.push(['Recovery time', recoveryFact(run, known)]);
+      if (plan.operation !== 'verify') rows.push(['Recovery time', recoveryFact(run, known)]);
     }
   } else if (expects.pointId !== null) {
     rows.push(['Recovery point', expects.pointId]);
@@ -304,6 +306,11 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
     case 'failed':
       if (plan.operation === 'export')
         return [`Put right what failed (above), then export anew: lifeboat export ${plan.group}`];
+      if (plan.operation === 'verify')
+        return [
+          'A promise does not hold now. Put right what failed (above).',
+          `Then verify anew: lifeboat verify ${plan.group}`,
+        ];
       return [
         'Put right what failed (above).',
         `Then go on: lifeboat run resume ${run.id}; what is done is not done again.`,
@@ -316,7 +323,9 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
     case 'done-with-warnings':
       break;
   }
-  if (plan.operation === 'export') {
+  if (plan.operation === 'verify' && run.outcome === 'done-with-warnings')
+    return ['Every promise holds now. Read the warnings above: each may break one.'];
+  if (plan.operation === 'export' || plan.operation === 'verify') {
     return run.outcome === 'done'
       ? [`Nothing. See how the group stands: lifeboat status ${plan.group}`]
       : ['Read the warnings above: what they name would be missing or different after a failover.'];

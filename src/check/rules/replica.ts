@@ -1,10 +1,14 @@
 /** Is there a replica, is it whole, how old is it, and does the metadata fit it (invariants 2 and 7)? */
 import type { Finding } from '../../domain/finding.ts';
+import type { Role } from '../../domain/replication.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
-import { type CheckContext, problem, warning } from '../context.ts';
+import { type CheckContext, problem, unknown, warning } from '../context.ts';
 
 /** Metadata that is this much older than the replica misses what was made in between; more is worth a word. */
 const skewWorthAWordSeconds = 3600;
+
+/** Roles of a volume that takes no points: a site that is named as the wrong side of its pair, or a pair that is none. */
+const noReplica: ReadonlySet<Role> = new Set(['source', 'demoted', 'split', 'unpaired']);
 
 export function replicaIsThere(context: CheckContext): Finding[] {
   const { group, observation, decisions, standing } = context;
@@ -27,7 +31,17 @@ export function replicaIsThere(context: CheckContext): Finding[] {
       continue;
     }
     const newest = pair.points.filter((p) => p.complete).sort((a, b) => (a.takenAt < b.takenAt ? 1 : -1))[0];
-    if (pair.target.role === 'split' || pair.target.role === 'unpaired') {
+    if (pair.target.role === 'unknown')
+      findings.push(
+        unknown({
+          about: 'array',
+          name,
+          what: `Whether volume ${storage.target.volume} of array ${storage.target.array} is a replica of SR ${storage.sr} is not known`,
+          evidence: pair.target.health.reasons,
+          next: 'Look at the replication on the array.',
+        }),
+      );
+    if (noReplica.has(pair.target.role)) {
       findings.push(
         problem({
           code: 'DR-REPLICA-ROLE',
@@ -35,7 +49,10 @@ export function replicaIsThere(context: CheckContext): Finding[] {
           name,
           what: `Volume ${storage.target.volume} of array ${storage.target.array} is ${pair.target.role}, not a replica of SR ${storage.sr}`,
           evidence: pair.target.health.reasons,
-          next: 'Look at the replication on both arrays before anything is promoted.',
+          next:
+            pair.target.role === 'source'
+              ? `Compare source and target of SR ${storage.sr} in sites.yaml with what the arrays show.`
+              : 'Look at the replication on both arrays before anything is promoted.',
         }),
       );
     }
