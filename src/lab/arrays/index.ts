@@ -4,11 +4,14 @@ import { join } from 'node:path';
 import type { Lab } from '../core/lab.ts';
 import type { LabPool } from '../core/pool.ts';
 import { fabricOf } from '../storage/fabric.ts';
-import { type ArraySpec, LabArray, type Volume } from './array.ts';
+import { type ArraySpec, LabArray } from './array.ts';
 import { type ArrayLogin, ArrayServer } from './server.ts';
+import type { Volume } from './volume.ts';
 
-export { ArrayRefusal, LabArray, pairVolumes, type Volume } from './array.ts';
+export { LabArray, pairVolumes } from './array.ts';
+export type { ArrayFaultInput } from './faults.ts';
 export { ArrayServer } from './server.ts';
+export { ArrayRefusal, type Volume } from './volume.ts';
 
 const arrays = new WeakMap<Lab, Map<string, ArrayServer>>();
 
@@ -51,12 +54,15 @@ async function setPower(server: ArrayServer, up: boolean): Promise<void> {
   else await server.close();
 }
 
-/** A volume that the hosts of these pools can mount. */
+/** A volume that the hosts of these pools can mount; the same hosts see the copies that drills make of it. */
 export function addVolume(array: LabArray, name: string, pools: readonly LabPool[]): Volume {
-  const volume = array.addVolume(name);
   const fabrics = new Set(pools.map((pool) => fabricOf(pool)));
-  for (const fabric of fabrics) fabric.shares.push(array.share(volume));
-  return volume;
+  return array.addVolume(name, (share) => {
+    for (const { shares } of fabrics) shares.push(share);
+    return () => {
+      for (const { shares } of fabrics) shares.splice(shares.indexOf(share), 1);
+    };
+  });
 }
 
 /** Writes `<directory>/<array>.json` for each array: what the adapter's option `directory` reads. Holds the password. */

@@ -4,24 +4,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { z } from 'zod';
 import { type Certificate, selfSigned } from '../server/certificate.ts';
-import { ArrayRefusal, type LabArray } from './array.ts';
-import { pointView, volumeView } from './view.ts';
+import type { LabArray } from './array.ts';
+import type { ArrayEffect } from './faults.ts';
+import { callOf } from './verbs.ts';
+import { ArrayDied, ArrayRefusal, refuse } from './volume.ts';
 
 export interface ArrayLogin {
   readonly username: string;
   readonly password: string;
 }
-
-const bodies = {
-  syncNow: z.strictObject({ tag: z.string().min(1) }),
-  promote: z.strictObject({
-    mode: z.enum(['planned', 'unplanned']),
-    point: z.string().min(1),
-    confirm: z.string(),
-  }),
-  expose: z.strictObject({ addresses: z.array(z.string()) }),
-  fence: z.strictObject({}),
-};
 
 const statusOf: Readonly<Record<ArrayRefusal['code'], number>> = {
   'not-found': 404,
@@ -33,6 +24,9 @@ const statusOf: Readonly<Record<ArrayRefusal['code'], number>> = {
 
 const largestBody = 64 * 1024;
 
+/** In the place of an answer: the connection closes without one. */
+const lost = Symbol('lost');
+
 export class ArrayServer {
   readonly array: LabArray;
   readonly login: ArrayLogin;
@@ -41,8 +35,6 @@ export class ArrayServer {
   #port: number;
   /** Requests as they came: method and path. */
   readonly log: string[] = [];
-  /** Does the work of the next write and loses the answer. */
-  loseNextAnswer = false;
 
   constructor(array: LabArray, login: ArrayLogin, port: number) {
     this.array = array;
@@ -99,14 +91,11 @@ export class ArrayServer {
     }
     try {
       const answer = await this.#answer(request, path);
-      if (this.loseNextAnswer && request.method === 'POST') {
-        this.loseNextAnswer = false;
-        request.socket.destroy();
-        return;
-      }
-      send(response, 200, answer);
+      if (answer === lost) request.socket.destroy();
+      else send(response, 200, answer);
     } catch (error) {
-      if (error instanceof ArrayRefusal)
+      if (error instanceof ArrayDied) request.socket.destroy();
+      else if (error instanceof ArrayRefusal)
         send(response, statusOf[error.code], { code: error.code, message: error.message });
       else if (error instanceof z.ZodError)
         send(response, 400, { code: 'bad-request', message: error.message });
@@ -123,45 +112,24 @@ export class ArrayServer {
 
   async #answer(request: IncomingMessage, path: string): Promise<unknown> {
     const { array } = this;
-    if (request.method === 'GET' && path === '/identity')
-      return {
-        vendor: 'Lifeboat',
-        model: 'lab array',
-        serial: array.serial,
-        name: array.name,
-        clock: new Date(array.clock.now()).toISOString(),
-      };
-    if (request.method === 'GET' && path === '/volumes')
-      return { volumes: [...array.volumes.values()].map((volume) => volumeView(array, volume)) };
-    const match = /^\/volumes\/([^/]+)(?:\/([a-zA-Z]+))?$/.exec(path);
-    if (match === null) throw new ArrayRefusal('not-found', `no such path: ${path}`);
-    const name = decodeURIComponent(match[1] ?? '');
-    const verb = match[2];
-    if (request.method === 'GET') {
-      if (verb === undefined) return volumeView(array, array.volume(name));
-      if (verb === 'points') return { points: array.points(name).map(pointView) };
-      throw new ArrayRefusal('not-found', `no such path: ${path}`);
-    }
-    return this.#act(name, verb ?? '', await readBody(request));
+    const call = callOf(request.method, path);
+    const body = request.method === 'GET' ? {} : await readBody(request);
+    const effects = array.faults.meet(call.verb, call.volume);
+    if (effects.some(({ kind }) => kind === 'drop')) return lost;
+    await this.#before(effects);
+    const answer = await call.run(array, body);
+    await this.#delay(effects, 'after');
+    return effects.some(({ kind }) => kind === 'lose-answer') ? lost : answer;
   }
 
-  async #act(name: string, verb: string, body: unknown): Promise<unknown> {
-    const { array } = this;
-    switch (verb) {
-      case 'syncNow': {
-        const { point } = array.sync(name, bodies.syncNow.parse(body).tag);
-        return { point: pointView(point) };
-      }
-      case 'promote':
-        return array.promote(name, bodies.promote.parse(body));
-      case 'expose':
-        return { kind: 'nfs', ...array.expose(name, bodies.expose.parse(body).addresses) };
-      case 'fence':
-        bodies.fence.parse(body);
-        return array.fence(name);
-      default:
-        throw new ArrayRefusal('not-found', `no such verb: ${verb}`);
-    }
+  async #before(effects: readonly ArrayEffect[]): Promise<void> {
+    await this.#delay(effects, 'before');
+    for (const effect of effects) if (effect.kind === 'error') refuse(effect.code, effect.message);
+  }
+
+  async #delay(effects: readonly ArrayEffect[], when: 'before' | 'after'): Promise<void> {
+    for (const effect of effects)
+      if (effect.kind === 'delay' && effect.when === when) await this.array.clock.sleep(effect.seconds);
   }
 }
 
@@ -170,7 +138,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let bytes = 0;
   for await (const piece of request) {
     bytes += (piece as Buffer).length;
-    if (bytes > largestBody) throw new ArrayRefusal('refused', 'the request is too long');
+    if (bytes > largestBody) refuse('refused', 'the request is too long');
     pieces.push(piece as Buffer);
   }
   return bytes === 0 ? {} : (JSON.parse(Buffer.concat(pieces).toString('utf8')) as unknown);

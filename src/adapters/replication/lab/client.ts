@@ -205,7 +205,7 @@ export function failed(endpoint: ArrayEndpoint, kind: FailureKind, what: string,
   return new PortError(
     kind,
     {
-      code: `DR-ARRAY-${kind.toUpperCase()}`,
+      code: kind === 'cancelled' ? 'DR-CANCELLED' : `DR-ARRAY-${kind.toUpperCase()}`,
       what,
       where: { object: endpoint.url },
       known,

@@ -28,8 +28,8 @@ import {
 import { type ArrayEndpoint, call, failed } from './client.ts';
 import { endpointOf } from './endpoint.ts';
 
-/** Seconds between two looks at a transfer. */
-const pollSeconds = 0.2;
+/** Seconds between two looks at a transfer: soon at first, then twice as long each time. */
+const poll = { firstSeconds: 0.02, mostSeconds: 2 };
 /** A sync that takes longer than this is a matter for people. */
 const syncSeconds = 3600;
 
@@ -229,7 +229,7 @@ class LabReplication implements Replication {
     signal: AbortSignal | undefined,
   ): Promise<ReplicaPoint> {
     const started = this.#clock.monotonicSeconds();
-    for (;;) {
+    for (let wait = poll.firstSeconds; ; wait = Math.min(wait * 2, poll.mostSeconds)) {
       const found = await this.#sendOnce(volume, verb, body, signal);
       if (found?.complete === true) return replicaPoint(found);
       if (this.#clock.monotonicSeconds() - started > syncSeconds)
@@ -239,7 +239,24 @@ class LabReplication implements Replication {
           where: { object: `array ${this.array}` },
           next: 'Look at the link between the arrays; the transfer goes on by itself',
         });
-      await this.#clock.sleep(pollSeconds, signal);
+      await this.#pause(wait, signal);
+    }
+  }
+
+  async #pause(seconds: number, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#clock.sleep(seconds, signal);
+    } catch (error) {
+      if (signal?.aborted !== true) throw error;
+      throw new PortError(
+        'cancelled',
+        {
+          code: 'DR-CANCELLED',
+          what: `Nobody waits any more for array ${this.array}`,
+          next: 'Nothing is needed: the transfer goes on by itself, and the same tag finds it',
+        },
+        { cause: error },
+      );
     }
   }
 
