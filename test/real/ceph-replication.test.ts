@@ -1,0 +1,35 @@
+/** The adapter for Ceph RBD mirroring over two real clusters of Debian's packages: the contract, then what Ceph alone does. */
+import t from 'tap';
+import { replicationSuite } from '../contract/replication/suite.ts';
+import { CephPair, openCephRig, whyNoCeph } from './storage/ceph.ts';
+
+const missing = whyNoCeph();
+if (missing !== null && process.env['LIFEBOAT_REAL'] !== undefined) throw new Error(missing);
+
+if (missing !== null) t.test('two real Ceph clusters', { skip: missing }, () => undefined);
+else {
+  const pair = new CephPair();
+  // Also where the runner gives the file up: nothing of it may stay behind.
+  process.once('exit', () => pair.stop());
+  t.teardown(() => pair.stop());
+  t.before(() => pair.start());
+
+  replicationSuite(
+    'ceph',
+    async (teardown) => {
+      await pair.mended();
+      return openCephRig(pair, await pair.newImage(), teardown);
+    },
+    {
+      caseSeconds: 240,
+      cannot: {
+        lie: 'a real cluster does not lie on request',
+        skewClock: 'both clusters share the clock of this machine',
+        bytesCarried: 'Ceph counts no bytes per image',
+        readKept: 'a resync takes the place of what was there: nothing is kept aside',
+        loseAnswer: 'played by the double, which knows when a command has had its effect',
+        dieHalfway: 'played by the double, which knows the steps of a verb',
+      },
+    },
+  );
+}

@@ -1,0 +1,328 @@
+/** Two real Ceph clusters with RBD mirroring between them (`ceph.sh`), and the rig of the contract suite over them. */
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type CephReplication, openCephArray } from '../../../src/adapters/replication/ceph/ceph-array.ts';
+import type { Limits } from '../../../src/adapters/replication/ceph/rbd.ts';
+import { systemClock } from '../../../src/adapters/system/clock.ts';
+import type { ArraySettings } from '../../../src/domain/settings.ts';
+import type { Place, Rig, Side } from '../../contract/replication/rig.ts';
+
+const script = join(import.meta.dirname, 'ceph.sh');
+const sites = { source: 'alfa', target: 'bravo' } as const;
+const octets = { source: '111', target: '112' } as const;
+export const pool = 'lb';
+/** Longest time for any command of the rig. It only ends what is stuck. */
+const commandSeconds = 120;
+const slotBytes = 64 * 1024;
+const sides = ['source', 'target'] as const;
+
+/** Why the clusters cannot run here; null when they can. */
+export function whyNoCeph(): string | null {
+  if (process.getuid?.() !== 0) return 'two Ceph clusters need root for their name spaces';
+  const missing = ['ceph-mon', 'ceph-mgr', 'ceph-osd', 'rbd', 'rbd-mirror', 'ip', 'tc', 'nsenter'].filter(
+    (program) => !['/usr/bin', '/usr/sbin', '/sbin', '/bin'].some((path) => existsSync(join(path, program))),
+  );
+  return missing.length === 0 ? null : `not installed: ${missing.join(', ')}`;
+}
+
+export class CephPair {
+  readonly root = mkdtempSync(join(tmpdir(), 'lifeboat-ceph-'));
+  readonly adapters = new Set<CephReplication>();
+  #images = 0;
+  readonly #slots = new Map<string, number>();
+  #up = new Set<Side>();
+  #linked = false;
+
+  async start(): Promise<void> {
+    await Promise.all(
+      sides.map(async (side) => {
+        await this.#run('make', sites[side], octets[side]);
+        await this.#run('up', sites[side], octets[side]);
+        this.#up.add(side);
+        await this.ceph(side, 'osd', 'pool', 'create', pool, '4');
+        await this.rbd(side, 'pool', 'init', pool);
+        await this.rbd(side, 'mirror', 'pool', 'enable', pool, 'image', '--site-name', `site-${sites[side]}`);
+      }),
+    );
+    await this.#join();
+    await this.peer(pool);
+    await Promise.all(sides.map((side) => this.mirror(side, 'start')));
+  }
+
+  /** Makes the clusters peers for a pool. */
+  async peer(name: string): Promise<void> {
+    const token = join(this.root, `token-${name.replaceAll('/', '-')}`);
+    const create = ['mirror', 'pool', 'peer', 'bootstrap', 'create', '--site-name', 'site-alfa', name];
+    writeFileSync(token, await this.rbd('source', ...create), { mode: 0o600 });
+    const take = ['mirror', 'pool', 'peer', 'bootstrap', 'import', '--site-name', 'site-bravo'];
+    await this.rbd('target', ...take, '--direction', 'rx-tx', name, token);
+  }
+
+  stop(): void {
+    for (const side of sides) {
+      try {
+        this.#now('down', sites[side]);
+      } catch {
+        // Already gone: nothing is left to stop.
+      }
+    }
+    rmSync(this.root, { recursive: true, force: true });
+  }
+
+  /** Both clusters up, the links as they should be. Each case begins here. */
+  async mended(): Promise<void> {
+    for (const side of sides) if (!this.#up.has(side)) await this.powerOn(side);
+    if (!this.#linked) await this.mendLink();
+    await this.execute('source', 'tc', 'qdisc', 'del', 'dev', 'repl0', 'root').catch(() => undefined);
+    for (const side of sides) await this.execute(side, 'sh', '-c', 'kill -CONT $(cat /run/rbd-mirror.pid)');
+  }
+
+  async powerOff(side: Side): Promise<void> {
+    this.#up.delete(side);
+    this.#linked = false;
+    await this.#run('down', sites[side]);
+  }
+
+  async powerOn(side: Side): Promise<void> {
+    if (this.#up.has(side)) return;
+    await this.#run('up', sites[side], octets[side]);
+    this.#up.add(side);
+    if (this.#up.size === 2) await this.#join();
+    await this.mirror(side, 'start');
+  }
+
+  async cutLink(): Promise<void> {
+    this.#linked = false;
+    await this.#run('repl', sites.source, 'down');
+  }
+
+  async mendLink(): Promise<void> {
+    for (const side of sides) await this.#run('repl', sites[side], 'up');
+    this.#linked = true;
+  }
+
+  async #join(): Promise<void> {
+    await this.#run('join', sites.source, sites.target);
+    this.#linked = true;
+  }
+
+  mirror(side: Side, to: 'start' | 'stop'): Promise<string> {
+    return this.#run('mirror', sites[side], to);
+  }
+
+  /** The daemon of the target stands still in the middle of whatever it does. */
+  async holdTransfers(): Promise<() => Promise<void>> {
+    await this.execute('target', 'sh', '-c', 'kill -STOP $(cat /run/rbd-mirror.pid)');
+    return async () => {
+      await this.execute('target', 'sh', '-c', 'kill -CONT $(cat /run/rbd-mirror.pid)');
+    };
+  }
+
+  rbd(side: Side, ...args: string[]): Promise<string> {
+    return this.execute(side, 'rbd', ...args);
+  }
+
+  ceph(side: Side, ...args: string[]): Promise<string> {
+    return this.execute(side, 'ceph', ...args);
+  }
+
+  execute(side: Side, ...argv: string[]): Promise<string> {
+    return this.#run('exec', sites[side], ...argv);
+  }
+
+  /** A fresh mirrored image whose first copy is whole at the target. */
+  async newImage(
+    options: { readonly inPool?: string; readonly mode?: 'snapshot' | 'journal' } = {},
+  ): Promise<string> {
+    this.#images += 1;
+    const { inPool = pool, mode = 'snapshot' } = options;
+    const volume = `${inPool}/image${this.#images}`;
+    const features = mode === 'journal' ? ['--image-feature', 'exclusive-lock,journaling'] : [];
+    await this.rbd('source', 'create', '--size', '8M', ...features, volume);
+    await this.rbd('source', 'mirror', 'image', 'enable', volume, mode);
+    await until(`the first copy of ${volume}`, async () => {
+      if (mode === 'journal')
+        return (await this.rbd('target', 'mirror', 'image', 'status', volume)).includes('up+replaying');
+      return (await this.rbd('target', 'snap', 'ls', '--all', volume, '--format', 'json')).includes(
+        '"complete":true',
+      );
+    });
+    return volume;
+  }
+
+  async write(side: Side, volume: string, file: string, text: string): Promise<void> {
+    const data = Buffer.alloc(slotBytes);
+    data.writeUInt32LE(Buffer.byteLength(text));
+    data.write(text, 4);
+    const head = Buffer.alloc(17);
+    head.write('w');
+    head.writeBigUInt64LE(BigInt(this.#slot(file) * slotBytes), 1);
+    head.writeBigUInt64LE(BigInt(slotBytes), 9);
+    const diff = Buffer.concat([Buffer.from('rbd diff v1\n'), head, data, Buffer.from('e')]);
+    await this.#pipe(diff, 'exec', sites[side], 'rbd', 'import-diff', '--no-progress', '-', volume);
+  }
+
+  async read(side: Side, volume: string, file: string): Promise<string | null> {
+    const content = await this.#pipe(
+      Buffer.alloc(0),
+      'exec',
+      sites[side],
+      'rbd',
+      'export',
+      '--no-progress',
+      volume,
+      '-',
+    );
+    const start = this.#slot(file) * slotBytes;
+    const length = content.readUInt32LE(start);
+    return length === 0 ? null : content.toString('utf8', start + 4, start + 4 + length);
+  }
+
+  #slot(file: string): number {
+    const known = this.#slots.get(file) ?? this.#slots.size;
+    this.#slots.set(file, known);
+    return known;
+  }
+
+  settings(side: Side, changes: { readonly key?: string; readonly hostKey?: string } = {}): ArraySettings {
+    const printed = execFileSync('ssh-keygen', ['-lf', join(this.root, sites[side], 'hostkey.pub')], {
+      encoding: 'utf8',
+    });
+    return {
+      name: `ceph-${sites[side]}`,
+      site: sites[side],
+      type: 'ceph',
+      options: {
+        host: `10.79.${octets[side]}.2`,
+        username: 'root',
+        host_key: changes.hostKey ?? printed.split(' ')[1] ?? '',
+        private_key_file: changes.key ?? join(this.root, 'id'),
+        conf: join(this.root, sites[side], 'ceph.conf'),
+        ceph_user: 'lifeboat',
+        stall_seconds: 8,
+      },
+      secret: null,
+    };
+  }
+
+  open(
+    side: Side,
+    volumes: readonly string[],
+    changes: { readonly key?: string; readonly hostKey?: string; readonly limits?: Limits } = {},
+  ): CephReplication {
+    const other = this.settings(side === 'source' ? 'target' : 'source');
+    const adapter = openCephArray(this.settings(side, changes), {
+      secrets: { resolve: () => Promise.reject(new Error('there is no secret')) },
+      clock: systemClock,
+      peers: new Map(volumes.map((volume) => [volume, { array: other, volume }])),
+      ...(changes.limits === undefined ? {} : { limits: changes.limits }),
+    });
+    this.adapters.add(adapter);
+    return adapter;
+  }
+
+  async closeAdapters(): Promise<void> {
+    await Promise.all([...this.adapters].map((adapter) => adapter.close()));
+    this.adapters.clear();
+  }
+
+  roundTrips(side: Side): number {
+    return (
+      readFileSync(join(this.root, sites[side], 'sshd.log'), 'utf8').split('Starting session').length - 1
+    );
+  }
+
+  /** For a case that is stuck: what runs, and what the daemons said last. */
+  async evidence(): Promise<string> {
+    const parts = await Promise.all(
+      sides.flatMap((side) => [
+        this.execute(side, 'ps', '-eo', 'pid,stat,etimes,args').catch(String),
+        this.execute(side, 'tail', '-n', '15', join(this.root, sites[side], 'log', 'rbd-mirror.log')).catch(
+          String,
+        ),
+      ]),
+    );
+    return parts.join('\n');
+  }
+
+  async #run(...args: string[]): Promise<string> {
+    return (await this.#pipe(Buffer.alloc(0), ...args)).toString('utf8');
+  }
+
+  #now(...args: string[]): void {
+    execFileSync(script, args, { env: { ...process.env, RIG: this.root }, timeout: commandSeconds * 1000 });
+  }
+
+  #pipe(stdin: Buffer, ...args: string[]): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const options = {
+        env: { ...process.env, RIG: this.root },
+        timeout: commandSeconds * 1000,
+        encoding: 'buffer',
+        maxBuffer: 64 * 1024 * 1024,
+      } as const;
+      const child = execFile(script, args, options, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else
+          reject(new Error(`${args.join(' ')}: ${stderr.toString()} ${stdout.toString()}`, { cause: error }));
+      });
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end(stdin);
+    });
+  }
+}
+
+export async function until(what: string, look: () => Promise<boolean>, seconds = 90): Promise<void> {
+  const end = performance.now() + seconds * 1000;
+  while (!(await look().catch(() => false))) {
+    if (performance.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
+    await pause(100);
+  }
+}
+
+/** The rig of the contract suite over a fresh image. */
+export async function openCephRig(
+  pair: CephPair,
+  volume: string,
+  teardown: (work: () => Promise<void> | void) => void,
+): Promise<Rig> {
+  const crowd: string[] = [];
+  const open = (side: Side, changes: { readonly key?: string; readonly hostKey?: string } = {}) =>
+    pair.open(side, [volume], changes);
+  teardown(() => pair.closeAdapters());
+  const at = (place: Place): { readonly side: Side; readonly volume: string } => {
+    if (place.as === 'stranger') throw new Error('a stranger has no key for the pool');
+    return { side: place.side, volume: place.exposed?.path ?? volume };
+  };
+  return {
+    source: open('source'),
+    target: open('target'),
+    volumes: { source: volume, target: volume },
+    hosts: () => ({ addresses: ['10.79.1.7'], iqns: [] }),
+    read: async (place, file) => pair.read(at(place).side, at(place).volume, file),
+    write: async (place, file, text) => pair.write(at(place).side, at(place).volume, file, text),
+    reopen: (side) => Promise.resolve(open(side)),
+    patienceSeconds: 90,
+    reportsSplit: false,
+    secrets: [readFileSync(join(pair.root, 'id'), 'utf8')],
+    cutLink: () => pair.cutLink(),
+    mendLink: () => pair.mendLink(),
+    powerOff: (side) => pair.powerOff(side),
+    powerOn: (side) => pair.powerOn(side),
+    holdTransfers: () => pair.holdTransfers(),
+    roundTrips: (side) => Promise.resolve(pair.roundTrips(side)),
+    async crowd() {
+      crowd.push(...(await Promise.all(Array.from({ length: 20 }, () => pair.newImage()))));
+      return crowd;
+    },
+    wrongCredentials: (side) => {
+      const key = join(pair.root, 'other-key');
+      if (!existsSync(key)) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+      return Promise.resolve(open(side, { key }));
+    },
+    wrongTrust: (side) => Promise.resolve(open(side, { hostKey: 'A'.repeat(43) })),
+  };
+}
