@@ -3,6 +3,7 @@ import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { ArraySettings, Settings } from '../../domain/settings.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
+import { openCephArray } from './ceph/ceph-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 
 export interface ReplicationSurroundings {
@@ -35,6 +36,7 @@ export function peersOf(settings: Pick<Settings, 'arrays' | 'groups'>, array: st
 const types: Readonly<
   Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>
 > = {
+  ceph: openCephArray,
   lab: openLabArray,
 };
 
