@@ -1,4 +1,6 @@
 /** The old site is kept from coming back as the real one, and the replica becomes writable. */
+import type { NamedSr } from '../../domain/actions/moving.ts';
+import type { PoolFacts } from '../../domain/pool.ts';
 import { named, type RecoverDraft, type StorageOfPlan } from './draft.ts';
 
 /**
@@ -49,6 +51,7 @@ export function takeOver(
       }),
     );
   }
+  const fenced = fenceStorage(draft, before);
   const promoted = new Map<StorageOfPlan, string>();
   for (const item of draft.storage) {
     const { pair, replica, settings } = item;
@@ -57,7 +60,8 @@ export function takeOver(
       item,
       draft.add({
         id: draft.ids.of('promote', settings.target.volume),
-        after: [...before],
+        after: [...before, ...fenced],
+        ...(fenced.length === 0 ? {} : { needs: before }),
         action: { do: 'promote', pair, point: replica },
         holdsWhen: { is: 'promoted', pair },
         pointOfNoReturn: true,
@@ -70,4 +74,52 @@ export function takeOver(
     );
   }
   return promoted;
+}
+
+/**
+ * What of the old site's storage can be reached is kept from being written: unplugged by its pool, closed by its array.
+ * Where that fails nobody waits: the replica has nothing to do with the source any more.
+ */
+function fenceStorage(draft: RecoverDraft, before: readonly string[]): string[] {
+  const { group, observation, declaredLost } = draft.request;
+  const atOnce = { onFailure: 'continue', retriesMax: 0, pointOfNoReturn: true, repeatable: true } as const;
+  const fenced: string[] = [];
+  const production = observation.sites[group.production];
+  const plugged = production?.reachable === true ? pluggedSrs(draft, production.pool) : [];
+  if (declaredLost && plugged.length > 0)
+    fenced.push(
+      draft.add({
+        id: draft.ids.of('unplug', group.production),
+        after: [...before],
+        action: { do: 'release-storage', site: group.production, srs: plugged },
+        ...atOnce,
+        timeoutSeconds: 120,
+        forecastSeconds: 2,
+        why: 'Without the storage no host there can start a copy that was forgotten',
+      }),
+    );
+  for (const { pair, observed } of draft.storage) {
+    if (observed.source === null || observed.source.role === 'target') continue;
+    fenced.push(
+      draft.add({
+        id: draft.ids.of('fence', pair.source.volume),
+        after: [...before, ...fenced],
+        needs: before,
+        action: { do: 'fence-storage', pair },
+        ...atOnce,
+        uses: [`array:${pair.source.array}`],
+        timeoutSeconds: 60,
+        forecastSeconds: 1,
+        why: `Array ${pair.source.array} still answers: what is written there from now on would be lost`,
+      }),
+    );
+  }
+  return fenced;
+}
+
+function pluggedSrs(draft: RecoverDraft, pool: PoolFacts): NamedSr[] {
+  const ours = new Set(draft.storage.map(({ sr }) => sr.uuid));
+  return pool.srs
+    .filter((sr) => ours.has(sr.uuid) && sr.pbds.some((pbd) => pbd.attached))
+    .map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
 }
