@@ -1,7 +1,7 @@
 /** High availability: the loop that starts protected VMs, and auto_poweron at host boot (xapi.md 8.4, 8.5). */
 import { randomUUID } from 'node:crypto';
 import type { Row } from '../core/database.ts';
-import { fail } from '../core/failure.ts';
+import { fail, type XenFailure } from '../core/failure.ts';
 import type { LabHost, LabPool } from '../core/pool.ts';
 import type { Registry } from '../core/registry.ts';
 import { struct } from '../core/values.ts';
@@ -61,15 +61,21 @@ export async function restartProtected(pool: LabPool, bestEffort: boolean): Prom
       );
     })
     .sort((a, b) => Number(a.int('order') - b.int('order')));
-  for (const vm of wanted) await tryStart(pool, vm);
+  for (const vm of wanted) {
+    const refused = await tryStart(pool, vm);
+    if (refused !== null)
+      pool.message('HA_PROTECTED_VM_RESTART_FAILED', 1n, 'VM', vm.uuid, refused.description.join(' '));
+  }
 }
 
-async function tryStart(pool: LabPool, vm: Row): Promise<void> {
+/** Why it did not start; null when it did. */
+async function tryStart(pool: LabPool, vm: Row): Promise<XenFailure | null> {
   try {
     await startVm(pool, vm, null, `DummyRef:|${randomUUID()}|VM.start`);
+    return null;
   } catch (error) {
-    if (!isXenFailure(error)) throw error;
-    pool.message('HA_PROTECTED_VM_RESTART_FAILED', 1n, 'VM', vm.uuid, error.description.join(' '));
+    if (isXenFailure(error)) return error;
+    throw error;
   }
 }
 
@@ -81,11 +87,13 @@ export function watchHa(pool: LabPool): () => void {
   pool.db.onChange((row, change, fields) => {
     if (change === 'del') return;
     const enabled = row.cls === 'pool' && fields.includes('ha_enabled');
-    if (enabled) bestEffort = true;
+    const anotherHost =
+      row.cls === 'host_metrics' && change === 'mod' && fields.includes('live') && row.bool('live');
+    if (enabled || anotherHost) bestEffort = true;
     const halted =
       row.cls === 'VM' &&
       (change === 'add' || fields.includes('power_state') || fields.includes('ha_always_run'));
-    if (!enabled && !(halted && row.text('ha_restart_priority') !== '')) return;
+    if (!bestEffort && !(halted && row.text('ha_restart_priority') !== '')) return;
     if (waiting || over.signal.aborted) return;
     waiting = true;
     pool.clock.sleep(loopSeconds, over.signal).then(
@@ -103,7 +111,10 @@ export function watchHa(pool: LabPool): () => void {
   return () => over.abort();
 }
 
-/** What a host's boot script does: with `auto_poweron` on the pool and on the VM, halted VMs start (xapi.md 8.4). */
+/**
+ * What a host's boot script does: with `auto_poweron` on the pool and on the VM, halted VMs start (xapi.md 8.4). What
+ * does not start leaves no message.
+ */
 export async function autoPowerOn(host: LabHost): Promise<void> {
   const { pool } = host;
   if (pool.row.map('other_config')['auto_poweron'] !== 'true') return;
