@@ -234,6 +234,7 @@ export class Session {
   }
 
   async end(outcome: RunOutcome, summary: string): Promise<RunResult> {
+    await this.#closeInterrupted();
     await this.#log({
       event: 'RunEnded',
       at: this.#ports.clock.now(),
@@ -243,6 +244,24 @@ export class Session {
     });
     const state = await this.#ports.states.get(this.#run.plan.group);
     return state === null ? this.#result() : this.settle(state);
+  }
+
+  /** Nothing runs after the end: what a crash broke off, and nobody looked at since, is called unknown. */
+  async #closeInterrupted(): Promise<void> {
+    for (const step of this.#run.plan.steps) {
+      if (this.#run.steps.get(step.id)?.status !== 'running') continue;
+      await this.#log({
+        event: 'StepFailed',
+        at: this.#ports.clock.now(),
+        step: step.id,
+        outcome: 'unknown',
+        problem: {
+          code: 'DR-STEP-INTERRUPTED',
+          what: `Nobody knows how far step ${step.id} got: the program ended while it was under way`,
+          next: `Look whether it is done (${step.why})`,
+        },
+      });
+    }
   }
 
   /** Brings the group's phase to what the journal says; harmless to repeat after a crash between the two. */
