@@ -2,13 +2,13 @@
 import { connect, createServer, type Server } from 'node:net';
 import type { Lab } from '../core/lab.ts';
 import type { LabPool } from '../core/pool.ts';
-import { parseFault } from '../faults/rule.ts';
 import { ledgerOf } from '../vm/index.ts';
 import { readDisk, writeDisk } from './disks.ts';
+import { activeFaults, addFault, clearFaults, removeFault, setLinks } from './faults.ts';
 
 export type ControlRequest =
   | { readonly verb: 'status' | 'stop' | 'violations' | 'calls' | 'forget-calls' | 'faults' | 'clear-faults' }
-  | { readonly verb: 'kill' | 'revive'; readonly what: 'site' | 'host'; readonly name: string }
+  | { readonly verb: 'kill' | 'revive'; readonly what: 'site' | 'host' | 'link'; readonly name: string }
   | { readonly verb: 'fault'; readonly rule: unknown }
   | { readonly verb: 'remove-fault'; readonly id: string }
   | {
@@ -62,21 +62,17 @@ async function perform(lab: Lab, request: ControlRequest): Promise<unknown> {
       lab.forgetCalls();
       return null;
     case 'faults':
-      return lab.faults.active;
+      return activeFaults(lab);
     case 'clear-faults':
-      lab.faults.clear();
+      clearFaults(lab);
       return null;
     case 'fault':
-      return lab.faults.add(parseFault(request.rule));
+      return addFault(lab, request.rule);
     case 'remove-fault':
-      return lab.faults.remove(request.id);
+      return removeFault(lab, request.id);
     case 'kill':
-      if (request.what === 'site') await lab.killSite(request.name);
-      else await lab.killHost(lab.host(request.name));
-      return null;
     case 'revive':
-      if (request.what === 'site') await lab.reviveSite(request.name);
-      else await lab.reviveHost(lab.host(request.name));
+      await setPower(lab, request.what, request.name, request.verb === 'revive');
       return null;
     case 'read':
       return readDisk(lab, request).toString('base64');
@@ -84,6 +80,17 @@ async function perform(lab: Lab, request: ControlRequest): Promise<unknown> {
       return writeDisk(lab, { ...request, data: Buffer.from(request.data, 'base64') });
     case 'stop':
       return null;
+  }
+}
+
+async function setPower(lab: Lab, what: 'site' | 'host' | 'link', name: string, up: boolean): Promise<void> {
+  switch (what) {
+    case 'link':
+      return setLinks(lab, name, up);
+    case 'site':
+      return up ? lab.reviveSite(name) : lab.killSite(name);
+    case 'host':
+      return up ? lab.reviveHost(lab.host(name)) : lab.killHost(lab.host(name));
   }
 }
 

@@ -32,10 +32,12 @@ const help = `lifeboat lab: a simulated two-site world that speaks XenAPI over T
   lab list                         what runs
   lab status [--name NAME]         hosts and VMs of a lab
   lab kill|revive site|host NAME   cut the power, or give it back
+  lab kill|revive link ARRAY       cut the replication links of an array, or mend them
   lab write SITE VM TEXT [--disk 0] [--offset 0]
   lab read SITE VM [--bytes 64] [--disk 0] [--offset 0]
                                    what a guest writes to its disk, and reads from it
   lab fault JSON                   make calls fail, e.g. '{"method":"VM.start","nth":3,"effect":{"kind":"lose-answer"}}'
+                                   or verbs of an array: '{"array":"array-recovery","verb":"promote","effect":{"kind":"die-halfway"}}'
   lab faults [--clear | --remove ID]
   lab violations                   disks that guests of both sites have written to at once: must be none
   lab calls [--forget]             how often each call was made
@@ -135,8 +137,8 @@ async function run(verb: string, rest: readonly string[], given: Given, io: LabI
     case 'kill':
     case 'revive': {
       const [what, target] = rest;
-      if ((what !== 'site' && what !== 'host') || target === undefined)
-        return usage(`${verb} needs "site NAME" or "host NAME"`);
+      if ((what !== 'site' && what !== 'host' && what !== 'link') || target === undefined)
+        return usage(`${verb} needs "site NAME", "host NAME" or "link ARRAY"`);
       await control({ verb, what, name: target });
       return say(
         { [verb]: what, name: target },

@@ -1,9 +1,11 @@
 /** The contract over the lab's arrays, and what is particular to them: their clock, their store, their own faults. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { PortError } from '../../../src/domain/errors.ts';
 import { discardConfirmation, promotionConfirmation } from '../../../src/domain/replication.ts';
+import { ask, serveControl } from '../../../src/lab/commands/control.ts';
 import { DrivenClock } from '../../../src/lab/core/clock.ts';
 import type { Replication } from '../../../src/ports/replication.ts';
 import { type LabArrays, labRigs, startLabArrays } from './lab-rig.ts';
@@ -212,4 +214,35 @@ t.test('faults: refused, dropped, delayed, and told in one line when they make n
   test.equal(faults.remove('slow'), false);
   test.throws(() => faults.add({ effect: { kind: 'drop' } }), /needs one/);
   test.throws(() => faults.add({ verb: 'promote', effect: { kind: 'explode' } }), /effect/);
+});
+
+t.test('the control socket breaks arrays as it breaks pools', async (test) => {
+  const { lab, osaka, volumes } = await driven(test);
+  const directory = mkdtempSync(join(tmpdir(), 'lab-control-'));
+  const path = join(directory, 'socket');
+  const server = await serveControl(lab, path, () => undefined);
+  test.teardown(() => {
+    server.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const rule = {
+    id: 'no-fence',
+    array: 'filer-osaka',
+    verb: 'fence',
+    effect: { kind: 'error', code: 'refused' },
+  };
+  test.equal(await ask(path, { verb: 'fault', rule }), 'no-fence');
+  test.match(await ask(path, { verb: 'faults' }), [{ rule: { array: 'filer-osaka', verb: 'fence' } }]);
+  test.equal((await refusalOf(osaka.fence(volumes.source))).peerCode, 'refused');
+  test.equal(await ask(path, { verb: 'remove-fault', id: 'no-fence' }), true);
+  test.equal(await ask(path, { verb: 'remove-fault', id: 'no-fence' }), false);
+  await ask(path, { verb: 'fault', rule: { array: 'filer-osaka', effect: { kind: 'lie' } } });
+  await ask(path, { verb: 'clear-faults' });
+  test.same(await ask(path, { verb: 'faults' }), []);
+  await ask(path, { verb: 'kill', what: 'link', name: 'filer-osaka' });
+  test.equal((await osaka.observe(volumes.source)).link, 'down');
+  await ask(path, { verb: 'revive', what: 'link', name: 'filer-osaka' });
+  test.equal((await osaka.observe(volumes.source)).link, 'up');
+  const absent = { ...rule, array: 'nowhere' };
+  await test.rejects(ask(path, { verb: 'fault', rule: absent }), /no array nowhere/);
 });
