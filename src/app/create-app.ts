@@ -4,6 +4,7 @@ import { OperatorError } from '../domain/errors.ts';
 import { previewScope } from '../domain/scope.ts';
 import { observe } from '../observe/observe.ts';
 import type { App } from './app.ts';
+import { check } from './check.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
@@ -13,7 +14,7 @@ import type { AppPorts } from './ports.ts';
 import { tellRun } from './run-messages.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
-import { briefs, check, status } from './status.ts';
+import { briefs, status } from './status.ts';
 
 export function createApp(ports: AppPorts): App {
   return {

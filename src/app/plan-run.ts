@@ -25,8 +25,16 @@ export async function planRun(
     `Looking at sites ${group.production} and ${group.recovery}, their arrays and the catalog`,
   );
   const observation = await observe(ports, observeRequest([group], pointId), context.signal);
-  const planning = { ports, group, observation, state, context };
-  return planOf({ ...planning, request } as AnyPlanning);
+  return planSeen(ports, { group, state, observation, context }, request);
+}
+
+/** The same over a world that was looked at already. */
+export async function planSeen(
+  ports: AppPorts,
+  seen: Pick<Planning<'export'>, 'group' | 'state' | 'observation' | 'context'>,
+  request: PlanRequest,
+): Promise<PlannedRun> {
+  return planOf({ ports, ...seen, request } as AnyPlanning);
 }
 
 /** One of the operations, with the request that belongs to it. */

@@ -1,14 +1,11 @@
 /** How the groups stand: phase, RPO promised and actual, skew, readiness, runs. */
 import { hasMoved } from '../check/after-failover.ts';
-import { checkExport } from '../check/export.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
-import type { Plan } from '../domain/plan.ts';
 import { foldRun, type Run } from '../domain/run.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
-  CheckReport,
   GroupStatus,
   Readiness,
   ReplicaStatus,
@@ -19,15 +16,12 @@ import type {
 import { secondsBetween } from '../domain/time.ts';
 import { observe } from '../observe/observe.ts';
 import { newestComplete } from '../plan/choose-point.ts';
-import { planExport } from '../plan/export.ts';
-import { planFailover } from '../plan/failover.ts';
 import { pairsOf } from '../plan/pairs.ts';
 import type { Context } from './app.ts';
 import { asTheyStand, groupsNamed, observeRequest } from './groups.ts';
 import { readable } from './journals.ts';
 import { poolOf, scopeOf } from './planning/common.ts';
 import { failoverFindings } from './planning/failover.ts';
-import { verifyFindings } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
 
 export async function status(
@@ -72,58 +66,6 @@ export async function status(
     groups: statuses,
     gaps: observation.gaps,
   };
-}
-
-/** The checks of every operation, as the world is now, with what each would take. */
-export async function check(
-  ports: AppPorts,
-  request: { readonly groups: readonly string[] },
-  context: Context = {},
-): Promise<CheckReport> {
-  const groups = await asTheyStand(await ports.states(), groupsNamed(ports.settings, request.groups));
-  context.onProgress?.('Looking at the sites, their arrays and the catalog');
-  const asked = observeRequest(
-    groups.map(({ group }) => group),
-    null,
-  );
-  const observation = await observe(ports, asked, context.signal);
-  const checked: CheckReport['groups'][number][] = [];
-  for (const { group, state } of groups) {
-    const request = { group, observation, state, pointId: null, decisions: [], standing: true, context };
-    const common = {
-      planId: 'check',
-      group,
-      configDigest: ports.settings.digest,
-      generation: 0,
-      observation,
-    };
-    const vms = scopeOf(group, poolOf(observation, group.production));
-    const saving = planExport({ ...common, pointId: 'check', vms });
-    const takingOver = planFailover({ ...common, pointId: null, declaredLost: false });
-    const forecast = (plan: Plan): number | null =>
-      plan.steps.length === 0 ? null : plan.expects.forecastSeconds;
-    checked.push({
-      group: group.name,
-      operations: [
-        {
-          operation: 'export',
-          findings: checkExport({ group, observation, vms, state }),
-          forecastSeconds: forecast(saving),
-        },
-        {
-          operation: 'verify',
-          findings: await verifyFindings(ports, group, observation, state),
-          forecastSeconds: null,
-        },
-        {
-          operation: 'failover',
-          findings: await failoverFindings(ports, request),
-          forecastSeconds: forecast(takingOver),
-        },
-      ],
-    });
-  }
-  return { takenAt: observation.takenAt, groups: checked, gaps: observation.gaps };
 }
 
 /** Every run that has a readable journal, newest first. */

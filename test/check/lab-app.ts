@@ -60,7 +60,7 @@ export class LabHouse {
   static async start(t: Test): Promise<LabHouse> {
     const directory = mkdtempSync(join(tmpdir(), 'lifeboat-check-'));
     const lab = await startLab({
-      world: (made) => demoOf(made, { db: 1, app: 1, web: 2 }),
+      world: (made) => demoOf(made, { db: 1, app: 1, web: 1 }),
       storage: join(directory, 'lab'),
     });
     t.teardown(async () => {
