@@ -21,6 +21,7 @@ import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { checkVerb, statusVerb, validateVerb } from './looking.ts';
 import { addMovingVerbs } from './moving.ts';
+import { runAnswer } from './questions.ts';
 import {
   exportRequest,
   exportVerb,
@@ -399,6 +400,25 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .description('make a step give up; the run goes on, or stops, by the rule of the step')
     .action(
       act((session, values, flags) => runCancel(session, one(values), one(values, 1), reasonOf(flags))),
+    );
+  runs
+    .command('answer')
+    .argument('<run>')
+    .argument('<step>', 'a step that asks, as `lifeboat run show` names it')
+    .argument('<answer>', 'yes: go on; no: stop the run')
+    .option('--reason <text>', 'why; it lands in the journal')
+    .option('--by <name>', 'who answers, instead of the login')
+    .description('answer a question that the recovery plan asks on the way')
+    .action(
+      act((session, values, flags) =>
+        runAnswer(
+          session,
+          one(values),
+          one(values, 1),
+          one(values, 2),
+          flags as { reason?: string; by?: string },
+        ),
+      ),
     );
   runs
     .command('undo')

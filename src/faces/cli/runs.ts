@@ -12,6 +12,7 @@ import { runText } from '../../report/run.ts';
 import { previewText, runListText } from '../../report/status.ts';
 import { confirm } from './confirm.ts';
 import { readIn, writeOut } from './files.ts';
+import { Questions } from './questions.ts';
 import { type Session, worst } from './session.ts';
 import { Watch } from './watch.ts';
 
@@ -248,22 +249,31 @@ export async function carryOut(
   planned: PlannedRun | FiledPlan,
   by: string | undefined,
 ): Promise<ExitCode> {
-  return watched(session, null, (watch) =>
-    app.run(planned, { by: by ?? session.terminal.user, onEvent: watch.onEvent, signal: session.signal }),
+  const person = by ?? session.terminal.user;
+  return watched(
+    session,
+    null,
+    (watch) => app.run(planned, { by: person, onEvent: watch.onEvent, signal: session.signal }),
+    { app, by: person },
   );
 }
 
+/** `answering`: who answers the questions of the run at this terminal; nobody when absent. */
 export async function watched(
   session: Session,
   base: Run | null,
-  act: (watch: Watch) => Promise<Run>,
+  act: (watch: Pick<Watch, 'onEvent'>) => Promise<Run>,
+  answering?: { readonly app: App; readonly by: string },
 ): Promise<ExitCode> {
   const watch = new Watch(session, base);
+  const questions =
+    answering === undefined ? null : new Questions(session, answering.app, watch, answering.by, base);
   watch.start();
   let run: Run;
   try {
-    run = await act(watch);
+    run = await act(questions ?? watch);
   } finally {
+    await questions?.end();
     watch.end();
   }
   const now = session.terminal.now();
@@ -336,13 +346,18 @@ export async function runResume(
     ...retry.map((step) => ({ step, answer: 'retry' as const, reason })),
     ...skip.map((step) => ({ step, answer: 'skip' as const, reason })),
   ];
-  return watched(session, base, (watch) =>
-    app.runs.resume(base.id, {
-      by: flags.by ?? session.terminal.user,
-      answers,
-      onEvent: watch.onEvent,
-      signal: session.signal,
-    }),
+  const person = flags.by ?? session.terminal.user;
+  return watched(
+    session,
+    base,
+    (watch) =>
+      app.runs.resume(base.id, {
+        by: person,
+        answers,
+        onEvent: watch.onEvent,
+        signal: session.signal,
+      }),
+    { app, by: person },
   );
 }
 

@@ -23,8 +23,8 @@ export interface Terminal {
   now(): Instant;
   /** Calls again and again until the returned function is called. */
   every(seconds: number, action: () => void): () => void;
-  /** One line, without its end; null when the input ended or was interrupted. */
-  ask(question: string): Promise<string | null>;
+  /** One line, without its end; null when the input ended or was interrupted, or when the signal took the question back. */
+  ask(question: string, signal?: AbortSignal): Promise<string | null>;
   /** The same without showing what is typed. */
   askSecret(question: string): Promise<string | null>;
   /** Everything on the standard input, for scripts. */
@@ -70,7 +70,7 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
       return stream.rows || 40;
     },
   });
-  const question = (text: string, shown: boolean): Promise<string | null> =>
+  const question = (text: string, shown: boolean, signal?: AbortSignal): Promise<string | null> =>
     new Promise((resolve) => {
       // Questions go to the standard error, so that a redirected output holds the answer alone.
       stderr.write(text);
@@ -81,6 +81,8 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
         terminal: stdin.isTTY === true,
       });
       let answered = false;
+      const takeBack = (): void => reader.close();
+      signal?.addEventListener('abort', takeBack, { once: true });
       reader.on('SIGINT', () => reader.close());
       reader.on('line', (line) => {
         answered = true;
@@ -89,6 +91,7 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
         resolve(line);
       });
       reader.on('close', () => {
+        signal?.removeEventListener('abort', takeBack);
         if (answered) return;
         stderr.write('\n');
         resolve(null);
@@ -102,7 +105,7 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
     interactive: stdin.isTTY === true,
     now: clock.now,
     every: clock.every,
-    ask: (text) => question(text, true),
+    ask: (text, signal) => question(text, true, signal),
     askSecret: (text) => question(text, false),
     readInput: async () => {
       const chunks: Buffer[] = [];
