@@ -12,7 +12,7 @@ import { areQuarantined } from './actions/quarantine.ts';
 import { recoveryPlanConditions } from './actions/recovery-plan-handlers.ts';
 import { isPromoted } from './actions/replica.ts';
 import { areRolesSwapped } from './actions/roles.ts';
-import { isShutDown } from './actions/shutdown.ts';
+import { isBroughtBack, isShutDown } from './actions/shutdown.ts';
 import { isTombstoned, isTombstoneLifted } from './actions/tombstone.ts';
 import { isSynced } from './actions/verify.ts';
 import { applianceHas, areFenced, isHaRestored, isRunning } from './actions/vms.ts';
@@ -53,6 +53,7 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     },
     tombstoned: ({ group, lostSite }) => isTombstoned(world, group, lostSite),
     'tombstone-lifted': ({ group, lostSite }) => isTombstoneLifted(world, group, lostSite),
+    'vm-brought-back': (condition, context) => isBroughtBack(world, condition, context.signal),
     'vm-shut-down': ({ site, vm }, context) => isShutDown(world, site, vm, context.signal),
     'vms-quarantined': ({ site, vms }, context) => areQuarantined(world, site, vms, context.signal),
     'sr-detached': ({ site, sr }, context) => isDetached(world, site, sr, context.signal),

@@ -381,8 +381,12 @@ export class FakePool implements Hypervisor {
     };
     this.#did(`block ${uuid}`);
   }
-  async unblockOperations(): Promise<void> {
-    throw new Error('no step of these plans unblocks');
+  async unblockOperations(uuid: string, operations: readonly string[]): Promise<void> {
+    this.#call('unblock', uuid);
+    const vm = this.#vm(uuid);
+    const left = Object.entries(vm.blockedOperations).filter(([name]) => !operations.includes(name));
+    vm.blockedOperations = Object.fromEntries(left);
+    this.#did(`unblock ${uuid}`);
   }
   async setHaRestartPriority(uuid: string, priority: string): Promise<void> {
     this.#call('ha', uuid);
@@ -392,8 +396,12 @@ export class FakePool implements Hypervisor {
   async addVmTag(): Promise<void> {
     throw new Error('no step of these plans tags');
   }
-  async setVmOtherConfig(): Promise<void> {
-    throw new Error('no step of these plans marks');
+  async setVmOtherConfig(uuid: string, key: string, value: string | null): Promise<void> {
+    this.#call('mark', uuid);
+    const vm = this.#vm(uuid);
+    const { [key]: _before, ...others } = vm.otherConfig;
+    vm.otherConfig = value === null ? others : { ...others, [key]: value };
+    this.#did(`mark ${uuid} ${key}${value === null ? ' off' : ''}`);
   }
   async rebuildAppliance(
     nameLabel: string,

@@ -12,6 +12,8 @@ export interface QuarantinedVm extends NamedVm {
   readonly haPriority: string;
   /** Whether `other_config.auto_poweron` is "true" (xapi.md 8.4). */
   readonly autoStart: boolean;
+  /** Operations that somebody else had blocked: they stay so. */
+  readonly blocked: readonly string[];
 }
 
 export interface NamedSr {
@@ -35,6 +37,8 @@ export type MovingAction =
       readonly do: 'bring-back-vm';
       readonly site: string;
       readonly vm: NamedVm;
+      /** Operations that somebody else had blocked: they stay so. */
+      readonly blocked: readonly string[];
       readonly twinSite: string;
     }
   /** Halted copies that must not start by themselves: blocked and marked, auto-start and HA off. */
@@ -96,6 +100,12 @@ export type MovingAction =
     };
 
 export type MovingCondition =
+  | {
+      readonly is: 'vm-brought-back';
+      readonly site: string;
+      readonly vm: NamedVm;
+      readonly blocked: readonly string[];
+    }
   | { readonly is: 'vm-shut-down'; readonly site: string; readonly vm: NamedVm }
   | { readonly is: 'vms-quarantined'; readonly site: string; readonly vms: readonly QuarantinedVm[] }
   | { readonly is: 'sr-detached'; readonly site: string; readonly sr: NamedSr }

@@ -9,6 +9,7 @@ import type { PoolFacts, VmFacts } from '../../domain/pool.ts';
 import { autoStartKey, isQuarantined, quarantineKey } from '../../domain/quarantine.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
+import { ours } from './shutdown.ts';
 import { fencedOperations, stopVm } from './vms.ts';
 import { byUuid, inParallel, listed, type World } from './world.ts';
 
@@ -86,11 +87,11 @@ export async function releaseVms(
   const hypervisor = await world.hypervisor(action.site);
   const there = byUuid((await hypervisor.observe(signal)).vms);
   const vms = action.vms.filter((vm) => there.has(vm.uuid));
-  await inParallel(vms, callsAtOnce, async ({ uuid, autoStart, haPriority }) => {
+  await inParallel(vms, callsAtOnce, async ({ uuid, autoStart, haPriority, blocked }) => {
     await hypervisor.setVmOtherConfig(uuid, quarantineKey, null, signal);
     if (autoStart) await hypervisor.setVmOtherConfig(uuid, autoStartKey, 'true', signal);
     if (haPriority !== '') await hypervisor.setHaRestartPriority(uuid, haPriority, signal);
-    await hypervisor.unblockOperations(uuid, fencedOperations, signal);
+    await hypervisor.unblockOperations(uuid, ours(blocked), signal);
   });
   return { output: { released: vms.map((vm) => vm.nameLabel) }, warnings: [] };
 }

@@ -6,7 +6,7 @@ import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { NamedVm } from '../../domain/plan.ts';
 import { formatDuration } from '../../domain/time.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
-import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
+import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
 import type { TwinWatch } from './twins.ts';
 import { fencedOperations } from './vms.ts';
 import { sentenceOf, type World } from './world.ts';
@@ -109,7 +109,27 @@ export async function bringBackVm(
   const hypervisor = await world.hypervisor(action.site);
   const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
   if (state?.powerState === 'Halted') await twins.assertNotRunning(vm, action.twinSite, context);
-  await hypervisor.unblockOperations(vm.uuid, fencedOperations, context.signal);
+  await hypervisor.unblockOperations(vm.uuid, ours(action.blocked), context.signal);
   if (state?.powerState === 'Halted') await hypervisor.startVm(vm.uuid, context.signal);
   return { output: null, warnings: [] };
+}
+
+/** A guest that never stopped is back only when it could be started again. */
+export async function isBroughtBack(
+  world: World,
+  { site, vm, blocked }: ConditionOf<'vm-brought-back'>,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const pool = await (await world.hypervisor(site)).observe(signal);
+  const found = pool.vms.find((candidate) => candidate.uuid === vm.uuid);
+  if (found?.powerState !== 'Running')
+    return { holds: false, because: `VM ${vm.nameLabel} does not run at site ${site}` };
+  return ours(blocked).some((name) => found.blockedOperations[name] !== undefined)
+    ? { holds: false, because: `starts of VM ${vm.nameLabel} are still blocked` }
+    : { holds: true };
+}
+
+/** What a fence blocks, without what was blocked before it. */
+export function ours(blocked: readonly string[]): string[] {
+  return fencedOperations.filter((name) => !blocked.includes(name));
 }

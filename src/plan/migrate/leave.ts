@@ -73,11 +73,13 @@ function shutDownOne(
   draft: RecoverDraft,
   vm: PointVm,
   wave: string,
-  { force }: Leaving,
+  { pool, force }: Leaving,
   after: readonly string[],
 ): string {
   const { group } = draft.request;
   const site = group.production;
+  const seen = pool.vms.find((candidate) => candidate.uuid === vm.uuid);
+  const blocked = Object.keys(seen?.blockedOperations ?? {}).sort();
   return draft.add({
     id: draft.ids.of('shut-down', vm.nameLabel),
     after,
@@ -89,8 +91,8 @@ function shutDownOne(
       reason: `moving to site ${group.recovery}`,
     },
     holdsWhen: { is: 'vm-shut-down', site, vm: named(vm) },
-    undo: { do: 'bring-back-vm', site, vm: named(vm), twinSite: group.recovery },
-    undoneWhen: { is: 'vm-running', site, vm: named(vm) },
+    undo: { do: 'bring-back-vm', site, vm: named(vm), blocked, twinSite: group.recovery },
+    undoneWhen: { is: 'vm-brought-back', site, vm: named(vm), blocked },
     repeatable: true,
     uses: [`stop:${site}`],
     timeoutSeconds: 900 + vm.startDelaySeconds,
@@ -155,6 +157,7 @@ export function quarantinedVms(pool: PoolFacts, uuids: ReadonlySet<string>): Qua
       ...named(vm),
       haPriority: vm.haRestartPriority,
       autoStart: vm.otherConfig[autoStartKey] === 'true',
+      blocked: Object.keys(vm.blockedOperations).sort(),
     }));
 }
 
