@@ -94,3 +94,22 @@ export function isDrillCopy(otherConfig: VmFacts['otherConfig'], group: string):
   const drill = drillOfVm({ otherConfig });
   return drill !== null && groupOfDrill(drill) === group;
 }
+
+/** The pool as it is once the drills of a group are cleaned up, as far as a look can tell: what a failover meets. */
+export function withoutDrills(pool: PoolFacts, group: string): PoolFacts {
+  const isOurs = (drill: string | null): boolean => drill !== null && groupOfDrill(drill) === group;
+  const copies = pool.vms.filter((vm) => isOurs(drillOfVm(vm)));
+  const clones = new Set(pool.srs.filter((sr) => isOurs(drillOfSr(sr))).map((sr) => sr.uuid));
+  if (copies.length === 0 && clones.size === 0) return pool;
+  const usedOn = (host: Uuid): number =>
+    copies
+      .filter((vm) => vm.residentOn === host && vm.powerState !== 'Halted')
+      .reduce((sum, vm) => sum + vm.memoryDynamicMax + vm.memoryOverhead, 0);
+  return {
+    ...pool,
+    hosts: pool.hosts.map((host) => ({ ...host, memoryFree: host.memoryFree + usedOn(host.uuid) })),
+    vms: pool.vms.filter((vm) => !copies.includes(vm)),
+    srs: pool.srs.filter((sr) => !clones.has(sr.uuid)),
+    vdis: pool.vdis.filter((vdi) => !clones.has(vdi.srUuid)),
+  };
+}

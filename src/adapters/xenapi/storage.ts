@@ -108,11 +108,13 @@ export class Storage {
         next: 'Take the uuid from the recovery point or from a probe',
       });
     try {
-      await this.#objects.call(
+      const ref = await this.#objects.call(
         'SR.introduce',
         [uuid, sr.nameLabel, sr.nameDescription, sr.type, sr.contentType, sr.shared, sr.smConfig],
         signal,
       );
+      // The same uuid may have been known here before, under a record that was forgotten since.
+      this.#objects.remember('SR', uuid, String(ref));
     } catch (error) {
       if (!isPeer(error, 'SR_UUID_EXISTS', 'DB_UNIQUENESS_CONSTRAINT_VIOLATION')) throw error;
       await this.#reuse(uuid, sr, error, signal);

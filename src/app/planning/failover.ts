@@ -4,6 +4,8 @@ import type { CheckContext } from '../../check/context.ts';
 import { checkFailover } from '../../check/failover.ts';
 import { applyOverrides } from '../../check/override.ts';
 import { groupMayMove } from '../../check/rules/group-state.ts';
+import { drillsAreCleanedUp } from '../../check/rules/leftovers.ts';
+import { withoutDrills } from '../../domain/drill.ts';
 import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { Finding } from '../../domain/finding.ts';
 import type { GroupState } from '../../domain/group.ts';
@@ -93,16 +95,21 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
     if (underWay && !request.standing) throw beingCarriedOut(group.name, open.run);
     return [unfinishedMove(group, open, underWay)];
   }
+  // The plan takes open drills away first: what is checked is the pool as it is then.
+  const cleared = recovery === null ? null : withoutDrills(recovery, group.name);
   if (hasMoved(state, group)) return request.standing ? checkAfterFailover(checked) : groupMayMove(checked);
   let rehearsal: readonly Finding[] = [];
-  if (point !== null && recovery !== null) {
-    context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${recovery.nameLabel}`);
+  if (point !== null && cleared !== null) {
+    context.onProgress?.(`Rehearsing the import of ${point.vms.length} VMs into pool ${cleared.nameLabel}`);
     rehearsal = [
-      ...(await rehearse(ports, group, point, recovery, context.signal)),
-      ...recoveryPlanFindings({ group, point, recovery }),
+      ...(await rehearse(ports, group, point, cleared, context.signal)),
+      ...recoveryPlanFindings({ group, point, recovery: cleared }),
     ];
   }
-  return applyOverrides(checkFailover(checked, rehearsal), overridesOf(request.decisions));
+  const found = checkFailover({ ...checked, recovery: cleared }, rehearsal);
+  const leftovers = drillsAreCleanedUp(checked);
+  const others = found.filter(({ code }) => !leftovers.some((leftover) => leftover.code === code));
+  return applyOverrides([...others, ...leftovers], overridesOf(request.decisions));
 }
 
 function beingCarriedOut(group: string, run: string): OperatorError {

@@ -44,7 +44,8 @@ export async function recordReplica(
       ageSeconds,
     },
     warnings:
-      newer === 0
+      // A drill clones what it was planned with, and loses nothing by it: replication goes on meanwhile.
+      newer === 0 || context.plan.operation === 'drill'
         ? []
         : [
             `${newer} newer complete points of SR ${pair.sr} have arrived since the plan was made; the plan's point, ${formatDuration(ageSeconds)} old, is used`,
