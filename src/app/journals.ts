@@ -3,6 +3,7 @@ import { OperatorError } from '../domain/errors.ts';
 import { foldRun, type Run, type RunEvent } from '../domain/run.ts';
 import type { SiteLook, SitesLook } from '../domain/site-look.ts';
 import type { Instant } from '../domain/time.ts';
+import { runLabel } from '../execute/executor.ts';
 import type { AppPorts } from './ports.ts';
 
 /** A damaged journal of an old run must not hide how everything else stands; who asks for that run is told. */
@@ -30,7 +31,7 @@ export async function verificationHistory(
   group: string,
 ): Promise<VerificationHistory> {
   const all = await ports.journals.list();
-  const ids = all.filter((id) => id.includes('-verify-'));
+  const ids = all.filter((id) => id.includes(`-${runLabel('verify', group)}-`));
   let readBackAt: Instant | null = null;
   let newest: { readonly at: Instant; readonly by: string } | null = null;
   let production: SiteLook | null = null;
@@ -63,7 +64,7 @@ async function firstExport(
   ids: readonly string[],
   group: string,
 ): Promise<Instant | null> {
-  for (const id of ids.filter((each) => each.includes('-export-')).reverse()) {
+  for (const id of ids.filter((each) => each.includes(`-${runLabel('export', group)}-`)).reverse()) {
     const [first] = await readable(ports, id);
     if (first?.event === 'RunStarted' && first.plan.group === group) return first.at;
   }

@@ -193,6 +193,10 @@ function lockOf(plan: Plan): string {
 /** `20260131T023005Z-failover-payroll-1f3a`: sorts by time. */
 function newRunId(ports: ExecutorPorts, plan: Plan): string {
   const time = `${ports.clock.now().replace(/[-:]/g, '').slice(0, 15)}Z`;
-  const group = plan.group.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-  return `${time}-${plan.operation}-${group}-${ports.entropy.hex(2)}`;
+  return `${time}-${runLabel(plan.operation, plan.group)}-${ports.entropy.hex(2)}`;
+}
+
+/** What the id of a run says behind its time; two groups may share it. */
+export function runLabel(operation: Plan['operation'], group: string): string {
+  return `${operation}-${group.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
 }

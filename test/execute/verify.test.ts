@@ -7,6 +7,7 @@ import { PortError } from '../../src/domain/errors.ts';
 import type { Finding } from '../../src/domain/finding.ts';
 import type { GroupSettings } from '../../src/domain/settings.ts';
 import type { SitesLook } from '../../src/domain/site-look.ts';
+import { addSeconds } from '../../src/domain/time.ts';
 import { execute, planDigest } from '../../src/execute/executor.ts';
 import { handlersOver } from '../../src/execute/interpreter.ts';
 import { observe } from '../../src/observe/observe.ts';
@@ -162,6 +163,19 @@ t.test('a source in the wrong role is worth a warning', async (t) => {
   const run = await verify();
   t.equal(run.exitCode, 3, run.summary ?? '');
   t.match(run.steps.get('replication-sr1')?.warnings, [/volume vol1 of array filer-a is split/]);
+});
+
+t.test('an array whose clock is wrong tells ages wrong', async (t) => {
+  const { verify, world, clock } = await house(t);
+  const identity = await world.filer.identify();
+  world.filer.identify = async () => ({ ...identity, clock: addSeconds(clock.now(), 120) });
+  const ahead = await verify();
+  t.equal(ahead.exitCode, 3, ahead.summary ?? '');
+  t.match(ahead.steps.get('replication-sr1')?.warnings, [/clock of array filer-b is 2 min ahead/]);
+  world.filer.identify = async () => ({ ...identity, clock: addSeconds(clock.now(), -7200) });
+  t.match((await verify()).steps.get('replication-sr1')?.warnings, [/filer-b is 2 h behind/]);
+  world.filer.identify = async () => ({ ...identity, clock: '' });
+  t.same((await verify()).steps.get('replication-sr1')?.warnings, []);
 });
 
 t.test('damage in one target is told, damage in all breaks the promise', async (t) => {

@@ -6,6 +6,7 @@ import type { PairAction } from '../../domain/plan.ts';
 import type { PairView, ReplicaPoint } from '../../domain/replication.ts';
 import { lookOf, type SiteLook } from '../../domain/site-look.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
+import type { Replication } from '../../ports/replication.ts';
 import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { groupOf, type Verifier, type World } from './world.ts';
 
@@ -78,7 +79,11 @@ export async function verifyReplication(
       ageSeconds,
       rpoSeconds,
     },
-    warnings: [...complaintsOf(pair, target), ...(await sourceComplaints(world, pair, signal))],
+    warnings: [
+      ...complaintsOf(pair, target),
+      ...(await clockComplaints(world, array, signal)),
+      ...(await sourceComplaints(world, pair, signal)),
+    ],
   };
 }
 
@@ -129,6 +134,23 @@ function complaintsOf({ sr, target }: PairAction, view: PairView): string[] {
   ];
 }
 
+/** The age of a point is a difference between clocks: one that is wrong hides a loss. */
+const offsetWorthAWordSeconds = 10;
+
+async function clockComplaints(world: World, array: Replication, signal: AbortSignal): Promise<string[]> {
+  const asked = world.clock.now();
+  const { clock } = await lookOnce(() => array.identify(signal));
+  // An array that does not tell its time judges no point by it either.
+  if (Number.isNaN(Date.parse(clock))) return [];
+  const ahead = secondsBetween(world.clock.now(), clock);
+  const behind = secondsBetween(clock, asked);
+  const offset = Math.max(ahead, behind);
+  if (offset <= offsetWorthAWordSeconds) return [];
+  return [
+    `the clock of array ${array.array} is ${formatDuration(offset)} ${ahead > 0 ? 'ahead' : 'behind'}: ages of replicas are told wrong by as much. Next: set the clocks by NTP`,
+  ];
+}
+
 /** A source that does not answer may be cut off from here alone: the replica's age tells whether points still come. */
 async function sourceComplaints(
   world: World,
@@ -138,9 +160,13 @@ async function sourceComplaints(
   try {
     const array = await world.array(source.array);
     const view = await array.observe(source.volume, signal);
+    const clock = await clockComplaints(world, array, signal);
     return view.role === 'source'
-      ? []
-      : [`volume ${source.volume} of array ${source.array} is ${view.role}, not the source of SR ${sr}`];
+      ? clock
+      : [
+          ...clock,
+          `volume ${source.volume} of array ${source.array} is ${view.role}, not the source of SR ${sr}`,
+        ];
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof PortError || error instanceof OperatorError)) throw error;
