@@ -67,8 +67,8 @@ function describeIssue(issue: Issue, above: Path, document: YamlDocument, schema
       if (valueAt(document.data, path) === undefined || valueAt(document.data, path) === null) {
         return [missing(path, document)];
       }
-      if (issue.message === 'a duration needs its unit') {
-        return problem('DR-CONFIG-VALUE', issue.message, 'write it as 30s, 15min, 1h30m or 2d');
+      if (Object.hasOwn(unitAdvice, issue.message)) {
+        return problem('DR-CONFIG-VALUE', issue.message, unitAdvice[issue.message] ?? '');
       }
       return problem(
         'DR-CONFIG-VALUE',
@@ -95,6 +95,12 @@ function describeIssue(issue: Issue, above: Path, document: YamlDocument, schema
       return problem('DR-CONFIG-VALUE', issue.message, 'correct the value');
   }
 }
+
+/** Numbers without a unit are a frequent slip, and would be read by everybody in another way. */
+const unitAdvice: Readonly<Record<string, string>> = {
+  'a duration needs its unit': 'write it as 30s, 15min, 1h30m or 2d',
+  'a size needs its unit': 'write it as 512MiB or 8GiB',
+};
 
 function adviceOf(issue: Issue): Advice | undefined {
   return issue.code === 'custom' ? (issue.params as Advice | undefined) : undefined;
@@ -167,7 +173,8 @@ function describeUnion(
       const wrongKind =
         each.code === 'invalid_type' || (each.code === 'invalid_value' && typeof written === 'object');
       if (wrongKind && each.path.length === 0) return sum + 100;
-      if (each.code === 'unrecognized_keys') return sum + 3 * each.keys.length;
+      // A key that is unknown further inside says that the outer ones were right.
+      if (each.code === 'unrecognized_keys') return sum + (each.path.length > 0 ? 1 : 3) * each.keys.length;
       if (each.code === 'invalid_type' && valueAt(written, each.path) === undefined) return sum + 2;
       return sum + 1;
     }, 0);
