@@ -37,7 +37,7 @@ const rules: readonly Rule[] = [
   networksAreIsolated,
   arraysCanClone,
   srsAreUnknown,
-  earlierDrillsAreGone,
+  noDrillIsOpen,
   replicaMayBeOld,
   metadataFitsReplica,
   disksAreReplicated,
@@ -243,7 +243,8 @@ function srsAreUnknown({ group, recovery, point }: CheckContext): Finding[] {
   });
 }
 
-function earlierDrillsAreGone({ group, observation, recovery, state }: CheckContext): Finding[] {
+/** A clone has the uuid of its SR and may hold the replica: nothing planned begins beside it. */
+export function noDrillIsOpen({ group, observation, recovery, state }: CheckContext): Finding[] {
   const remains = drillRemains(group, observation, recovery);
   if (remains.length === 0 && (state?.drill ?? null) === null) return [];
   return [

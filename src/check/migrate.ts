@@ -17,6 +17,7 @@ import {
   toldBy,
   warning,
 } from './context.ts';
+import { noDrillIsOpen } from './drill.ts';
 
 const rules: readonly Rule[] = [
   sourceAnswers,
@@ -25,6 +26,7 @@ const rules: readonly Rule[] = [
   guestsCanStop,
   storageIsOurs,
   copiesAreAway,
+  noDrillIsOpen,
   ...moveRules,
 ];
 
