@@ -12,11 +12,10 @@ export function describeGate(gate: ReadinessGate): string {
     case 'tcp':
       return `TCP port ${gate.port} answers`;
     case 'http': {
-      const status = gate.status.join(' or ');
       const holds = gate.contains === null ? '' : ` and ${JSON.stringify(gate.contains)}`;
-      const unproven = gate.tls && !gate.verify ? ', certificate not looked at' : '';
-      const scheme = gate.tls ? 'https' : 'http';
-      return `${scheme}://${gate.host ?? 'ITSELF'}:${gate.port}${gate.path} answers ${status}${holds}${unproven}`;
+      const name = gate.host === null ? '' : ` for ${gate.host}`;
+      const unproven = gate.tls && !gate.verify ? ' (certificate not looked at)' : '';
+      return `${gate.tls ? 'HTTPS' : 'HTTP'} port ${gate.port} answers ${gate.path}${name} with ${gate.status.join(' or ')}${holds}${unproven}`;
     }
     case 'command':
       return `${gate.argv.join(' ')} inside it, as ${gate.user}, ends with ${gate.exitCode}`;

@@ -296,14 +296,27 @@ function timeOf(steps: readonly Step[]): string {
   return ` ${time.replaceAll(' ', hardSpace)}`;
 }
 
+/** The tier's name stands in the line already; what else a start says is told once, with the VMs that it is about. */
+function whyOfStarts(steps: readonly Step[]): string | null {
+  const told = new Map<string, string[]>();
+  for (const { action, why } of steps) {
+    if (action.do !== 'start-vm') continue;
+    for (const reason of why.split('; ').slice(1))
+      told.set(reason, [...(told.get(reason) ?? []), action.vm.nameLabel]);
+  }
+  if (told.size === 0) return null;
+  return [...told]
+    .map(([reason, vms]) => (vms.length === steps.length ? reason : `${names(vms, 10)}: ${reason}`))
+    .join('; ');
+}
+
 /** The reason of a line; of several steps, the one that they share. */
 function whyOf(steps: readonly Step[]): string | null {
   const reasons = new Set(steps.map((step) => step.why));
   const [only] = reasons;
-  // The starts of a tier say no more than the tier's name, which the line already says.
   const [first] = steps;
-  if (only === undefined || reasons.size > 1 || first?.action.do === 'start-vm') return null;
-  return only;
+  if (first?.action.do === 'start-vm') return whyOfStarts(steps);
+  return only === undefined || reasons.size > 1 ? null : only;
 }
 
 function fullSteps(plan: Plan, paper: Paper): string[] {

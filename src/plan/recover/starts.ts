@@ -173,6 +173,7 @@ class Starts {
       why: [
         `Tier ${tier.name}`,
         ...(needed.length === 0 ? [] : [`it needs ${listed(needed.map((need) => need.vm.nameLabel))}`]),
+        ...(tier.atOnce === null ? [] : [`at most ${tier.atOnce} of the tier at once`]),
         ...(vm.startDelaySeconds > 0 ? [`its own start_delay is ${vm.startDelaySeconds} s`] : []),
       ].join('; '),
     });
