@@ -5,6 +5,7 @@
 import { type Finding, sortFindings } from '../domain/finding.ts';
 import type { ImportedVm } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
+import { putAwayVersions } from '../domain/quarantine.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { copyOptions } from '../execute/actions/drill-copies.ts';
@@ -50,6 +51,7 @@ export async function rehearse(
         ];
   });
   const rehearsal = new ImportRehearsal(pool, { restore: true, attaching: expectedDisks(group, point) });
+  const replaces = putAwayVersions(pool);
   const damaged: Finding[] = [];
   for (const vm of point.vms) {
     signal?.throwIfAborted();
@@ -59,7 +61,7 @@ export async function rehearse(
       const identity =
         copy === undefined ? {} : copyOptions('rehearsal', copy, { run: 'rehearsal', attempt: 1 });
       rehearsal.add(
-        rewriteForRecovery(document, { networks, pool, haltSuspended: true, ...identity }).document,
+        rewriteForRecovery(document, { networks, pool, haltSuspended: true, replaces, ...identity }).document,
       );
     } catch (error) {
       if (signal?.aborted) throw error;

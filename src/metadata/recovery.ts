@@ -1,6 +1,7 @@
 /** The rewrites of a failover and of a drill, in the order in which they belong, with what they did, in words. */
 import type { NetworkTarget } from '../domain/plan.ts';
 import type { PoolFacts, Uuid, XapiBuild } from '../domain/pool.ts';
+import { quarantineKey } from '../domain/quarantine.ts';
 import type { MetadataDocument } from './document.ts';
 import {
   addTags,
@@ -19,6 +20,7 @@ import {
   nullDangling,
   type ParkedHa,
   parkHa,
+  raiseVersions,
   remapStorage,
   renameVms,
   type StorageRewrite,
@@ -36,6 +38,8 @@ export interface RecoveryOptions {
   /** Suspended VMs come up halted, as after a power failure; their suspend VDI is not needed then. */
   readonly haltSuspended?: boolean;
   readonly storage?: StorageRewrite;
+  /** Copies in the recovery pool that this import replaces, whatever their age: uuid to version. */
+  readonly replaces?: ReadonlyMap<Uuid, number>;
   /** New uuids, seeds and MACs, for a drill copy that must not meet its original. */
   readonly identity?: IdentitySource;
   /** Entries for `other_config`, such as the marker of a drill copy; null removes one. */
@@ -113,6 +117,10 @@ export function rewriteForRecovery(document: MetadataDocument, options: Recovery
     uuids = fresh.uuids;
     notes.push('Each VM gets a new uuid, MAC seed and MAC addresses.');
   }
+  if (options.replaces !== undefined) made = raiseVersions(made, options.replaces);
+  // Saved while it was put away: what is brought up here serves again.
+  if (made.vms.some((vm) => vm.otherConfig[quarantineKey] !== undefined))
+    made = setOtherConfig(made, { [quarantineKey]: null });
   if (options.otherConfig !== undefined) made = setOtherConfig(made, options.otherConfig);
   if (options.tags !== undefined) made = addTags(made, options.tags);
   if (options.rename !== undefined) made = renameVms(made, options.rename);

@@ -387,3 +387,20 @@ export function lowerBuild(
   version['xapi_minor'] = String(build.minor);
   return new MetadataDocument(version, document.objects, document.extra);
 }
+
+/** Counts the version of these VMs up beyond that of the copies that they replace: xapi replaces older ones only. */
+export function raiseVersions(
+  document: MetadataDocument,
+  replaced: ReadonlyMap<Uuid, number>,
+): MetadataDocument {
+  const versions = new Map(document.vms.map((vm) => [vm.uuid, vm.version]));
+  return changeObjects(document, 'VM', (vm) => {
+    const { uuid } = vm.fields;
+    if (typeof uuid !== 'string' || vm.fields['is_a_snapshot'] === true) return null;
+    const there = replaced.get(uuid);
+    const version = versions.get(uuid);
+    return there === undefined || version === undefined || version > there
+      ? null
+      : { version: String(there + 1) };
+  });
+}

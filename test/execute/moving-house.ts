@@ -96,9 +96,9 @@ export function movingHouse(names: readonly string[], change: (state: FakeState)
         force,
       });
     },
-    async failover(): Promise<Plan> {
+    async failover(wanted: string | null = null): Promise<Plan> {
       const { pointId: _none, state: _standing, ...stands } = await asItStands();
-      return planFailover({ ...stands, pointId: null, declaredLost: true });
+      return planFailover({ ...stands, pointId: wanted, declaredLost: true });
     },
     async reprotect(
       wishes: {

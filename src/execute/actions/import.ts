@@ -8,6 +8,7 @@ import { drillOfVm } from '../../domain/drill.ts';
 import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { ImportedVm, NamedVm, NetworkTarget } from '../../domain/plan.ts';
 import type { PoolFacts, VmFacts } from '../../domain/pool.ts';
+import { isQuarantined, putAwayVersions } from '../../domain/quarantine.ts';
 import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { afterRefusal } from '../../metadata/batches.ts';
 import { type MetadataDocument, packDocument, parseArchive } from '../../metadata/document.ts';
@@ -98,7 +99,8 @@ class Batch {
     for (const vm of this.#action.vms) {
       const found = there.get(vm.uuid);
       const noted = this.#notedOf(vm);
-      if (found === undefined || (await isOlderCopy(found, noted, catalog, this.#signal))) continue;
+      if (found === undefined || isPutAway(found)) continue;
+      if (await isOlderCopy(found, noted, catalog, this.#signal)) continue;
       const fault =
         foreignTo(this.#action.drill, found) ??
         importFault(found, noted, this.#point, pool, this.#action.networks);
@@ -129,6 +131,7 @@ class Batch {
 
   async prepare(catalog: Catalog, pool: PoolFacts): Promise<void> {
     const gone = networksGone(this.#action.networks, pool);
+    const replaces = putAwayVersions(pool);
     for (const vm of this.#action.vms) {
       if (this.#results.has(vm.uuid)) continue;
       const noted = this.#notedOf(vm);
@@ -148,6 +151,7 @@ class Batch {
           pool,
           // The port has no resume: memory of another pool's CPUs is of no use after a disaster.
           haltSuspended: true,
+          replaces,
           ...(this.#action.drill === undefined ? {} : copyOptions(this.#action.drill, vm, this.#context)),
         });
         // Invariant 12: an import would match such a network by bridge name, or create it.
@@ -280,6 +284,11 @@ function expectedDisks(vm: PointVm, point: RecoveryPoint, pool: PoolFacts) {
     }));
 }
 
+/** A copy that was put away is never what an import of ours has made: it is there to be replaced. */
+function isPutAway(found: VmFacts): boolean {
+  return found.powerState === 'Halted' && isQuarantined(found);
+}
+
 /** A halted VM here that comes from an older document: an import writes the version of its document plus one. */
 async function isOlderCopy(
   found: VmFacts,
@@ -307,6 +316,7 @@ function importFault(
   networks: readonly NetworkTarget[],
 ): string | null {
   if (noted === undefined) return `is not in recovery point ${point.id}`;
+  if (isQuarantined(found)) return 'is a copy in quarantine';
   const drives = new Set(found.vbds.flatMap((vbd) => vbd.vdiUuid ?? []));
   for (const { disk, found: vdi } of expectedDisks(noted, point, pool))
     if (vdi === undefined || !drives.has(vdi.uuid)) return `lacks its disk ${disk.nameLabel || disk.uuid}`;
