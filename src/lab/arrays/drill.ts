@@ -50,6 +50,8 @@ export class Drills {
       });
       await open.copying;
     }
+    if (volume.drills.get(given.drill) !== open)
+      refuse('wrong-state', `drill ${given.drill} of volume ${name} was stopped meanwhile`);
     this.#array.faults.halfway('drillStart', name);
     open.admitted = [...new Set([...open.admitted, ...given.addresses])];
     open.withdraw ??= volume.present(this.#share(volume, open));

@@ -73,7 +73,7 @@ export class Promotions {
     const volume = this.#array.volume(name);
     if (given.confirm !== promotionConfirmation(name, given.point))
       refuse('refused', 'the confirmation names another volume or point');
-    await volume.promoting;
+    while (volume.promoting !== null) await volume.promoting;
     if (volume.state === 'promoted') {
       if (volume.promotedFrom === given.point) return { changed: false };
       refuse('wrong-state', `volume ${name} is promoted already, from point ${volume.promotedFrom}`);

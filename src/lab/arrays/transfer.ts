@@ -88,6 +88,8 @@ export class Transfers {
       signal.throwIfAborted();
     } catch (error) {
       rmSync(partial, { recursive: true, force: true });
+      // Nobody can ask again for a point without a tag.
+      if (point.tag === null) this.#forget(volume, point);
       throw signal.aborted ? signal.reason : error;
     }
     renameSync(partial, arrived);
@@ -146,6 +148,11 @@ export class Transfers {
     const from = last === null ? 0 : volume.points.findIndex(({ ref }) => ref === last.ref) + 1;
     for (const { ref } of volume.points.splice(from))
       rmSync(this.#array.pointDirectory(volume.name, ref), { recursive: true, force: true });
+  }
+
+  #forget(volume: Volume, point: Point): void {
+    volume.points = volume.points.filter((held) => held !== point);
+    rmSync(this.#array.pointDirectory(volume.name, point.ref), { recursive: true, force: true });
   }
 
   #isHere(volume: Volume, point: Point): boolean {

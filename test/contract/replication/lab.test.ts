@@ -162,6 +162,45 @@ t.test('this array promotes nothing beside an open drill, and says which', async
   test.equal((await refusalOf(tokyo.drillStart(volumes.target, escaping))).kind, 'refused');
 });
 
+t.test('two calls at once are one effect', async (test) => {
+  const { arrays, osaka, tokyo, volumes, write } = await driven(test);
+  write('x');
+  const point = await osaka.syncNow(volumes.source, 'one');
+  const access = { addresses: ['127.31.2.1'], iqns: [] };
+  const drill = { drill: 'lb-twice', point: point.ref, access };
+  const [one, two] = await Promise.all([1, 2].map(() => tokyo.drillStart(volumes.target, drill)));
+  test.same(one, two);
+  test.equal((await tokyo.drillList()).length, 1);
+  await tokyo.drillStop(volumes.target, 'lb-twice');
+  const confirm = promotionConfirmation(volumes.target, point.ref);
+  const given = { mode: 'unplanned' as const, point: point.ref, confirm };
+  const promotions = [1, 2].map(() => arrays.target.promote(volumes.target, given));
+  test.same(await Promise.all(promotions), [{ changed: true }, { changed: false }]);
+});
+
+t.test('power that fails in the middle of a drill or a promotion leaves neither half', async (test) => {
+  const { arrays, osaka, tokyo, volumes, write } = await driven(test);
+  write('x');
+  const point = await osaka.syncNow(volumes.source, 'one');
+  const { target } = arrays;
+  const drill = { drill: 'lb-dark', point: point.ref, addresses: ['127.31.2.1'] };
+  const confirm = promotionConfirmation(volumes.target, point.ref);
+  const given = { mode: 'unplanned' as const, point: point.ref, confirm };
+  const failing = async (work: Promise<unknown>): Promise<void> => {
+    const refused = test.rejects(work, { message: /lost its power/ });
+    target.setPower(false);
+    target.setPower(true);
+    await refused;
+  };
+  await failing(target.promote(volumes.target, given));
+  test.equal((await tokyo.observe(volumes.target)).role, 'target');
+  await failing(target.drills.start(volumes.target, drill));
+  test.equal((await tokyo.drillList()).length, 1, 'its mark is there');
+  await tokyo.drillStop(volumes.target, 'lb-dark');
+  await target.promote(volumes.target, given);
+  test.equal((await tokyo.observe(volumes.target)).role, 'promoted');
+});
+
 t.test('each side keeps twelve points, and never prunes the one that it was promoted from', async (test) => {
   const { arrays, osaka, tokyo, volumes, write } = await driven(test);
   const refs: string[] = [];
