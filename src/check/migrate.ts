@@ -163,7 +163,7 @@ function storageIsOurs(context: CheckContext): Finding[] {
       if (users.length === 0) return [];
       return [
         problem({
-          code: 'DR-SR-IN-USE',
+          code: 'DR-SR-STILL-USED',
           about: 'sr',
           name: sr.nameLabel,
           uuid: sr.uuid,

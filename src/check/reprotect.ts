@@ -74,7 +74,7 @@ function storageIsNotUsed({ context, stale }: ReprotectCheck): Finding[] {
       const named = running.length > 0 ? running : others;
       return [
         say({
-          code: running.length > 0 ? 'DR-SR-IN-USE' : 'DR-SR-OTHERS',
+          code: running.length > 0 ? 'DR-SR-STILL-USED' : 'DR-SR-OTHERS',
           about: 'sr',
           name: sr.nameLabel,
           uuid: sr.uuid,

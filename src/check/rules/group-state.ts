@@ -29,7 +29,7 @@ export function groupMayMove(context: CheckContext): Finding[] {
         evidence: [
           `since ${state.changedAt}${state.tombstone === null ? '' : `, run ${state.tombstone.run}`}`,
         ],
-        next: 'Look at its last run: lifeboat run show latest',
+        next: `Turn its protection round first: lifeboat reprotect ${group.name}`,
       }),
     );
   }

@@ -56,7 +56,7 @@ function inUse(
   const users = usersOf(pool, sr.uuid);
   return new OperatorError(
     {
-      code: 'DR-SR-IN-USE',
+      code: 'DR-SR-STILL-USED',
       what: `SR ${sr.nameLabel} cannot be let go: something at site ${site} uses it`,
       where: { site, object: `SR ${sr.uuid}` },
       known: [
