@@ -5,6 +5,7 @@ import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
 import { openCephArray } from './ceph/ceph-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
+import { openZfs } from './zfs/open.ts';
 
 export interface ReplicationSurroundings {
   readonly secrets: Secrets;
@@ -38,6 +39,7 @@ const types: Readonly<
 > = {
   ceph: openCephArray,
   lab: openLabArray,
+  zfs: openZfs,
 };
 
 export function openReplication(array: ArraySettings, surroundings: ReplicationSurroundings): Replication {

@@ -11,6 +11,7 @@ import {
   type SshTimes,
 } from './connection.ts';
 import {
+  notStarted,
   openRemote,
   type RemoteOptions,
   type RemoteProgram,
@@ -53,6 +54,7 @@ export class SshRemote {
 
   /** Runs a program to its end (`runRemote`), after connecting if need be. */
   async run(argv: readonly string[], options: RemoteOptions): Promise<RemoteResult> {
+    this.#mustBegin(argv, options);
     const { value, link } = await this.#start((connection) => startRemote(connection, argv, options));
     try {
       return await value.result;
@@ -66,6 +68,7 @@ export class SshRemote {
     argv: readonly string[],
     options: Pick<RemoteOptions, 'effect' | 'signal'>,
   ): Promise<RemoteProgram> {
+    this.#mustBegin(argv, options);
     const { value, link } = await this.#start((connection) => openRemote(connection, argv, options));
     value.done.catch(() => undefined).finally(() => this.#ended(link));
     return value;
@@ -80,6 +83,10 @@ export class SshRemote {
     } catch {
       // A connection that never came about has nothing to close.
     }
+  }
+
+  #mustBegin(argv: readonly string[], { signal }: Pick<RemoteOptions, 'signal'>): void {
+    if (signal?.aborted === true) throw notStarted(this.server.address, argv);
   }
 
   /** A command that never left is sent once more over a new connection; any other error stands. */

@@ -7,7 +7,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { type FailureKind, PortError, type Problem } from '../../domain/errors.ts';
-import { describeSsh, type SshConnection } from './connection.ts';
+import { describeSsh, type SshAddress, type SshConnection } from './connection.ts';
 import { shellCommand } from './quote.ts';
 
 export interface RemoteOptions {
@@ -94,7 +94,7 @@ export async function openRemote(
   options: Pick<RemoteOptions, 'effect' | 'signal'>,
 ): Promise<RemoteProgram> {
   const command = shellCommand(argv);
-  if (options.signal?.aborted === true) throw stopped(connection, argv, 'nothing was sent');
+  if (options.signal?.aborted === true) throw notStarted(connection.address, argv);
   const channel = await channelFor(connection, command, argv, options);
   return {
     stdin: channel.stdin,
@@ -205,7 +205,7 @@ function givenUp(
       what: `${programOf(argv)} prints more than ${options.maxOutputBytes ?? usualOutputBytes} bytes`,
       next: 'Log in to the server and run it by hand; most often a login script prints something',
     });
-  if (options.signal?.aborted === true) return stopped(connection, argv, mayRunOn);
+  if (options.signal?.aborted === true) return stopped(connection.address, argv, mayRunOn);
   const known = [`no answer within ${options.timeoutSeconds} s`];
   return problem(connection, options.effect === 'write' ? 'outcome-unknown' : 'unreachable', {
     code: 'DR-SSH-TIMEOUT',
@@ -215,8 +215,13 @@ function givenUp(
   });
 }
 
-function stopped(connection: SshConnection, argv: readonly string[], known: string): PortError {
-  return problem(connection, 'cancelled', {
+/** A command that a person or a deadline stopped before it was sent. */
+export function notStarted(address: SshAddress, argv: readonly string[]): PortError {
+  return stopped(address, argv, 'nothing was sent');
+}
+
+function stopped(address: SshAddress, argv: readonly string[], known: string): PortError {
+  return problem({ address }, 'cancelled', {
     code: 'DR-SSH-STOPPED',
     what: `Waiting for ${programOf(argv)} was stopped`,
     known: [known],
@@ -224,6 +229,10 @@ function stopped(connection: SshConnection, argv: readonly string[], known: stri
   });
 }
 
-function problem(connection: SshConnection, kind: FailureKind, said: Omit<Problem, 'where'>): PortError {
-  return new PortError(kind, { ...said, where: { object: describeSsh(connection.address) } });
+function problem(
+  { address }: { readonly address: SshAddress },
+  kind: FailureKind,
+  said: Omit<Problem, 'where'>,
+): PortError {
+  return new PortError(kind, { ...said, where: { object: describeSsh(address) } });
 }

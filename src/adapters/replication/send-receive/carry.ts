@@ -1,0 +1,220 @@
+/**
+ * Carries one point from one filer to another. A transfer counts when the point is at the other side by its own
+ * identity; what the programs say is only used for the words of an error (storage.md B.4.1).
+ */
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { PortError } from '../../../domain/errors.ts';
+import { shellCommand } from '../../ssh/quote.ts';
+import type { RemoteResult } from '../../ssh/remote.ts';
+import { cancelled, diverged, noVolume, wrongState } from './errors.ts';
+import type { Filer } from './filer.ts';
+import { exitBusy, exitPromoted, sendScript } from './scripts.ts';
+import type { Store, StoredPoint, Stream, VolumeState } from './store.ts';
+import { after, commonOf } from './views.ts';
+
+/** One side of a pair. */
+export interface Side {
+  readonly filer: Filer;
+  readonly store: Store;
+  readonly volume: string;
+}
+
+/** A transfer that takes longer than this is a matter for people. */
+const longestSeconds = 24 * 3600;
+const pollSeconds = 0.5;
+
+export async function stateOf(side: Side, signal?: AbortSignal): Promise<VolumeState | null> {
+  const { volumes } = await side.store.look([side.volume], signal);
+  return volumes.get(side.volume) ?? null;
+}
+
+export async function mustExist(side: Side, signal?: AbortSignal): Promise<VolumeState> {
+  const state = await stateOf(side, signal);
+  if (state === null) throw noVolume(side.filer.array, side.volume);
+  return state;
+}
+
+/** The point with this tag, which is cut when it is not there yet. */
+async function pointOf(from: Side, tag: string, signal?: AbortSignal): Promise<VolumeState> {
+  const state = await mustExist(from, signal);
+  if (state.points.some((point) => point.tag === tag)) return state;
+  await from.store.cut(from.volume, tag);
+  return mustExist(from, signal);
+}
+
+/** Returns when the point with this tag is complete at the other side. */
+export async function carry(from: Side, to: Side, tag: string, signal?: AbortSignal): Promise<StoredPoint> {
+  const began = from.filer.clock.monotonicSeconds();
+  for (;;) {
+    const [here, there] = await Promise.all([pointOf(from, tag, signal), stateOf(to, signal)]);
+    const point = here.points.find((one) => one.tag === tag);
+    if (point === undefined) throw noVolume(from.filer.array, `${from.volume}, point ${tag}`);
+    const arrived = there?.points.find(({ ref, complete }) => ref === point.ref && complete);
+    if (there !== null && arrived !== undefined) {
+      await settle(from, here, to, there, point);
+      return arrived;
+    }
+    mustTake(from, here, to, there);
+    if (!(await sendAll(from, here, to, there, point, signal))) {
+      if (from.filer.clock.monotonicSeconds() - began > longestSeconds) throw late(from, tag);
+      await from.filer.clock.sleep(pollSeconds, signal);
+    }
+  }
+}
+
+async function settle(
+  from: Side,
+  here: VolumeState,
+  to: Side,
+  there: VolumeState,
+  point: StoredPoint,
+): Promise<void> {
+  await Promise.all([from.store.settle(here, point, 'sender'), to.store.settle(there, point, 'receiver')]);
+}
+
+/** Refuses a receiver that would lose something, or that is no receiver at all. */
+function mustTake(from: Side, here: VolumeState, to: Side, there: VolumeState | null): void {
+  if (there === null) return;
+  if (there.mark !== null && there.mark.role !== 'target' && there.mark.role !== 'demoted')
+    throw promoted(to);
+  if (there.writable)
+    throw wrongState(
+      to.filer.array,
+      `Volume ${to.volume} takes writes, so nothing is sent to it`,
+      ['a replica is read-only'],
+      'Find out who writes to it; if nobody does, make it read-only, and the next sync goes on',
+    );
+  const common = commonOf(there, here);
+  const newer = after(there, common).filter(({ complete }) => complete);
+  if (newer.length > 0)
+    throw diverged(to.filer.array, to.volume, [
+      common === null
+        ? `it has no point in common with ${from.filer.array}`
+        : `newest common point: ${common.name}`,
+      `only there: ${newer.map(({ name }) => name).join(', ')}`,
+    ]);
+}
+
+function promoted(to: Side): PortError {
+  return wrongState(
+    to.filer.array,
+    `Volume ${to.volume} was promoted, so nothing is sent to it`,
+    [],
+    'Decide which side is the true one: reprotect from there, or restore the replica',
+  );
+}
+
+/** False when another transfer is under way, which is waited for. */
+async function sendAll(
+  from: Side,
+  here: VolumeState,
+  to: Side,
+  there: VolumeState | null,
+  point: StoredPoint,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const target = { volume: to.volume, state: there, store: to.store };
+  for (const stream of from.store.streams(here, point, target)) {
+    const ended =
+      from.filer.options.via === 'filer'
+        ? await throughFiler(from, to, stream, signal)
+        : await throughLifeboat(from, to, stream, signal);
+    if (ended.code === exitBusy) return false;
+    if (ended.code === exitPromoted) throw promoted(to);
+    if (ended.code !== 0) throw transferError(from, to, ended);
+  }
+  return true;
+}
+
+function sendArgv(from: Side, stream: Stream, receiver: readonly string[] | null): readonly string[] {
+  const lock = from.filer.lockPath(from.volume, 'send');
+  const line = receiver === null ? '' : shellCommand(receiver);
+  return ['sh', '-c', sendScript, 'lifeboat-send', lock, shellCommand(stream.send), line];
+}
+
+function throughFiler(
+  from: Side,
+  to: Side,
+  stream: Stream,
+  signal: AbortSignal | undefined,
+): Promise<RemoteResult> {
+  const receiver = from.filer.linkArgv(to.filer, stream.receive);
+  return from.filer.remote.run(from.filer.argv(sendArgv(from, stream, receiver)), {
+    effect: 'write',
+    timeoutSeconds: longestSeconds,
+    signal,
+  });
+}
+
+async function throughLifeboat(
+  from: Side,
+  to: Side,
+  stream: Stream,
+  signal: AbortSignal | undefined,
+): Promise<RemoteResult> {
+  const words: string[] = [];
+  const listen = (piece: Buffer): number => words.push(piece.toString('utf8'));
+  const sender = await from.filer.open(sendArgv(from, stream, null), signal);
+  sender.stderr.on('data', listen);
+  try {
+    // The receiver ends whoever was there before, so it must not be started before the sender has its lock.
+    if (!(await begins(sender.stdout))) return ended(await sender.done, words);
+    const receiver = await to.filer.open(stream.receive, signal);
+    receiver.stdout.on('data', listen);
+    receiver.stderr.on('data', listen);
+    await pipeline(sender.stdout, receiver.stdin, signal === undefined ? {} : { signal }).catch(() =>
+      sender.close(),
+    );
+    const [sent, received] = await Promise.all([sender.done, receiver.done]);
+    return ended(received.code === 0 ? sent : received, words);
+  } catch (error) {
+    sender.close();
+    throw signal?.aborted === true ? cancelled(from.filer.array) : error;
+  }
+}
+
+/** Whether a stream has anything in it. */
+async function begins(stream: Readable): Promise<boolean> {
+  if (stream.readableLength === 0 && !stream.readableEnded) await once(stream, 'readable');
+  return stream.readableLength > 0;
+}
+
+function ended(
+  { code, signal }: Pick<RemoteResult, 'code' | 'signal'>,
+  words: readonly string[],
+): RemoteResult {
+  return { code, signal, stdout: '', stderr: words.join('') };
+}
+
+function late(from: Side, tag: string): PortError {
+  return new PortError('busy', {
+    code: 'DR-ARRAY-SYNC-LATE',
+    what: `Point ${tag} of volume ${from.volume} has not arrived within ${longestSeconds / 3600} h`,
+    where: { object: `array ${from.filer.array}` },
+    next: 'Look at the link between the filers; the transfer goes on by itself',
+  });
+}
+
+/** Between the filers, what breaks is most often the link: ssh says so with 255. */
+function transferError(from: Side, to: Side, ended: RemoteResult): PortError {
+  const words = ended.stderr.trim();
+  if (ended.code !== 255) return from.filer.error(['send', `${from.volume} to ${to.filer.array}`], ended);
+  const kind = /Host key verification/i.test(words)
+    ? 'trust'
+    : /Permission denied \(/i.test(words)
+      ? 'auth'
+      : 'unreachable';
+  return new PortError(
+    kind,
+    {
+      code: 'DR-ARRAY-LINK',
+      what: `The replication link from ${from.filer.array} to ${to.filer.array} does not carry volume ${from.volume}`,
+      where: { object: `array ${from.filer.array}` },
+      known: [...words.split('\n').slice(-3).filter(Boolean), 'the replica is at its last complete point'],
+      next: `Log in to ${from.filer.array} and try the same login to ${to.filer.options.link_host ?? to.filer.options.host}`,
+    },
+    { peerCode: `ssh ${ended.code}`, peerParams: [words] },
+  );
+}

@@ -1,0 +1,436 @@
+/**
+ * `Replication` for filers that replicate by sending points to each other: ZFS and btrfs. The roles are marks on the
+ * volumes themselves; each verb looks first, does what is missing, and can be asked again after any crash. Verbs that a
+ * lost site must not hold up (points, promote unplanned, drills, expose) speak to their own filer only.
+ */
+import type { PortError } from '../../../domain/errors.ts';
+import {
+  type Capabilities,
+  type Divergence,
+  type DrillLeftover,
+  discardConfirmation,
+  type Exposed,
+  type FoundPair,
+  type PairView,
+  promotionConfirmation,
+  type ReplicaPoint,
+} from '../../../domain/replication.ts';
+import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
+import { carry, mustExist, type Side, stateOf } from './carry.ts';
+import {
+  badName,
+  cancelled,
+  diverged,
+  noPair,
+  noPoint,
+  noVolume,
+  wrongConfirmation,
+  wrongState,
+} from './errors.ts';
+import type { Filer } from './filer.ts';
+import { readLink } from './link.ts';
+import type { Store, StoredPoint, VolumeState } from './store.ts';
+import {
+  after,
+  commonOf,
+  divergenceOf,
+  instantOf,
+  type LinkView,
+  linkUnknown,
+  newestOf,
+  pairView,
+  replicaPoint,
+  roleOf,
+} from './views.ts';
+
+export interface Ends {
+  readonly filer: Filer;
+  readonly store: Store;
+  readonly capabilities: Capabilities;
+  /** The other side of each volume. */
+  readonly peers: ReadonlyMap<string, Side>;
+}
+
+const goodTag = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
+
+export class SendReceiveReplication implements Replication {
+  readonly array: string;
+  readonly #filer: Filer;
+  readonly #store: Store;
+  readonly #capabilities: Capabilities;
+  readonly #peers: ReadonlyMap<string, Side>;
+
+  constructor({ filer, store, capabilities, peers }: Ends) {
+    this.array = filer.array;
+    this.#filer = filer;
+    this.#store = store;
+    this.#capabilities = capabilities;
+    this.#peers = peers;
+  }
+
+  async identify(signal?: AbortSignal): Promise<ArrayIdentity> {
+    const { clockSeconds, ...identity } = await this.#store.identify(signal);
+    return { ...identity, clock: instantOf(clockSeconds) };
+  }
+
+  capabilities(): Promise<Capabilities> {
+    return Promise.resolve(this.#capabilities);
+  }
+
+  async discover(signal?: AbortSignal): Promise<readonly FoundPair[]> {
+    const marked = await this.#store.marked(signal);
+    const { volumes } = await this.#store.look([...new Set([...this.#peers.keys(), ...marked])], signal);
+    return [...volumes.values()].map((state) => {
+      const peer = this.#peers.get(state.volume);
+      return {
+        volume: state.volume,
+        role: roleOf(state),
+        peer: peer === undefined ? null : { array: peer.filer.array, volume: peer.volume },
+      };
+    });
+  }
+
+  async observe(volume: string, signal?: AbortSignal): Promise<PairView> {
+    const view = (await this.observeAll([volume], signal)).get(volume);
+    if (view === undefined || !('role' in view)) throw view ?? noVolume(this.array, volume);
+    return view;
+  }
+
+  async observeAll(
+    volumes: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, PairView | PortError>> {
+    if (volumes.length === 0) return new Map();
+    const { volumes: found, clockSeconds } = await this.#store.look(volumes, signal);
+    const links = await this.#links([...found.values()], signal);
+    const at = this.#filer.clock.now();
+    return new Map(
+      volumes.map((volume): [string, PairView | PortError] => {
+        const state = found.get(volume);
+        if (state === undefined) return [volume, noVolume(this.array, volume)];
+        const link = links.get(volume) ?? linkUnknown;
+        return [volume, pairView(this.array, state, { at, seconds: clockSeconds, link })];
+      }),
+    );
+  }
+
+  async points(volume: string, signal?: AbortSignal): Promise<readonly ReplicaPoint[]> {
+    const state = await mustExist(this.#side(volume), signal);
+    return state.points
+      .filter(({ complete }) => complete)
+      .reverse()
+      .map(replicaPoint);
+  }
+
+  async syncNow(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
+    this.#mustBeTag(tag);
+    const state = await mustExist(this.#side(volume), signal);
+    if (roleOf(state) !== 'source' && state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced')
+      throw this.#notA('source', state);
+    return replicaPoint(await carry(this.#side(volume), this.#peer(volume), tag, signal));
+  }
+
+  async prepare(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
+    this.#mustBeTag(tag);
+    const side = this.#side(volume);
+    const peer = this.#peer(volume);
+    const state = await mustExist(side, signal);
+    const already = state.mark?.role === 'prepared';
+    if (!already && state.mark?.role !== 'fenced' && roleOf(state) !== 'source')
+      throw this.#notA('source', state);
+    if (!already) await this.#store.mark(volume, { role: 'prepared', point: null });
+    await this.#store.close(volume);
+    const point = await carry(side, peer, tag, signal);
+    await this.#store.mark(volume, { role: 'prepared', point: point.ref });
+    return replicaPoint(point);
+  }
+
+  async unprepare(volume: string, signal?: AbortSignal): Promise<void> {
+    const state = await mustExist(this.#side(volume), signal);
+    if (roleOf(state) === 'source') return;
+    if (state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced') throw this.#notA('source', state);
+    const there = await stateOf(this.#peer(volume), signal);
+    if (there?.mark?.role === 'promoted' || there?.mark?.role === 'promoting')
+      throw wrongState(this.array, `Volume ${volume} is not opened again: the other side was promoted`, []);
+    await this.#reopen(this.#side(volume));
+  }
+
+  async promote(
+    volume: string,
+    options: { readonly mode: 'planned' | 'unplanned'; readonly point: string; readonly confirm: string },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (options.confirm !== promotionConfirmation(volume, options.point))
+      throw wrongConfirmation(
+        this.array,
+        `The confirmation does not name point ${options.point} of volume ${volume}`,
+      );
+    this.#mustGoOn(signal);
+    await this.#store.finishRewind(volume);
+    const state = await mustExist(this.#side(volume), signal);
+    const { mark } = state;
+    const begun = mark?.role === 'promoted' || mark?.role === 'promoting';
+    if (begun && mark.point !== options.point)
+      throw wrongState(this.array, `Volume ${volume} was promoted to another point`, [`it is ${mark.point}`]);
+    if (!begun && roleOf(state) !== 'target') throw this.#notA('target', state);
+    const point = state.points.find(({ ref, complete }) => complete && ref === options.point);
+    if (mark?.role === 'promoted') {
+      await this.#store.open(volume);
+      return;
+    }
+    if (point === undefined) throw noPoint(this.array, volume, options.point);
+    if (options.mode === 'planned') await this.#mustBeLast(volume, point, signal);
+    await this.#store.mark(volume, { role: 'promoting', point: point.ref });
+    await this.#store.stopArriving(volume);
+    if (newestOf(state)?.ref !== point.ref) await this.#store.rewind(volume, point);
+    await this.#store.open(volume);
+    await this.#store.mark(volume, { role: 'promoted', point: point.ref });
+  }
+
+  async divergence(volume: string, signal?: AbortSignal): Promise<Divergence> {
+    const [state, other] = await this.#both(volume, signal);
+    return divergenceOf(state, other, this.#surelyUnchanged(state, commonOf(state, other)) ? false : null);
+  }
+
+  async demote(volume: string, options: Discarding, signal?: AbortSignal): Promise<void> {
+    this.#mustGoOn(signal);
+    await this.#store.finishRewind(volume);
+    const [state, other] = await this.#both(volume, signal);
+    if (state.mark?.role === 'demoted' || roleOf(state) === 'target') return;
+    if (other.mark?.role !== 'promoted')
+      throw wrongState(
+        this.array,
+        `Volume ${volume} is not demoted: the other side was not promoted`,
+        [`the other side is ${roleOf(other)}`],
+        'Promote the other side first, so that there is always one true side',
+      );
+    const common = commonOf(state, other);
+    const alone = await this.#alone(state, common);
+    if (alone.length > 0) this.#mustDiscard('demote', volume, common, alone, options);
+    if (common === null)
+      throw diverged(this.array, volume, [...alone, 'there is no common point to go back to']);
+    await this.#store.mark(volume, { role: 'fenced', point: common.ref });
+    await this.#store.close(volume);
+    if (alone.length > 0) await this.#store.rewind(volume, common);
+    await this.#store.mark(volume, { role: 'demoted', point: common.ref });
+  }
+
+  async reverse(
+    volume: string,
+    tag: string,
+    _options: Discarding,
+    signal?: AbortSignal,
+  ): Promise<ReplicaPoint> {
+    this.#mustBeTag(tag);
+    const side = this.#side(volume);
+    const peer = this.#peer(volume);
+    const [state, other] = await this.#both(volume, signal);
+    const turned = roleOf(state) === 'source' && other.mark?.role === 'target';
+    if (!turned && state.mark?.role !== 'promoted') throw this.#notA('promoted', state);
+    if (!turned && other.mark?.role !== 'demoted' && other.mark?.role !== 'target')
+      throw wrongState(
+        this.array,
+        `Replication of ${volume} is not reversed: the old source was not demoted`,
+        [`${peer.filer.array} is ${roleOf(other)}`],
+        'Demote the old source first',
+      );
+    const point = await carry(side, peer, tag, signal);
+    await peer.store.mark(peer.volume, { role: 'target', point: null });
+    await this.#store.mark(volume, null);
+    return replicaPoint(point);
+  }
+
+  async restore(volume: string, options: Discarding, signal?: AbortSignal): Promise<void> {
+    this.#mustGoOn(signal);
+    await this.#store.finishRewind(volume);
+    const [state, other] = await this.#both(volume, signal);
+    if (roleOf(state) === 'target' && state.mark?.role !== 'promoting') {
+      await this.#reopenPrepared(volume, other);
+      return;
+    }
+    if (state.mark?.role !== 'promoted' && state.mark?.role !== 'promoting')
+      throw this.#notA('promoted', state);
+    const common = commonOf(state, other);
+    const alone = await this.#alone(state, common);
+    if (alone.length > 0) this.#mustDiscard('restore', volume, common, alone, options);
+    if (common === null) throw diverged(this.array, volume, alone);
+    await this.#store.close(volume);
+    if (alone.length > 0) await this.#store.rewind(volume, common);
+    await this.#store.mark(volume, { role: 'target', point: null });
+    await this.#reopenPrepared(volume, other);
+  }
+
+  async expose(volume: string, access: Access, signal?: AbortSignal): Promise<Exposed> {
+    const state = await mustExist(this.#side(volume), signal);
+    if (!state.writable || state.mark?.role === 'promoting')
+      throw wrongState(
+        this.array,
+        `Volume ${volume} is not shown to hosts: it is ${roleOf(state)}`,
+        ['a replica is never read while points arrive'],
+        'Promote it first',
+      );
+    return this.#store.publish(volume, access);
+  }
+
+  async conceal(volume: string, access: Access, signal?: AbortSignal): Promise<void> {
+    await mustExist(this.#side(volume), signal);
+    await this.#store.unpublish(volume, access);
+  }
+
+  async drillStart(
+    volume: string,
+    options: { readonly drill: string; readonly point: string; readonly access: Access },
+    signal?: AbortSignal,
+  ): Promise<Exposed> {
+    if (!goodTag.test(options.drill)) throw badName(this.array, 'the name of a drill', options.drill);
+    const state = await mustExist(this.#side(volume), signal);
+    const point = state.points.find(({ ref, complete }) => complete && ref === options.point);
+    if (point === undefined) throw noPoint(this.array, volume, options.point);
+    const open = (await this.#store.copies(signal)).find(
+      (copy) => copy.volume === volume && copy.drill === options.drill,
+    );
+    if (open !== undefined && open.point !== point.ref)
+      throw wrongState(
+        this.array,
+        `Drill ${options.drill} of volume ${volume} is open with another point`,
+        [`it is ${open.point}`],
+        'Stop the drill first: `lifeboat drill cleanup`',
+      );
+    return this.#store.publish(await this.#store.copy(volume, point, options.drill), options.access);
+  }
+
+  async drillStop(volume: string, drill: string, signal?: AbortSignal): Promise<void> {
+    for (const copy of await this.#store.copies(signal))
+      if (copy.volume === volume && copy.drill === drill) await this.#store.removeCopy(copy);
+  }
+
+  async drillList(signal?: AbortSignal): Promise<readonly DrillLeftover[]> {
+    return (await this.#store.copies(signal)).map(({ volume, drill, name, madeAtSeconds }) => ({
+      volume,
+      drill,
+      name,
+      madeAt: madeAtSeconds === null ? null : instantOf(madeAtSeconds),
+    }));
+  }
+
+  async fence(volume: string, signal?: AbortSignal): Promise<void> {
+    const state = await mustExist(this.#side(volume), signal);
+    if (state.mark === null && state.writable)
+      await this.#store.mark(volume, { role: 'fenced', point: null });
+    if (state.writable) await this.#store.close(volume);
+  }
+
+  async close(): Promise<void> {
+    const filers = new Set([this.#filer, ...[...this.#peers.values()].map(({ filer }) => filer)]);
+    await Promise.all([...filers].map((filer) => filer.close()));
+  }
+
+  #side(volume: string): Side {
+    return { filer: this.#filer, store: this.#store, volume };
+  }
+
+  #peer(volume: string): Side {
+    const peer = this.#peers.get(volume);
+    if (peer === undefined) throw noPair(this.array, volume);
+    return peer;
+  }
+
+  async #both(volume: string, signal?: AbortSignal): Promise<readonly [VolumeState, VolumeState]> {
+    const own = await mustExist(this.#side(volume), signal);
+    return [own, await mustExist(this.#peer(volume), signal)];
+  }
+
+  /** The link matters to those that send; a replica must never wait for its source. */
+  #links(states: readonly VolumeState[], signal?: AbortSignal): Promise<ReadonlyMap<string, LinkView>> {
+    const senders = states.filter((state) => roleOf(state) === 'source');
+    return readLink(
+      this.#filer,
+      senders.flatMap(({ volume }) => {
+        const peer = this.#peers.get(volume);
+        return peer === undefined ? [] : [{ volume, peer }];
+      }),
+      signal,
+    );
+  }
+
+  async #mustBeLast(volume: string, point: StoredPoint, signal?: AbortSignal): Promise<void> {
+    const source = await mustExist(this.#peer(volume), signal);
+    if (source.mark?.role !== 'prepared' || source.writable)
+      throw wrongState(
+        this.array,
+        `Volume ${volume} is not promoted as planned: its source is not prepared`,
+        [`the source is ${roleOf(source)}`],
+        'Prepare the source, or run an unplanned failover when it is lost',
+      );
+    if (source.mark.point !== point.ref || newestOf(source)?.ref !== point.ref)
+      throw wrongState(
+        this.array,
+        `Volume ${volume} is not promoted as planned: this is not the last point of its source`,
+        [`the last one is ${source.mark.point ?? 'not there yet'}`],
+        'Make a new plan, which names the last point',
+      );
+  }
+
+  /** A volume that was closed at its last point, which the other side has. */
+  #surelyUnchanged(state: VolumeState, common: StoredPoint | null): boolean {
+    const { mark } = state;
+    return (
+      common !== null &&
+      mark?.role === 'prepared' &&
+      mark.point === common.ref &&
+      !state.writable &&
+      after(state, common).length === 0
+    );
+  }
+
+  /** What this side holds and the other one does not, in sentences; empty when there is nothing. */
+  async #alone(state: VolumeState, common: StoredPoint | null): Promise<readonly string[]> {
+    if (common === null) return [`the two sides of ${state.volume} have no point in common`];
+    const newer = after(state, common);
+    if (newer.length > 0)
+      return [`cut here after ${common.name}: ${newer.map(({ name }) => name).join(', ')}`];
+    if (this.#surelyUnchanged(state, common)) return [];
+    if (!(await this.#store.changedSince(state.volume, common))) return [];
+    return [`it was written to after ${instantOf(common.takenAtSeconds)}`];
+  }
+
+  #mustDiscard(
+    verb: 'demote' | 'restore',
+    volume: string,
+    common: StoredPoint | null,
+    alone: readonly string[],
+    { discard, confirm }: Discarding,
+  ): void {
+    if (!discard) throw diverged(this.array, volume, alone);
+    if (confirm !== discardConfirmation(verb, volume, common?.ref ?? null))
+      throw wrongConfirmation(
+        this.array,
+        `The confirmation does not name what ${verb} of volume ${volume} would lose`,
+      );
+  }
+
+  async #reopenPrepared(volume: string, other: VolumeState): Promise<void> {
+    const { role } = other.mark ?? {};
+    if (role === 'prepared' || role === 'fenced' || role === 'demoted')
+      await this.#reopen(this.#peer(volume));
+  }
+
+  async #reopen({ store, volume }: Side): Promise<void> {
+    await store.open(volume);
+    await store.mark(volume, null);
+  }
+
+  #notA(wanted: 'source' | 'target' | 'promoted', state: VolumeState): PortError {
+    return wrongState(this.array, `Volume ${state.volume} is ${roleOf(state)}, not ${wanted}`, [
+      state.mark === null ? 'it bears no mark' : `it is marked ${state.mark.role}`,
+    ]);
+  }
+
+  #mustBeTag(tag: string): void {
+    if (!goodTag.test(tag)) throw badName(this.array, 'the tag of a point', tag);
+  }
+
+  #mustGoOn(signal: AbortSignal | undefined): void {
+    if (signal?.aborted === true) throw cancelled(this.array);
+  }
+}

@@ -1,0 +1,74 @@
+/** Who may mount a dataset: kept on the dataset itself, and handed to the filer's NFS server where ZFS does that. */
+import type { Exposed } from '../../../domain/replication.ts';
+import type { Access } from '../../../ports/replication.ts';
+import { wrongState } from '../send-receive/errors.ts';
+import type { Filer } from '../send-receive/filer.ts';
+import { type Dataset, ours } from './datasets.ts';
+import type { ZfsOptions } from './options.ts';
+
+export class NfsExports {
+  readonly #filer: Filer;
+  readonly #options: ZfsOptions;
+
+  constructor(filer: Filer, options: ZfsOptions) {
+    this.#filer = filer;
+    this.#options = options;
+  }
+
+  /** Adds these hosts to those that may mount the dataset. */
+  async add(dataset: Dataset, access: Access): Promise<Exposed> {
+    const { name, values } = dataset;
+    if (values['type'] !== 'filesystem')
+      throw wrongState(
+        this.#filer.array,
+        `Volume ${name} is not shown to hosts: it is a zvol`,
+        ['how it is mapped depends on the iSCSI or FC target of the filer'],
+        'Map it by hand to the hosts of the site, then go on',
+      );
+    await this.#set(name, [...new Set([...allowed(dataset), ...access.addresses])].sort());
+    return {
+      kind: 'nfs',
+      server: this.#options.nfs_server ?? this.#options.host,
+      path: values['mountpoint'] ?? '',
+    };
+  }
+
+  /** Takes the dataset away from these hosts. */
+  async remove(dataset: Dataset, access: Access): Promise<void> {
+    const left = allowed(dataset).filter((address) => !access.addresses.includes(address));
+    if (left.length < allowed(dataset).length || left.length === 0) await this.#set(dataset.name, left);
+  }
+
+  /** Hides it from everybody and remembers to whom it was shown. */
+  async hide(name: string): Promise<void> {
+    if (this.#options.exports === 'sharenfs') await this.#filer.must(['zfs', 'set', 'sharenfs=off', name]);
+  }
+
+  /** Shows it again to those of before. */
+  async showAgain(dataset: Dataset): Promise<void> {
+    const hosts = allowed(dataset);
+    if (this.#options.exports === 'sharenfs' && hosts.length > 0)
+      await this.#filer.must(['zfs', 'set', `sharenfs=${shareOf(hosts)}`, dataset.name]);
+  }
+
+  async #set(name: string, hosts: readonly string[]): Promise<void> {
+    const record =
+      hosts.length === 0 ? ['inherit', ours.access] : ['set', `${ours.access}=${hosts.join(',')}`];
+    // Who is let in is written down before the door opens, and struck out after it has closed.
+    if (hosts.length > 0) await this.#filer.must(['zfs', ...record, name]);
+    if (this.#options.exports === 'sharenfs') {
+      const share = hosts.length === 0 ? 'off' : shareOf(hosts);
+      await this.#filer.must(['zfs', 'set', `sharenfs=${share}`, name]);
+    }
+    if (hosts.length === 0) await this.#filer.must(['zfs', ...record, name]);
+  }
+}
+
+function allowed({ local }: Dataset): readonly string[] {
+  return (local[ours.access] ?? '').split(',').filter((address) => address !== '');
+}
+
+/** The form of Linux; hosts of a pool write as root. */
+function shareOf(hosts: readonly string[]): string {
+  return `rw=${hosts.map((address) => `@${address}`).join(':')},no_root_squash`;
+}

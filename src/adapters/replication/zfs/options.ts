@@ -1,0 +1,37 @@
+/** The options of an array of type `zfs`. */
+import { z } from 'zod';
+import type { ArraySettings } from '../../../domain/settings.ts';
+import { arrayOptions } from '../../ssh/options.ts';
+import { filerOptions } from '../send-receive/filer.ts';
+
+const schema = z.strictObject({
+  ...filerOptions,
+  /** The pool: all volumes of the array are datasets below it. */
+  pool: z.string().regex(/^[A-Za-z][A-Za-z0-9_.:-]*$/, 'must be the name of a pool'),
+  /** `sharenfs`: exports are set on the datasets. `none`: the filer exports what lies below the pool by other means. */
+  exports: z.enum(['sharenfs', 'none']).default('sharenfs'),
+  /** Names of snapshots of other replicators that count as points, beside our own. */
+  points: z
+    .string()
+    .default('^(zrepl_|syncoid_|autosnap_|auto-)')
+    .refine(isPattern, 'must be a regular expression'),
+});
+
+export type ZfsOptions = z.infer<typeof schema>;
+
+function isPattern(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function zfsOptions(settings: ArraySettings): ZfsOptions {
+  return arrayOptions(
+    settings,
+    schema,
+    'host, username, host_key, pool, and private_key_file or a secret; the rest has defaults (README of the zfs adapter)',
+  );
+}
