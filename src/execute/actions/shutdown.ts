@@ -80,7 +80,7 @@ function stillRunning(
     what: `VM ${vm.nameLabel} does not shut down by itself`,
     where: { site, object: `VM ${vm.nameLabel}` },
     known: [refusal, 'nothing has been handed over: the group can stay where it is'],
-    next: `Shut it down from inside and go on: \`lifeboat run resume ${run}\`. To stay: \`lifeboat run abandon ${run} --reason "…"\`. To switch such guests off: abandon the run, then \`lifeboat ${plan.operation} ${plan.group} --force-shutdown "REASON"\``,
+    next: `Shut it down from inside and go on: \`lifeboat run resume ${run}\`. To stay: \`lifeboat run undo ${run} --reason "…"\`. To switch such guests off: undo it, then \`lifeboat ${plan.operation} ${plan.group} --force-shutdown "REASON"\``,
   });
 }
 
