@@ -2,7 +2,7 @@
 import type { ArrayView } from '../domain/observation.ts';
 import type { Capabilities, DrillLeftover } from '../domain/replication.ts';
 import type { Replication } from '../ports/replication.ts';
-import { gapOf } from './observe.ts';
+import { gapOf } from './gap.ts';
 
 /** Two small questions to each array; one that does not answer is no gap of its own: its volumes have told already. */
 export async function observeArrays(

@@ -1,5 +1,4 @@
 /** One look at everything an operation needs to know, taken in parallel, with gaps instead of exceptions. */
-import { type Problem, problemOf } from '../domain/errors.ts';
 import type { CatalogView, Gap, Observation, PairObservation, SiteView } from '../domain/observation.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { PairView, ReplicaPoint } from '../domain/replication.ts';
@@ -9,6 +8,9 @@ import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clock, Entropy } from '../ports/system.ts';
 import { observeArrays } from './arrays.ts';
+import { gapOf } from './gap.ts';
+
+export { gapOf } from './gap.ts';
 
 export interface ObservePorts {
   hypervisor(site: string): Promise<Hypervisor>;
@@ -149,16 +151,4 @@ async function observeCatalog(
   }
   points.sort((a, b) => (a.takenAt < b.takenAt ? 1 : a.takenAt > b.takenAt ? -1 : 0));
   return { observedAt: ports.clock.now(), points, damaged };
-}
-
-/** The sentence of an error; a defect keeps its text, so that nothing is hidden behind a gap. */
-export function gapOf(error: unknown, what: string): Problem {
-  const problem = problemOf(error);
-  if (problem !== null) return problem;
-  return {
-    code: 'DR-DEFECT',
-    what,
-    known: [error instanceof Error ? error.message : String(error)],
-    next: 'Report this as a defect of Lifeboat, with the sentence above.',
-  };
 }

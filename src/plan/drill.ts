@@ -61,7 +61,7 @@ interface Chosen {
   /** The choice as the drill uses it: the VMs asked for with their SRs, no HA and no vApps. */
   readonly choice: Choice;
   readonly vms: readonly PointVm[];
-  readonly notAsked: readonly string[];
+  readonly notAsked: number;
   readonly appliances: readonly string[];
 }
 
@@ -84,10 +84,7 @@ function chooseVms(request: DrillRequest, choice: Choice): Chosen {
       point: { ...point, vms, appliances: [], srs: point.srs.filter((sr) => srs.has(sr.uuid)) },
     },
     vms,
-    notAsked: point.vms
-      .filter((vm) => !isAsked(vm))
-      .map((vm) => vm.nameLabel)
-      .sort(),
+    notAsked: point.vms.length - asked.length,
     appliances: point.appliances
       .filter((appliance) => inVapps.has(appliance.uuid))
       .map((appliance) => appliance.nameLabel)

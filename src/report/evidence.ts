@@ -15,6 +15,8 @@ export interface Evidence {
   readonly site: string;
   readonly pointId: string;
   readonly replicas: readonly { readonly sr: string; readonly ref: string; readonly takenAt: Instant }[];
+  /** What was checked beside the VMs, one sentence each. */
+  readonly checks: readonly string[];
   readonly vms: readonly VmEvidence[];
   readonly inventory: 'equal' | 'different' | 'unknown' | 'not compared';
   readonly differences: readonly string[];
@@ -61,6 +63,7 @@ export function evidenceOf(run: Run, journalHash: string | null = null): Evidenc
         ? [{ sr: step.action.sr, ref: step.action.point.ref, takenAt: step.action.point.takenAt }]
         : [],
     ),
+    checks: checksOf(run),
     vms: action.vms.map((vm) => vmEvidence(run, vm, looked.get(vm.uuid))),
     ...comparison(run),
     cleanedUp: cleanedUp(run),
@@ -72,11 +75,23 @@ export function evidenceOf(run: Run, journalHash: string | null = null): Evidenc
   };
 }
 
+function checksOf(run: Run): string[] {
+  return run.plan.steps.flatMap((step) => {
+    if (stateOf(run, step)?.status !== 'succeeded') return [];
+    if (step.action.do === 'verify-point') return ['the recovery point was read back whole from the catalog'];
+    if (step.action.do !== 'compare-disks') return [];
+    const partial = stateOf(run, step)?.partial === true ? 'not all of ' : '';
+    return [
+      `${partial}${count(step.action.disks.length, 'disk')} of the point found on the clone of SR ${step.action.srUuid}`,
+    ];
+  });
+}
+
 type Looked = Pick<VmEvidence, 'proven' | 'reason' | 'host' | 'addresses' | 'disks' | 'networks'>;
 
 /** What the step that recorded the proof saw of each copy, by its uuid. */
 function lookedAt(state: StepState | null): ReadonlyMap<string, Looked> {
-  if (state?.status !== 'succeeded') return new Map();
+  if (state?.status !== 'succeeded' || state.output === null) return new Map();
   // Written by recordProof of the executor.
   const output = state.output as unknown as { readonly vms: readonly (Looked & { readonly uuid: string })[] };
   return new Map(output.vms.map((vm) => [vm.uuid, vm]));
@@ -120,7 +135,7 @@ function whyNot(...states: readonly (StepState | undefined)[]): string | null {
 
 function comparison(run: Run): Pick<Evidence, 'inventory' | 'differences'> {
   const compared = stepWith(run, 'compare-inventory');
-  if (compared?.state?.status !== 'succeeded')
+  if (compared?.state?.status !== 'succeeded' || compared.state.output === null)
     return { inventory: 'not compared', differences: compared?.state?.problem?.known ?? [] };
   // Written by compareInventory of the executor.
   const { equal, differences } = compared.state.output as unknown as {
@@ -166,6 +181,7 @@ export function evidenceFacts(evidence: Evidence): [string, string][] {
       '',
       `${clean(sr)}: point ${clean(ref)} of ${formatInstant(takenAt)}`,
     ]),
+    ...evidence.checks.map((check, index): [string, string] => [index === 0 ? 'Checked' : '', clean(check)]),
     ['Inventory', inventoryWords[evidence.inventory]],
     ...evidence.differences.map((difference): [string, string] => ['', clean(difference)]),
     ['Cleaned up', evidence.cleanedUp],

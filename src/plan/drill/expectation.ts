@@ -9,8 +9,8 @@ import type { StartOrder } from '../tiers.ts';
 
 export interface DrillPromise {
   readonly keep: boolean;
-  /** VMs of the point that were not asked for. */
-  readonly notAsked: readonly string[];
+  /** How many VMs of the point were not asked for. */
+  readonly notAsked: number;
   /** vApps that the copies are not put into. */
   readonly appliances: readonly string[];
   readonly steps: Parameters<typeof forecastSeconds>[0];
@@ -25,10 +25,6 @@ export function drillExpectation(draft: RecoverDraft, order: StartOrder, promise
       name: tier.name,
       vms: tier.vms.map((vm) => named(draft.member(vm))),
     })),
-    leftOut: [
-      ...base.leftOut,
-      ...promise.notAsked.map((nameLabel) => ({ nameLabel, reason: 'not asked for in this drill' })),
-    ],
     notes: notesOf(draft, base, promise),
   };
 }
@@ -50,6 +46,8 @@ function notesOf(draft: RecoverDraft, base: Expectation, promise: DrillPromise):
       `It proves a state that is ${formatDuration(base.lossSeconds)} old: ${against} the RPO of ${formatDuration(group.rpoSeconds)}`,
     );
   }
+  if (promise.notAsked > 0)
+    notes.push(`${promise.notAsked} VMs of the recovery point are not drilled: they were not asked for`);
   if (promise.appliances.length > 0)
     notes.push(`vApps are left out (${promise.appliances.join(', ')}): the copies start by the tiers alone`);
   notes.push(
