@@ -9,7 +9,7 @@ export interface Override {
 
 /**
  * Problems that nobody may wave through: two copies of a VM, facts that are none, or a plan that cannot be carried out at
- * all. Some have a decision of their own (`declare-lost`, `accept-loss`).
+ * all. Some have a decision of their own (`declare-lost`, `accept-loss`, `stop-old`, `discard-changes`).
  */
 export const neverOverridden: ReadonlySet<string> = new Set([
   'DR-DRILL-NETWORK',
@@ -18,8 +18,11 @@ export const neverOverridden: ReadonlySet<string> = new Set([
   'DR-DRILL-PHASE',
   'DR-DRILL-SR-KNOWN',
   'DR-FACT-OLD',
+  'DR-DIVERGENCE',
+  'DR-DIVERGENCE-UNKNOWN',
   'DR-GROUP-FAILED-OVER',
   'DR-MASTER-OUT',
+  'DR-PAIR-NOT-IN-STEP',
   'DR-POINT-NONE',
   'DR-RECOVERY-UNREACHABLE',
   'DR-REPLICA-NONE',
@@ -31,8 +34,11 @@ export const neverOverridden: ReadonlySet<string> = new Set([
   'DR-SOURCE-ALIVE',
   'DR-SOURCE-HALF-DEAD',
   'DR-SOURCE-UNSEEN',
+  'DR-SR-STILL-USED',
   'DR-SR-TWICE',
+  'DR-VM-SUSPENDED',
   'DR-VMS-AT-BOTH-SITES',
+  'DR-VMS-LEFT-BEHIND',
 ]);
 
 export function applyOverrides(findings: readonly Finding[], overrides: readonly Override[]): Finding[] {
