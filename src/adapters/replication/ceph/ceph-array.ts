@@ -234,7 +234,9 @@ export class CephReplication implements Replication {
     this.#mustBe(state, 'reverse', 'promoted', 'source');
     const { side, state: other } = await this.#mustHaveOther(volume, signal);
     if (other?.info.mirroring.primary === true) throw this.#bothPrimary(volume);
-    if (options.discard)
+    // What the confirmation names was true before the first point of this tag was cut.
+    const begun = cutsIn(state.snapshots).some((one) => one.tag === tag);
+    if (options.discard && !begun)
       mayDiscard(this.#rbd, 'reverse', volume, options, await this.#divergence(volume, state, signal));
     // An unplanned promotion leaves the old source with a last word of its own: Ceph takes it back only by a whole copy.
     if (other !== null && roleOf(other) === 'demoted' && promotionOf(state)?.mode === 'unplanned')
