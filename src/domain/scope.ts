@@ -2,6 +2,7 @@
  * Which VMs a group takes in, and which tier starts them. Pure: rules against facts. A VM is in when any include names
  * it and no exclude does; snapshots and templates are not VMs. Every verdict names the rule that decided.
  */
+import { drillOfVm } from './drill.ts';
 import { globExpression, patternExpression } from './glob.ts';
 import type { PoolFacts, Uuid } from './pool.ts';
 import type { ScopeMatch, ScopeRules } from './settings.ts';
@@ -106,11 +107,14 @@ export function compileMatch(match: ScopeMatch, srs: readonly SrName[]): (vm: Ma
   return (vm) => tests.find(({ test }) => test(vm))?.rule ?? null;
 }
 
-/** The VMs of a pool that rules can name: no snapshots, no templates; by name, then uuid. */
+/**
+ * The VMs of a pool that rules can name: no snapshots, no templates, no copies of a drill, which bear the tags and folders
+ * of their originals; by name, then uuid.
+ */
 export function matchableVms(pool: Pick<PoolFacts, 'vms' | 'vdis'>): Matchable[] {
   const srOfVdi = new Map(pool.vdis.map((vdi) => [vdi.uuid, vdi.srUuid]));
   return pool.vms
-    .filter((vm) => !vm.isSnapshot && !vm.isTemplate)
+    .filter((vm) => !vm.isSnapshot && !vm.isTemplate && drillOfVm(vm) === null)
     .map((vm) => {
       const srUuids = vm.vbds.flatMap((vbd) => {
         // A CD drive is no disk: an ISO library would otherwise pull in every VM that has a disc inserted.

@@ -302,6 +302,46 @@ async function cleanUpIfNeeded(made: House): Promise<RunResult | null> {
   return (await made.groupState()).drill === null ? null : made.cleanup();
 }
 
+t.test('an array that refuses, loses an answer, or cannot remove its clone', async (t) => {
+  const refused = () => new PortError('refused', { code: 'DR-FAKE', what: 'no space', next: 'x' });
+  const full = await house();
+  const before = picture(full);
+  full.world.filer.drillStart = async () => {
+    throw refused();
+  };
+  const none = await full.run(await full.planned());
+  t.equal(none.outcome, 'failed', none.summary);
+  t.strictSame(picture(full), before);
+  t.match(await full.groupState(), { phase: 'protected', drill: null });
+
+  const silent = await house();
+  const drillStart = silent.world.filer.drillStart.bind(silent.world.filer);
+  let lost = false;
+  silent.world.filer.drillStart = async (volume, options) => {
+    const exposed = await drillStart(volume, options);
+    if (lost) return exposed;
+    lost = true;
+    throw new PortError('outcome-unknown', { code: 'DR-FAKE', what: 'no answer', next: 'x' });
+  };
+  const done = await silent.run(await silent.planned());
+  t.match(done.outcome, /^done/, done.summary);
+  t.ok(lost);
+  t.strictSame(picture(silent), before, 'one clone, and it is gone');
+
+  const stuck = await house();
+  const drillStop = stuck.world.filer.drillStop.bind(stuck.world.filer);
+  stuck.world.filer.drillStop = async () => {
+    throw refused();
+  };
+  const left = await stuck.run(await stuck.planned());
+  t.equal(left.outcome, 'failed', left.summary);
+  t.match(await stuck.groupState(), { phase: 'drilling', drill: { id: drillId } });
+  t.match(evidenceOf(left.run), { cleanedUp: 'no', vms: [{ proven: true }, { proven: true }] });
+  stuck.world.filer.drillStop = drillStop;
+  t.equal((await stuck.cleanup()).outcome, 'done');
+  t.strictSame(picture(stuck), before);
+});
+
 t.test('a kept drill stands until its clean-up, even when its journal is gone', async (t) => {
   const made = await house();
   const before = picture(made);

@@ -3,6 +3,7 @@ import t from 'tap';
 import { checkDrill } from '../../src/check/drill.ts';
 import type { Observation } from '../../src/domain/observation.ts';
 import type { Plan } from '../../src/domain/plan.ts';
+import { matchableVms } from '../../src/domain/scope.ts';
 import { faultsOf } from '../../src/execute/dependencies.ts';
 import { type DrillRequest, planDrill } from '../../src/plan/drill.ts';
 import { planDrillCleanup } from '../../src/plan/drill-cleanup.ts';
@@ -189,6 +190,17 @@ t.test('the clean-up removes what is found by its marks, without any journal', (
     ).length,
     2,
     'an array that does not list its clones is told to stop each of them',
+  );
+  t.end();
+});
+
+t.test('copies belong to no group, whatever tags they bear', (t) => {
+  const view = afterCrash().sites['tokyo'];
+  if (view?.reachable !== true) throw new Error('no pool');
+  t.strictSame(
+    matchableVms(view.pool).map((vm) => vm.nameLabel),
+    ['own-01'],
+    'an export there must not take them for VMs',
   );
   t.end();
 });
