@@ -11,6 +11,7 @@ else {
   const pair = new CephPair();
   // Also where the runner gives the file up: nothing of it may stay behind.
   process.once('exit', () => pair.stop());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
   t.teardown(() => pair.stop());
   t.before(() => pair.start());
 
@@ -18,7 +19,7 @@ else {
     'ceph',
     async (teardown) => {
       await pair.mended();
-      return openCephRig(pair, await pair.newImage(), teardown);
+      return openCephRig(pair, await pair.readyImage(), teardown);
     },
     {
       caseSeconds: 240,

@@ -42,6 +42,13 @@ rbd_mirror_leader_heartbeat_interval = 1
 rbd_mirror_leader_max_missed_heartbeats = 2
 rbd_mirror_leader_max_acquire_attempts_before_break = 2
 rbd_blocklist_expire_seconds = 60
+mon_client_ping_interval = 1
+mon_client_ping_timeout = 4
+mon_client_hunt_interval = 1
+mon_client_hunt_interval_backoff = 1
+ms_max_backoff = 1
+objecter_tick_interval = 1
+objecter_timeout = 2
 [mon]
 mon_data = $D/mon/\$cluster-\$id
 [mgr]
@@ -58,7 +65,7 @@ case $CMD in
 make)
   set -e
   O=$3 IP=10.80.$3.1 F=$(cat /proc/sys/kernel/random/uuid)
-  mkdir -p "$D"/{run,log} "$D/mon/ceph-x" "$D/mgr/ceph-x" "$D/osd/ceph-0"
+  mkdir -p "$D"/{run,log,home} "$D/mon/ceph-x" "$D/mgr/ceph-x" "$D/osd/ceph-0"
   configuration >"$D/ceph.conf"
   (flock 9; [ -f "$R/id" ] || ssh-keygen -q -t ed25519 -N '' -f "$R/id") 9>"$R/id.lock"
   ssh-keygen -q -t ed25519 -N '' -f "$D/hostkey"
@@ -94,6 +101,8 @@ set -e
 mount --bind $D/run /run; mkdir -p /run/sshd
 rm -f /run/*.pid /run/*.asok
 mount --bind $D/hosts /etc/hosts; mount --bind $D/resolv /etc/resolv.conf
+# What login shells of this machine's root do is no part of an admin host.
+mount --bind $D/home /root
 hostname $N; ip link set lo up; ip addr add $IP/32 dev lo
 export CEPH_CONF=$D/ceph.conf
 ceph-mon -i x; ceph-mgr -i x

@@ -8,6 +8,7 @@ import { type CephReplication, openCephArray } from '../../../src/adapters/repli
 import type { Limits } from '../../../src/adapters/replication/ceph/rbd.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
+import type { Clock } from '../../../src/ports/system.ts';
 import type { Place, Rig, Side } from '../../contract/replication/rig.ts';
 
 const script = join(import.meta.dirname, 'ceph.sh');
@@ -35,6 +36,22 @@ export class CephPair {
   readonly #slots = new Map<string, number>();
   #up = new Set<Side>();
   #linked = false;
+  #hurt = false;
+  readonly #ready: string[] = [];
+
+  /** Time at which nothing moves passes quickly once the link is cut: whoever waits for a transfer gives up. */
+  readonly clock: Clock;
+  #skippedSeconds = 0;
+
+  constructor() {
+    this.clock = {
+      ...systemClock,
+      monotonicSeconds: () => {
+        if (!this.#linked) this.#skippedSeconds += 100;
+        return systemClock.monotonicSeconds() + this.#skippedSeconds;
+      },
+    };
+  }
 
   async start(): Promise<void> {
     await Promise.all(
@@ -72,15 +89,28 @@ export class CephPair {
     rmSync(this.root, { recursive: true, force: true });
   }
 
-  /** Both clusters up, the links as they should be. Each case begins here. */
+  /** Both clusters up, the links as they should be, daemons that were hurt started anew. Each case begins here. */
   async mended(): Promise<void> {
     for (const side of sides) if (!this.#up.has(side)) await this.powerOn(side);
     if (!this.#linked) await this.mendLink();
-    await this.execute('source', 'tc', 'qdisc', 'del', 'dev', 'repl0', 'root').catch(() => undefined);
-    for (const side of sides) await this.execute(side, 'sh', '-c', 'kill -CONT $(cat /run/rbd-mirror.pid)');
+    if (!this.#hurt) return;
+    this.#hurt = false;
+    await Promise.all(
+      sides.map(async (side) => {
+        await this.execute(side, 'tc', 'qdisc', 'del', 'dev', 'repl0', 'root').catch(() => undefined);
+        await this.mirror(side, 'stop').catch(() => undefined);
+        await this.mirror(side, 'start');
+      }),
+    );
+  }
+
+  /** What follows leaves daemons behind that take long to notice that all is well again. */
+  hurt(): void {
+    this.#hurt = true;
   }
 
   async powerOff(side: Side): Promise<void> {
+    this.hurt();
     this.#up.delete(side);
     this.#linked = false;
     await this.#run('down', sites[side]);
@@ -95,6 +125,7 @@ export class CephPair {
   }
 
   async cutLink(): Promise<void> {
+    this.hurt();
     this.#linked = false;
     await this.#run('repl', sites.source, 'down');
   }
@@ -153,6 +184,15 @@ export class CephPair {
     return volume;
   }
 
+  /** Several at a time: their first copies run beside each other. */
+  async readyImage(): Promise<string> {
+    if (this.#ready.length === 0)
+      this.#ready.push(...(await Promise.all(Array.from({ length: 8 }, () => this.newImage()))));
+    const volume = this.#ready.shift();
+    if (volume === undefined) throw new Error('no image was made');
+    return volume;
+  }
+
   async write(side: Side, volume: string, file: string, text: string): Promise<void> {
     const data = Buffer.alloc(slotBytes);
     data.writeUInt32LE(Buffer.byteLength(text));
@@ -202,7 +242,6 @@ export class CephPair {
         private_key_file: changes.key ?? join(this.root, 'id'),
         conf: join(this.root, sites[side], 'ceph.conf'),
         ceph_user: 'lifeboat',
-        stall_seconds: 8,
       },
       secret: null,
     };
@@ -216,7 +255,7 @@ export class CephPair {
     const other = this.settings(side === 'source' ? 'target' : 'source');
     const adapter = openCephArray(this.settings(side, changes), {
       secrets: { resolve: () => Promise.reject(new Error('there is no secret')) },
-      clock: systemClock,
+      clock: this.clock,
       peers: new Map(volumes.map((volume) => [volume, { array: other, volume }])),
       ...(changes.limits === undefined ? {} : { limits: changes.limits }),
     });
@@ -289,7 +328,6 @@ export async function openCephRig(
   volume: string,
   teardown: (work: () => Promise<void> | void) => void,
 ): Promise<Rig> {
-  const crowd: string[] = [];
   const open = (side: Side, changes: { readonly key?: string; readonly hostKey?: string } = {}) =>
     pair.open(side, [volume], changes);
   teardown(() => pair.closeAdapters());
@@ -314,10 +352,7 @@ export async function openCephRig(
     powerOn: (side) => pair.powerOn(side),
     holdTransfers: () => pair.holdTransfers(),
     roundTrips: (side) => Promise.resolve(pair.roundTrips(side)),
-    async crowd() {
-      crowd.push(...(await Promise.all(Array.from({ length: 20 }, () => pair.newImage()))));
-      return crowd;
-    },
+    crowd: () => Promise.all(Array.from({ length: 20 }, () => pair.newImage())),
     wrongCredentials: (side) => {
       const key = join(pair.root, 'other-key');
       if (!existsSync(key)) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
