@@ -1,7 +1,8 @@
 import t from 'tap';
 import type { CheckContext } from '../../src/check/context.ts';
 import { blocks, checkFailover } from '../../src/check/failover.ts';
-import { applyOverrides } from '../../src/check/override.ts';
+import { applyOverrides, neverOverridden } from '../../src/check/override.ts';
+import type { Finding } from '../../src/domain/finding.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import {
   alive,
@@ -265,5 +266,33 @@ t.test('a problem is overridden by name, with a person and a reason, and stays i
     blocks(applyOverrides(alive, [{ code: 'DR-SOURCE-ALIVE', ...by }])),
     'a living twin is never waved through',
   );
+  t.end();
+});
+
+t.test('what would break an invariant is never waved through, by whatever name', (t) => {
+  const problem = (code: Finding['code']): Finding => ({
+    severity: 'problem',
+    code,
+    about: 'group',
+    name: 'shop',
+    what: 'It speaks against it',
+    evidence: [],
+    vms: [],
+    next: 'Look.',
+  });
+  const findings = [...neverOverridden].map((code) => problem(code as Finding['code']));
+  const overrides = findings.map(({ code }) => ({ code, by: 'on-call engineer', reason: 'it is urgent' }));
+  t.same(
+    applyOverrides(findings, overrides).filter(({ severity }) => severity !== 'problem'),
+    [],
+  );
+  for (const code of [
+    'DR-SOURCE-ALIVE',
+    'DR-SR-TWICE',
+    'DR-VMS-AT-BOTH-SITES',
+    'DR-FACT-OLD',
+    'DR-SITES-SAME-POOL',
+  ])
+    t.ok(neverOverridden.has(code), code);
   t.end();
 });

@@ -269,6 +269,16 @@ table('CPUs fit', cpusFit, [
     ['warning DR-CPU-FEATURES'],
   ],
   [
+    'a VM whose last start tells nothing is judged by its hosts',
+    inDisaster({
+      point: pointWith({ bootCpu: { vendor: 'GenuineIntel', features: '' } }),
+      recovery: tokyo({
+        hosts: everyHost({ cpuFeatures: '17cbfbff-f7fa3223-2c100800-00000001' }),
+      }),
+    }),
+    ['warning DR-CPU-FEATURES'],
+  ],
+  [
     'another make',
     inDisaster({ recovery: tokyo({ hosts: everyHost({ cpuVendor: 'AuthenticAMD' }).slice(0, 1) }) }),
     ['warning DR-CPU-VENDOR'],

@@ -401,7 +401,10 @@ function vmFacts(vm: Fields, records: Records): VmFacts {
 }
 
 function bootCpu({ vendor, features }: TextMap): Pick<VmFacts, 'bootCpu'> {
-  return vendor === undefined || features === undefined ? {} : { bootCpu: { vendor, features } };
+  // A simulated host writes no features; that is as much as knowing none.
+  return vendor === undefined || features === undefined || features === ''
+    ? {}
+    : { bootCpu: { vendor, features } };
 }
 
 function guestFacts(metrics: Fields | null): VmFacts['guest'] {

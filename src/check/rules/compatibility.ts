@@ -56,7 +56,7 @@ export function cpusFit({ group, point, recovery }: CheckContext): Finding[] {
   const hosts = usable(recovery);
   if (running.length === 0 || hosts.length === 0) return [];
   const home = homeCpu(point.hosts);
-  const unknownVms = running.filter((vm) => (vm.bootCpu ?? home) === null);
+  const unknownVms = running.filter((vm) => cpuOf(vm, home) === null);
   const blind = hosts.filter((host) => host.cpuFeatures === '');
   const findings: Finding[] = [];
   if (unknownVms.length > 0 || blind.length > 0)
@@ -87,7 +87,7 @@ function otherMakes(
 ): Finding[] {
   const foreign = hosts.map((host) => ({
     host,
-    vms: labels(vms.filter((vm) => isForeign(vm.bootCpu ?? home, host))),
+    vms: labels(vms.filter((vm) => isForeign(cpuOf(vm, home), host))),
   }));
   return alike(foreign).map(({ hosts: those, vms: touched }) =>
     warning({
@@ -112,7 +112,7 @@ function missingThere(
   home: CpuFacts | null,
 ): Finding[] {
   const most = (host: HostFacts, vm: PointVm): number => {
-    const cpu = vm.bootCpu ?? home;
+    const cpu = cpuOf(vm, home);
     return cpu === null || isForeign(cpu, host) ? 0 : missingFeatures(cpu.features, host.cpuFeatures);
   };
   const lacking = hosts.map((host) => ({ host, vms: labels(vms.filter((vm) => most(host, vm) > 0)) }));
@@ -131,6 +131,11 @@ function missingThere(
       next: 'Try their start in a drill: they start anew, but software that was built for these features may fail.',
     });
   });
+}
+
+/** What the VM saw at its last start, else what all hosts of production have. */
+function cpuOf(vm: PointVm, home: CpuFacts | null): CpuFacts | null {
+  return vm.bootCpu === undefined || vm.bootCpu.features === '' ? home : vm.bootCpu;
 }
 
 function isForeign(cpu: CpuFacts | null, host: HostFacts): boolean {
