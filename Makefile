@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 TSC := node node_modules/typescript7/bin/tsc
 
-.PHONY: help setup demo test check types lint imports format golden bench test-real package lab-up lab-down schemas clean
+.PHONY: help setup demo test check types lint imports format golden bench sweep sim test-real package lab-up lab-down schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s'|'
@@ -48,6 +48,12 @@ golden: setup ## rewrite the golden files; review the difference
 
 bench: setup ## ratios from one run: export, import, analysis, catalog, memory
 	node test/bench/run.ts
+
+sweep: setup ## kill, spoil and race every step of every operation; thousands of simulated months
+	@node test/faults/sweep/sweep.ts $(or $(SEEDS),10000)
+
+sim: setup ## simulated months of one seed, told day by day: make sim SEED=7
+	@node test/faults/sweep/sim.ts $(or $(SEED),1)
 
 package: setup ## pack it, install the tarball elsewhere, and run it from there
 	@tools/try-package.sh

@@ -111,7 +111,7 @@ export async function resume(ports: ExecutorPorts, options: ResumeOptions): Prom
       }
       await session.decide({ by: options.by, decision: `${answer}-step ${step}`, reason });
     }
-    return session.carryOut(state);
+    return session.carryOut(state, { lookAgain: run.outcome !== 'done-with-warnings' });
   });
 }
 

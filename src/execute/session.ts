@@ -3,11 +3,12 @@
  * listens to what people say from other terminals, and brings the run to its end.
  */
 import { canonicalJson } from '../domain/canonical.ts';
-import type { ExitCode } from '../domain/errors.ts';
+import { type ExitCode, OperatorError, PortError } from '../domain/errors.ts';
 import type { GroupState, Phase } from '../domain/group.ts';
 import { limitOf } from '../domain/limits.ts';
-import type { Step } from '../domain/plan.ts';
+import type { Condition, Step } from '../domain/plan.ts';
 import { applyEvent, type Run, type RunEvent, type RunOutcome, type StepState } from '../domain/run.ts';
+import type { Instant } from '../domain/time.ts';
 import type {
   Clock,
   Entropy,
@@ -133,14 +134,44 @@ export class Session {
     await this.#log({ event: 'RunResumed', at: this.#ports.clock.now(), by, version });
   }
 
-  async carryOut(state: GroupState): Promise<RunResult> {
+  /** `lookAgain`: the run was broken off, and what it had started may have stopped since. */
+  async carryOut(state: GroupState, { lookAgain = false } = {}): Promise<RunResult> {
     await this.#claim(state);
     await this.#attended(async () => {
       await this.#answers();
+      if (lookAgain) await this.#reopenFallen();
       await this.#steps();
     });
     const outcome = this.#outcome();
     return this.end(outcome, summaryOf(this.#run, outcome));
+  }
+
+  /**
+   * VMs that ran before the run was broken off and do not any more: their steps are open again, and start them after the
+   * same look at their twins. Else the report would say of them what was true hours ago.
+   */
+  async #reopenFallen(): Promise<void> {
+    if (this.#run.plan.operation === 'drill') return;
+    const fallen = new Set<string>();
+    for (const step of this.#run.plan.steps) {
+      const { action, holdsWhen } = step;
+      if (this.#run.steps.get(step.id)?.status !== 'succeeded') continue;
+      if (action.do === 'start-vm' && holdsWhen !== null && (await this.#seenUndone(step, holdsWhen)))
+        fallen.add(action.vm.uuid);
+      const open = (action.do === 'start-vm' || action.do === 'await-ready') && fallen.has(action.vm.uuid);
+      if (open) await this.#log(fallenSince(step, action.vm.nameLabel, this.#ports.clock.now()));
+    }
+  }
+
+  /** Who cannot be looked at now is taken as it was: the step has succeeded, and nothing says otherwise. */
+  async #seenUndone(step: Step, condition: Condition): Promise<boolean> {
+    try {
+      const context = this.#runner(step).lookContext(this.#cancel.signal);
+      return !(await observe(this.#ports.conditions, condition, context)).holds;
+    } catch (error) {
+      if (error instanceof PortError || error instanceof OperatorError) return false;
+      throw error;
+    }
   }
 
   /**
@@ -469,4 +500,18 @@ export class Session {
       !this.#run.plan.expects.leftOut.some((vm) => vm.lost === true);
     return clean ? 'done' : 'done-with-warnings';
   }
+}
+
+function fallenSince(step: Step, nameLabel: string, at: Instant): RunEvent {
+  return {
+    event: 'StepFailed',
+    at,
+    step: step.id,
+    outcome: 'failed',
+    problem: {
+      code: 'DR-VM-STOPPED-SINCE',
+      what: `VM ${nameLabel} ran when the run was broken off, and does not any more`,
+      next: 'Nothing: this sitting starts it again',
+    },
+  };
 }

@@ -1,6 +1,6 @@
 /** A toy world for the executor: VMs that run or do not, on two sites, and every way in which a call can go wrong. */
 import { createHash } from 'node:crypto';
-import { PortError } from '../../src/domain/errors.ts';
+import { exitCodes, OperatorError, PortError } from '../../src/domain/errors.ts';
 import type { GroupState } from '../../src/domain/group.ts';
 import type { Action, Plan, Step } from '../../src/domain/plan.ts';
 import type { RunEvent } from '../../src/domain/run.ts';
@@ -166,6 +166,10 @@ export class MemoryStates implements GroupStates {
     const did = frozen === null ? 'unfreeze' : 'freeze';
     this.#audit.unshift({ at: initial.changedAt, group, did, detail: '', ...by });
   }
+  /** The process that held them is gone. */
+  breakAllLocks(): void {
+    this.#holders.clear();
+  }
   async breakLock(group: string, _by: AuditedBy): Promise<readonly string[]> {
     const run = this.#holders.get(group);
     this.#holders.delete(group);
@@ -176,14 +180,18 @@ export class MemoryStates implements GroupStates {
   }
   async lock(group: string, run: string): Promise<GroupLock> {
     const holder = this.#holders.get(group);
-    if (holder !== undefined) throw new Error(`${group} is held by ${holder}`);
+    if (holder !== undefined) {
+      const held = { code: 'DR-LOCK-HELD', what: `${group} is held by ${holder}`, next: 'Wait' } as const;
+      throw new OperatorError(held, { exitCode: exitCodes.locked });
+    }
     this.#holders.set(group, run);
     return {
       assertHeld: async () => {
-        if (this.lockLost) throw new Error('the lock is lost');
+        if (this.lockLost || this.#holders.get(group) !== run)
+          throw new OperatorError({ code: 'DR-LOCK-LOST', what: 'the lock is lost', next: 'Look' });
       },
       release: async () => {
-        this.#holders.delete(group);
+        if (this.#holders.get(group) === run) this.#holders.delete(group);
       },
     };
   }

@@ -19,7 +19,11 @@ export function expectedPoint(
   const wanted = new Set(members.map((vm) => vm.uuid));
   const vms = pool.vms.filter((vm) => wanted.has(vm.uuid));
   const points = pointVmsOf(vms, pool).map((vm) => ({ ...vm, document: notSavedYet }));
-  const srs = new Set(points.flatMap((vm) => vm.srUuids));
+  // Storage of the group that no VM uses now moves with it: a pair that stayed behind would stand the wrong way round.
+  const ofGroup = pool.srs.filter((sr) =>
+    group.storage.some((storage) => storage.sr === sr.uuid || storage.sr === sr.nameLabel),
+  );
+  const srs = new Set([...points.flatMap((vm) => vm.srUuids), ...ofGroup.map((sr) => sr.uuid)]);
   return {
     id,
     group: group.name,
