@@ -24,6 +24,8 @@ export interface VerifyRequest {
   readonly point: RecoveryPoint | null;
   /** What an earlier verification saw; null when there was none. */
   readonly since: { readonly at: Instant; readonly by: string; readonly looks: SitesLook } | null;
+  /** Nothing is sent by itself while a person has stopped all automatic work. */
+  readonly frozen: boolean;
   /** A new point of every replica, however young the newest is. */
   readonly sync: boolean;
   /** Every byte of every point, and not of the newest alone. */
@@ -147,7 +149,7 @@ function verifyPair(
 
 /** Why a new point is asked for; null when none is, with a note when one ought to be and cannot. */
 function whySync(
-  { group, observation, sync, syncNow }: VerifyRequest,
+  { group, observation, sync, syncNow, frozen }: VerifyRequest,
   { sr, source }: PairAction,
   seen: PairObservation,
   notes: string[],
@@ -157,6 +159,10 @@ function whySync(
   const due = ageSeconds === null || ageSeconds > syncFromRpoShare * group.rpoSeconds;
   // A promoted or unseen target takes nothing; that is told by the look at the pair.
   if (!(sync || due) || seen.target?.role !== 'target' || seen.source?.role !== 'source') return null;
+  if (frozen && !sync) {
+    notes.push(`no new point of SR ${sr} is asked for: group ${group.name} is frozen`);
+    return null;
+  }
   const can = syncNow.get(source.array) ?? null;
   if (can === true)
     return sync

@@ -78,6 +78,7 @@ async function house(t: Tap) {
       observation,
       point: observation.catalog.points[0] ?? null,
       since: (await verificationHistory(ports, 'payroll')).looked,
+      frozen: false,
       sync: asked.sync === true,
       deep: false,
       syncNow: new Map([[pair.source.array, true]]),

@@ -34,6 +34,7 @@ function request(ageSeconds: number, changes: Partial<VerifyRequest> = {}): Veri
       by: 'run 20260313T020000Z-verify-shop-00ab',
       looks: { production: lookOf(productionPool()), recovery: lookOf(recoveryPool()) },
     },
+    frozen: false,
     sync: false,
     deep: false,
     syncNow: new Map([['filer-osaka', true]]),
@@ -69,6 +70,13 @@ t.test('a new point is asked for from half of the RPO on, or on request, where t
   const unknown = planVerify(request(600, { syncNow: new Map() }));
   t.notOk(unknown.steps.some(({ action }) => action.do === 'sync-replication'));
   t.match(unknown.expects.notes.join(), /is not known/);
+  t.end();
+});
+
+t.test('a frozen group is looked at and left alone, unless a person asks for a point', (t) => {
+  t.same(syncs(request(600, { frozen: true })), []);
+  t.match(planVerify(request(600, { frozen: true })).expects.notes.join(), /group shop is frozen/);
+  t.same(syncs(request(600, { frozen: true, sync: true })), ['sync-tier-1', 'sync-tier-2']);
   t.end();
 });
 

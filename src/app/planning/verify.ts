@@ -37,6 +37,7 @@ export async function verifyRun({
     observation,
     point: observation.catalog.points.find((point) => point.group === group.name) ?? null,
     since: history.looked,
+    frozen: (state?.frozen ?? null) !== null,
     sync: request.sync === true,
     deep: request.deep === true,
     syncNow: await syncOnRequest(ports, group, observation, context.signal),
