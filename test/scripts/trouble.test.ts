@@ -205,7 +205,7 @@ t.test('a group that has moved has a status of its own, and a site that comes ba
     await world.run('status'),
     3,
     /Site production answers again and still holds 24 VMs/,
-    /Let none of them start at site production/,
+    /lifeboat quarantine shop/,
   );
   ends(t, 'an export from it', await world.run('export', 'shop'), 10, /not worth a recovery point/);
   const twin = world.lab.pool('production').db.byName('VM', 'db-01')[0];
@@ -217,7 +217,7 @@ t.test('a group that has moved has a status of its own, and a site that comes ba
     3,
     /1 VM of group shop is running at both sites at once/,
     /VMs: db-01/,
-    /Shut them down at site production now/,
+    /Stop them at site production now/,
   );
 });
 
