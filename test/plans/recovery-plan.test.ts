@@ -4,6 +4,8 @@ import type { Plan, Step } from '../../src/domain/plan.ts';
 import type { RecoveryPlanSettings, VmOverride } from '../../src/domain/recovery-plan.ts';
 import { nothing } from '../../src/domain/scope.ts';
 import { addSeconds } from '../../src/domain/time.ts';
+import { faultsOf } from '../../src/execute/dependencies.ts';
+import { planDrill } from '../../src/plan/drill.ts';
 import { planFailover } from '../../src/plan/failover.ts';
 import { recoveryPlanFindings } from '../../src/plan/recovery-plan-findings.ts';
 import { plainPaper } from '../../src/report/paper.ts';
@@ -19,6 +21,7 @@ import {
   recoveryPool,
   shop,
 } from '../support/two-sites.ts';
+import { drilled, drillRequest, tokyo as drillTokyo, peace } from './drill-world.ts';
 
 const gib = 1024 ** 3;
 const named = (...names: string[]) => ({ ...nothing, names });
@@ -158,6 +161,12 @@ function tokyo() {
   return { ...pool, networks: [...pool.networks, network(13, 'Tokyo Vault', pool.hosts)] };
 }
 
+/** The pool of drills, with the network that an override would have a VM on. */
+function tokyoForDrills() {
+  const pool = drillTokyo();
+  return { ...pool, networks: [...pool.networks, network(13, 'Tokyo Vault', pool.hosts)] };
+}
+
 function world() {
   const osaka = productionPool();
   // Web servers stand in a vApp and start two by two; nothing in the plan names them.
@@ -248,6 +257,50 @@ t.test('overrides apply at their site: an import of its own, another shape, othe
   );
   t.end();
 });
+
+t.test(
+  '3. a drill stays on its networks, calls what is marked for drills, and sets what is marked for drills',
+  (t) => {
+    const observation = peace();
+    const pool = tokyoForDrills();
+    const plan = planDrill(
+      drillRequest(
+        { ...observation, sites: { ...observation.sites, tokyo: alive(pool, 'tokyo') } },
+        { group: { ...drilled, plan: elaborate } },
+      ),
+    );
+    t.same(plan.waitingOn, []);
+    t.same(faultsOf(plan), []);
+    const networks = plan.steps.flatMap(({ action }) => (action.do === 'import-vms' ? action.networks : []));
+    t.same([...new Set(networks.map(({ recovery }) => recovery.nameLabel))].sort(), [
+      'Drill Database',
+      'Drill LAN',
+    ]);
+    const called = plan.steps.filter(({ action }) => action.do === 'call-out' || action.do === 'ask');
+    t.same(
+      called.map(({ id }) => id).sort(),
+      ['ask-doors', 'call-license-drill-app-01'],
+      'neither the question of the storage team nor dns nor the status page',
+    );
+    t.match(called.find(({ id }) => id.startsWith('call'))?.action, { occasion: { vm: 'drill: app-01' } });
+    t.notOk(plan.steps.some(({ action }) => action.do === 'set-addresses'));
+    const everywhere = (elaborate.overrides ?? []).map((each) => ({ ...each, addressesInDrill: true }));
+    const told = planDrill(
+      drillRequest(observation, { group: { ...drilled, plan: { ...elaborate, overrides: everywhere } } }),
+    );
+    t.equal(told.steps.filter(({ action }) => action.do === 'set-addresses').length, 1);
+    const gates = plan.steps.flatMap(({ action }) =>
+      action.do === 'await-ready' && action.vm.nameLabel === 'drill: db-01' ? action.gates : [],
+    );
+    t.same(gates, [{ gate: 'guest-agent' }], 'ready_in_drill');
+    const circle = [{ vms: named('db-01'), needs: named('app-01'), ifNotReady: 'start' as const }];
+    const stuck = planDrill(
+      drillRequest(observation, { group: { ...drilled, plan: { ...elaborate, dependencies: circle } } }),
+    );
+    t.match(stuck, { steps: [], waitingOn: [/no VM waits for itself/] });
+    t.end();
+  },
+);
 
 t.test('VMs that wait for each other make the plan wait, and the circle is named', (t) => {
   const circle = (dependencies: RecoveryPlanSettings['dependencies']): Plan =>
