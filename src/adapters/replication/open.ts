@@ -4,6 +4,7 @@ import type { ArraySettings, Settings } from '../../domain/settings.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
 import { openCephArray } from './ceph/ceph-array.ts';
+import { openBtrfs } from './btrfs/open.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openZfs } from './zfs/open.ts';
 
@@ -38,6 +39,7 @@ const types: Readonly<
   Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>
 > = {
   ceph: openCephArray,
+  btrfs: openBtrfs,
   lab: openLabArray,
   zfs: openZfs,
 };

@@ -111,6 +111,11 @@ export class RealFiler {
     return said.split(' ')[1]?.replace('SHA256:', '') ?? '';
   }
 
+  /** Where its pool is mounted, as the filer itself sees it. */
+  get pool(): string {
+    return join(this.directory, 'mnt');
+  }
+
   /** The filer's own file tree, as seen from here: for reading and writing what its hosts would. */
   path(inside: string): string {
     return `/proc/${readFileSync(join(this.directory, 'first'), 'utf8').trim()}/root${inside}`;

@@ -11,7 +11,9 @@ import type { FilerRig, RealFiler } from './filer.ts';
 /** What the rig must know of a kind of filer. */
 export interface Kind {
   readonly type: 'zfs' | 'btrfs';
-  readonly options: Readonly<Record<string, string | number | boolean>>;
+  options(filer: RealFiler): Readonly<Record<string, string | number | boolean>>;
+  /** Name of the volume of the n-th case. */
+  volume(n: number): string;
   /** Makes the volume of the source, empty and writable. */
   make(filer: RealFiler, volume: string): Promise<void>;
   /** The path of a volume, a copy or what was exposed; null when it is not mounted, or hosts may not reach it. */
@@ -36,7 +38,7 @@ export function openPair(rig: FilerRig, kind: Kind): { readonly open: OpenRig; r
     cases += 1;
     await rig.ready();
     pair.clear();
-    const volume = `tank/v${cases}`;
+    const volume = kind.volume(cases);
     await kind.make(pair.filer('source'), volume);
     const opened = await pair.rigOf(volume, teardown);
     await opened.source.syncNow(volume, 'lb-first-0');
@@ -79,7 +81,7 @@ export class PairOfFilers {
         link_host: side === 'source' ? '10.78.0.1' : '10.78.0.2',
         link_identity: '/run/link',
         link_known_hosts: '/run/known_hosts',
-        ...this.#kind.options,
+        ...this.#kind.options(filer),
         ...changes,
       },
     };

@@ -10,7 +10,8 @@ async function datasets(filer: RealFiler): Promise<readonly (readonly string[])[
 
 export const zfsKind: Kind = {
   type: 'zfs',
-  options: { pool: 'tank', exports: 'none' },
+  options: () => ({ pool: 'tank', exports: 'none' }),
+  volume: (n) => `tank/v${n}`,
   make: async (filer, volume) => {
     await filer.exec('zfs', 'create', volume);
   },

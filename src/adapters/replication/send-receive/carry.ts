@@ -57,10 +57,32 @@ export async function carry(from: Side, to: Side, tag: string, signal?: AbortSig
       return arrived;
     }
     mustTake(from, here, to, there);
-    if (!(await sendAll(from, here, to, there, point, signal))) {
+    if (!(await sent(from, here, to, there, point, signal))) {
       if (from.filer.clock.monotonicSeconds() - began > longestSeconds) throw late(from, tag);
       await from.filer.clock.sleep(pollSeconds, signal);
     }
+  }
+}
+
+/**
+ * False when it must be looked again. What was on its way when a link broke may still arrive when it is mended, so an
+ * error counts only when the point is not there.
+ */
+async function sent(
+  from: Side,
+  here: VolumeState,
+  to: Side,
+  there: VolumeState | null,
+  point: StoredPoint,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return await sendAll(from, here, to, there, point, signal);
+  } catch (error) {
+    if (!(error instanceof PortError) || error.kind !== 'refused') throw error;
+    const now = await stateOf(to, signal);
+    if (now?.points.some(({ ref, complete }) => ref === point.ref && complete) !== true) throw error;
+    return true;
   }
 }
 

@@ -16,7 +16,7 @@ export function noVolume(array: string, volume: string): PortError {
 
 export function noPair(array: string, volume: string): PortError {
   return refusal(array, {
-    code: 'DR-ARRAY-PAIR',
+    code: 'DR-ARRAY-PEER',
     what: `No storage of a group names volume ${volume} together with another side of the same type`,
     next: 'Name source and target of the volume under `storage` of a group in sites.yaml',
   });

@@ -19,9 +19,10 @@ lock "$1"
 if [ -n "$3" ]; then eval "$2" | eval "$3"; else eval "$2"; fi`;
 
 /** Ends the processes that hold the lock in descriptor 9; their first one has written its number into it. */
-const stopHolder = `stop() { first=$(cat "$1")
+const stopHolder = `end() { for child in $(pgrep -P "$1"); do end "$child"; done; kill -TERM "$1" 2>/dev/null; }
+stop() { first=$(cat "$1")
 case $first in ''|*[!0-9]*) return 1 ;; esac
-pkill -TERM -P "$first"; kill -TERM "$first" 2>/dev/null
+end "$first"
 flock -w 10 9; }`;
 
 /**

@@ -1,5 +1,6 @@
 /** Datasets and snapshots as `zfs get -Hp -o name,property,value,source` prints them, which every ZFS can. */
-import type { Mark, StoredPoint, VolumeState } from '../send-receive/store.ts';
+import { readMark } from '../send-receive/marks.ts';
+import type { StoredPoint, VolumeState } from '../send-receive/store.ts';
 
 /** Properties of ours. Marks of a parent are inherited, so only a local value counts. */
 export const ours = {
@@ -161,14 +162,4 @@ function storedPoint(snapshot: Dataset, { parts }: VolumeData, foreign: RegExp):
     ours: local !== undefined || named,
     consistency: present.length > 1 ? 'group' : 'crash',
   };
-}
-
-export function writeMark(mark: Mark): string {
-  return `${mark.role}:${mark.point ?? '-'}`;
-}
-
-export function readMark(text: string | undefined): Mark | null {
-  const found = /^(target|prepared|promoting|promoted|demoted|fenced):(.+)$/.exec(text ?? '');
-  if (found === null) return null;
-  return { role: found[1] as Mark['role'], point: found[2] === '-' ? null : (found[2] ?? null) };
 }

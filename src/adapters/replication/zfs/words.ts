@@ -1,13 +1,5 @@
-/** What zfs(8) says, as kinds of errors. Its exit code is 1 for nearly everything, so its words decide (storage.md A.2). */
-import { type FailureKind, PortError, type Problem } from '../../../domain/errors.ts';
-import type { RemoteResult } from '../../ssh/remote.ts';
-
-interface Meaning {
-  readonly words: RegExp;
-  readonly kind: FailureKind;
-  readonly code: Problem['code'];
-  readonly next: string;
-}
+/** What zfs(8) says, as kinds of errors (storage.md A.2). */
+import { explainBy, type Meaning } from '../send-receive/words.ts';
 
 const meanings: readonly Meaning[] = [
   {
@@ -51,24 +43,9 @@ const meanings: readonly Meaning[] = [
   {
     words: /(?:zfs|zpool): (?:command )?not found|No such file or directory$/im,
     kind: 'refused',
-    code: 'DR-ARRAY-PROGRAM',
+    code: 'DR-ARRAY-TOOLS',
     next: 'Install ZFS on the filer, or correct host and type of the array',
   },
 ];
 
-export function explainZfs(where: string, program: string, result: RemoteResult): PortError {
-  const words = `${result.stderr}${result.stderr === '' ? result.stdout : ''}`.trim();
-  const meaning = meanings.find((one) => one.words.test(words));
-  return new PortError(
-    meaning?.kind ?? 'refused',
-    {
-      code: meaning?.code ?? 'DR-ARRAY-REFUSED',
-      what: `${program} failed`,
-      where: { object: where },
-      known:
-        words === '' ? [`it ended with code ${result.code ?? result.signal}`] : words.split('\n').slice(-3),
-      next: meaning?.next ?? 'Compare the pair in sites.yaml with what the filer shows, then make a new plan',
-    },
-    { peerCode: `${program} ${result.code ?? result.signal}`, peerParams: [words] },
-  );
-}
+export const explainZfs = explainBy(meanings);

@@ -8,6 +8,7 @@ import { shellCommand } from '../../ssh/quote.ts';
 import type { RemoteResult } from '../../ssh/remote.ts';
 import { noVolume } from '../send-receive/errors.ts';
 import type { Filer } from '../send-receive/filer.ts';
+import { readMark, writeMark } from '../send-receive/marks.ts';
 import { lookScript, readLook, receiveScript, stopScript } from '../send-receive/scripts.ts';
 import type {
   DrillCopy,
@@ -27,14 +28,12 @@ import {
   ours,
   type Part,
   readDatasets,
-  readMark,
   shortName,
   snapshotName,
   snapshotPrefix,
   stateOfVolume,
   type VolumeData,
   volumesIn,
-  writeMark,
 } from './datasets.ts';
 import { NfsExports } from './exports.ts';
 import type { ZfsOptions } from './options.ts';
