@@ -3,7 +3,7 @@
  * the same pool, namespace and name. Planned verbs ask the other side through the admin host that sites.yaml names for
  * it; unplanned promotion, drills and looking never do.
  */
-import { PortError } from '../../../domain/errors.ts';
+import type { PortError } from '../../../domain/errors.ts';
 import {
   type Capabilities,
   type Divergence,
@@ -19,14 +19,25 @@ import type { Access, ArrayIdentity, Discarding, Replication } from '../../../po
 import type { Clock, Secrets } from '../../../ports/system.ts';
 import { sshServerOf } from '../../ssh/options.ts';
 import { SshRemote } from '../../ssh/pool.ts';
-import { watcherList } from './answers.ts';
 import { divergenceOf, mayDiscard, wrongConfirmation } from './direction.ts';
 import { listDrills, makeDrill, removeOurs } from './drills.ts';
+import { hostOf, mustBeUnused, watchersOf } from './hosts.ts';
 import { discoverAll, mirroredPools, observeMany } from './many.ts';
 import { type CephOptions, cephOptions, imageSpec, parseImage } from './options.ts';
+import { type Peer, Peers } from './peers.ts';
 import { brokeOff, cutPoint, cutsIn, halfArrived, lastWord, newestCopy, ownLastWord } from './points.ts';
 import { finish, promote, promoteDemoted } from './promotion.ts';
 import { exits, type Limits, Rbd, usualLimits } from './rbd.ts';
+import {
+  bothPrimary,
+  inUse,
+  mustBe,
+  noPeer,
+  noPoint,
+  notPrepared,
+  otherPoint,
+  promotable,
+} from './refusals.ts';
 import {
   type ImageState,
   inJournalMode,
@@ -37,12 +48,7 @@ import {
   roleOf,
   viewOf,
 } from './state.ts';
-import { awaitThere, clockOf, cut, cutAnew, holdsWhole, type Side } from './transfer.ts';
-
-interface Peer {
-  readonly array: ArraySettings;
-  readonly volume: string;
-}
+import { awaitThere, clockOf, cut, cutAnew, holdsWhole } from './transfer.ts';
 
 export interface CephSurroundings {
   readonly secrets: Secrets;
@@ -62,17 +68,17 @@ export class CephReplication implements Replication {
   readonly #rbd: Rbd;
   readonly #options: CephOptions;
   readonly #clock: Clock;
-  readonly #surroundings: CephSurroundings;
+  readonly #peers: Peers;
   readonly #cutting = new Map<string, Promise<unknown>>();
-  readonly #peerRemotes = new Map<string, { readonly remote: SshRemote; readonly rbd: Rbd }>();
 
   constructor(settings: ArraySettings, surroundings: CephSurroundings) {
     this.array = settings.name;
     this.#options = cephOptions(settings);
+    const limits = surroundings.limits ?? usualLimits;
     this.remote = new SshRemote(sshServerOf(settings, this.#options, surroundings.secrets));
-    this.#rbd = new Rbd(settings.name, this.remote, this.#options, surroundings.limits ?? usualLimits);
+    this.#rbd = new Rbd(settings.name, this.remote, this.#options, limits);
+    this.#peers = new Peers(this.#rbd, surroundings.peers, surroundings.secrets, limits);
     this.#clock = surroundings.clock;
-    this.#surroundings = surroundings;
   }
 
   async identify(signal?: AbortSignal): Promise<ArrayIdentity> {
@@ -132,9 +138,9 @@ export class CephReplication implements Replication {
   async syncNow(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
     const { point, journal } = await this.#oneAtATime(volume, async () => {
       const state = await this.#state(volume, signal);
-      this.#mustBe(state, 'syncNow', 'source');
-      const other = await this.#otherState(volume, signal);
-      if (other?.info.mirroring.primary === true) throw this.#bothPrimary(volume);
+      mustBe(this.#rbd, state, 'syncNow', 'source');
+      const other = await this.#peers.state(volume, signal);
+      if (other?.info.mirroring.primary === true) throw bothPrimary(this.#rbd, volume);
       const made = await cut(this.#rbd, state, tag, this.#options.keep_points, signal);
       return { point: made, journal: inJournalMode(state) };
     });
@@ -152,9 +158,16 @@ export class CephReplication implements Replication {
 
   async prepare(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
     const state = await this.#state(volume, signal);
-    this.#mustBe(state, 'prepare', 'source', 'demoted');
+    mustBe(this.#rbd, state, 'prepare', 'source', 'demoted');
     const there = lastCutOfDemoted(state, tag);
-    if (roleOf(state) === 'source') await this.#mustBeUnused(volume, state, signal);
+    if (roleOf(state) === 'source')
+      await mustBeUnused(
+        this.#rbd,
+        state.image,
+        this.#peers.side(volume),
+        this.#options.mirror_hosts,
+        signal,
+      );
     const point = there ?? (await this.#lastPoint(volume, state, tag, signal));
     const journal = inJournalMode(state);
     const whole = holdsWhole(point.ref, journal);
@@ -170,9 +183,9 @@ export class CephReplication implements Replication {
   async unprepare(volume: string, signal?: AbortSignal): Promise<void> {
     const state = await this.#state(volume, signal);
     if (roleOf(state) === 'source') return;
-    this.#mustBe(state, 'unprepare', 'demoted');
-    const other = await this.#otherState(volume, signal);
-    if (other?.info.mirroring.primary === true) throw this.#bothPrimary(volume);
+    mustBe(this.#rbd, state, 'unprepare', 'demoted');
+    const other = await this.#peers.state(volume, signal);
+    if (other?.info.mirroring.primary === true) throw bothPrimary(this.#rbd, volume);
     await promoteDemoted(this.#rbd, state, (seconds) => this.#clock.sleep(seconds, signal), signal);
     await this.#forget(this.#rbd, state, signal);
     if (!inJournalMode(state))
@@ -194,14 +207,14 @@ export class CephReplication implements Replication {
     const state = await this.#state(volume, signal);
     const before = promotionOf(state);
     if (state.info.mirroring.primary && before !== null) {
-      if (before.point !== options.point) throw this.#otherPoint(volume, before.point);
+      if (before.point !== options.point) throw otherPoint(this.#rbd, volume, before.point);
       if (state.underWay !== null) await finish(this.#rbd, state, state.underWay, signal);
       return;
     }
-    this.#mustBe(state, 'promote', 'target');
+    mustBe(this.#rbd, state, 'promote', 'target');
     if (state.underWay !== null && brokeOff(state.snapshots) && state.underWay.point !== options.point)
-      throw this.#otherPoint(volume, state.underWay.point);
-    const point = this.#promotable(state, volume, options.point);
+      throw otherPoint(this.#rbd, volume, state.underWay.point);
+    const point = promotable(this.#rbd, state, volume, options.point);
     if (options.mode === 'planned') await this.#mustBePrepared(state, volume, signal);
     await promote(
       this.#rbd,
@@ -231,9 +244,10 @@ export class CephReplication implements Replication {
     signal?: AbortSignal,
   ): Promise<ReplicaPoint> {
     const state = await this.#state(volume, signal);
-    this.#mustBe(state, 'reverse', 'promoted', 'source');
-    const { side, state: other } = await this.#mustHaveOther(volume, signal);
-    if (other?.info.mirroring.primary === true) throw this.#bothPrimary(volume);
+    mustBe(this.#rbd, state, 'reverse', 'promoted', 'source');
+    const side = this.#peers.side(volume);
+    const other = await this.#peers.state(volume, signal);
+    if (other?.info.mirroring.primary === true) throw bothPrimary(this.#rbd, volume);
     // What the confirmation names was true before the first point of this tag was cut.
     const begun = cutsIn(state.snapshots).some((one) => one.tag === tag);
     if (options.discard && !begun)
@@ -249,9 +263,10 @@ export class CephReplication implements Replication {
   async restore(volume: string, options: Discarding, signal?: AbortSignal): Promise<void> {
     const state = await this.#state(volume, signal);
     if (roleOf(state) === 'target') return;
-    this.#mustBe(state, 'restore', 'promoted', 'demoted');
-    const { side, state: other } = await this.#mustHaveOther(volume, signal);
-    if (other === null) throw this.#noPeer(volume);
+    mustBe(this.#rbd, state, 'restore', 'promoted', 'demoted');
+    const side = this.#peers.side(volume);
+    const other = await this.#peers.state(volume, signal);
+    if (other === null) throw noPeer(this.#rbd, volume);
     if (state.info.mirroring.primary) {
       mayDiscard(this.#rbd, 'restore', volume, options, await divergenceOf(this.#rbd, state, other, signal));
       await this.#demote(state, signal);
@@ -276,16 +291,16 @@ export class CephReplication implements Replication {
   /** RBD keeps no list of hosts: whoever has a key for the pool reaches an image. */
   async expose(volume: string, _access: Access, signal?: AbortSignal): Promise<Exposed> {
     const state = await this.#state(volume, signal);
-    if (!state.info.mirroring.primary) this.#mustBe(state, 'expose', 'source', 'promoted');
+    if (!state.info.mirroring.primary) mustBe(this.#rbd, state, 'expose', 'source', 'promoted');
     return this.#exposed(volume, signal);
   }
 
   /** Nothing is taken from anybody: it is made sure that none of these hosts has it open. */
   async conceal(volume: string, access: Access, signal?: AbortSignal): Promise<void> {
     const state = await this.#state(volume, signal);
-    const watching = await this.#watchers(state, signal);
+    const watching = await watchersOf(this.#rbd, state.image, signal);
     const still = watching.filter((address) => access.addresses.includes(hostOf(address)));
-    if (still.length > 0) throw this.#inUse(volume, still);
+    if (still.length > 0) throw inUse(this.#rbd, volume, still);
   }
 
   async drillStart(
@@ -295,7 +310,7 @@ export class CephReplication implements Replication {
   ): Promise<Exposed> {
     const state = await this.#state(volume, signal);
     const point = pointsOf(state).find(({ ref }) => ref === options.point);
-    if (point === undefined) throw this.#noPoint(volume, options.point);
+    if (point === undefined) throw noPoint(this.#rbd, volume, options.point);
     const made = await makeDrill(this.#rbd, state, options.drill, point, this.#clock.now(), signal);
     return this.#exposed(imageSpec(state.image, made), signal);
   }
@@ -315,9 +330,7 @@ export class CephReplication implements Replication {
   }
 
   async close(): Promise<void> {
-    await Promise.all(
-      [this.remote, ...[...this.#peerRemotes.values()].map(({ remote }) => remote)].map((one) => one.close()),
-    );
+    await Promise.all([this.remote.close(), this.#peers.close()]);
   }
 
   async #state(volume: string, signal: AbortSignal | undefined): Promise<ImageState> {
@@ -347,7 +360,7 @@ export class CephReplication implements Replication {
     tag: string,
     signal: AbortSignal | undefined,
   ): Promise<ReplicaPoint> {
-    if (roleOf(state) !== 'source') throw this.#noPoint(volume, tag);
+    if (roleOf(state) !== 'source') throw noPoint(this.#rbd, volume, tag);
     const point = await cutAnew(this.#rbd, state, tag, signal);
     await this.#demote(state, signal);
     return point;
@@ -375,43 +388,12 @@ export class CephReplication implements Replication {
     holds: Parameters<typeof awaitThere>[4],
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    await awaitThere(this.#side(volume), this.#clock, this.#options.stall_seconds, what, holds, signal);
-  }
-
-  #side(volume: string): Side {
-    const peer = this.#surroundings.peers.get(volume);
-    if (peer === undefined || peer.array.type !== 'ceph') throw this.#noPeer(volume);
-    const { name } = peer.array;
-    const known = this.#peerRemotes.get(name);
-    if (known !== undefined) return { rbd: known.rbd, image: parseImage(name, peer.volume) };
-    const options = cephOptions(peer.array);
-    const remote = new SshRemote(sshServerOf(peer.array, options, this.#surroundings.secrets));
-    const rbd = new Rbd(name, remote, options, this.#surroundings.limits ?? usualLimits);
-    this.#peerRemotes.set(name, { remote, rbd });
-    return { rbd, image: parseImage(name, peer.volume) };
-  }
-
-  /** Null while the other side has no image yet, or has thrown it away to copy it anew. */
-  async #otherState(volume: string, signal: AbortSignal | undefined): Promise<ImageState | null> {
-    const { rbd, image } = this.#side(volume);
-    try {
-      return await readState(rbd, image, signal);
-    } catch (error) {
-      if (error instanceof PortError && error.peerCode === 'not-found') return null;
-      throw error;
-    }
-  }
-
-  async #mustHaveOther(
-    volume: string,
-    signal: AbortSignal | undefined,
-  ): Promise<{ readonly side: Side; readonly state: ImageState | null }> {
-    return { side: this.#side(volume), state: await this.#otherState(volume, signal) };
+    await awaitThere(this.#peers.side(volume), this.#clock, this.#options.stall_seconds, what, holds, signal);
   }
 
   async #divergence(volume: string, state: ImageState, signal: AbortSignal | undefined): Promise<Divergence> {
-    const other = await this.#otherState(volume, signal);
-    if (other === null) throw this.#noPeer(volume);
+    const other = await this.#peers.state(volume, signal);
+    if (other === null) throw noPeer(this.#rbd, volume);
     return divergenceOf(this.#rbd, state, other, signal);
   }
 
@@ -419,125 +401,11 @@ export class CephReplication implements Replication {
     return { kind: 'rbd', server: await this.#rbd.monitors(signal), path: volume };
   }
 
-  async #watchers(state: ImageState, signal: AbortSignal | undefined): Promise<string[]> {
-    const seen = await this.#rbd.read(watcherList, ['status', imageSpec(state.image)], signal);
-    return (seen?.watchers ?? []).map(({ address }) => address);
-  }
-
-  /** The rbd-mirror of the other cluster watches the source too: it runs where that cluster's own image is watched. */
-  async #mustBeUnused(volume: string, state: ImageState, signal: AbortSignal | undefined): Promise<void> {
-    const { rbd, image } = this.#side(volume);
-    const [here, there] = await Promise.all([
-      this.#watchers(state, signal),
-      rbd.read(watcherList, ['status', imageSpec(image)], signal),
-    ]);
-    const mirrors = new Set([
-      ...(there?.watchers ?? []).map(({ address }) => hostOf(address)),
-      ...this.#options.mirror_hosts.split(',').map((text) => text.trim()),
-    ]);
-    const still = here.filter((address) => !mirrors.has(hostOf(address)));
-    if (still.length > 0) throw this.#inUse(volume, still);
-  }
-
   async #mustBePrepared(state: ImageState, volume: string, signal: AbortSignal | undefined): Promise<void> {
-    const other = await this.#otherState(volume, signal);
+    const other = await this.#peers.state(volume, signal);
     const demoted = other !== null && !other.info.mirroring.primary;
     if (demoted && (inJournalMode(state) || lastWord(state.snapshots))) return;
-    throw this.#rbd.problem('refused', {
-      code: 'DR-ARRAY-NOT-PREPARED',
-      what: `The source of ${volume} is not prepared: it may take writes that are not here`,
-      known: [demoted ? 'its last point has not arrived' : 'it is primary'],
-      next: 'Prepare the source first, or make a plan for an unplanned failover',
-    });
-  }
-
-  #promotable(state: ImageState, volume: string, ref: string): ReplicaPoint {
-    const points = pointsOf(state);
-    const point = points.find((one) => one.ref === ref);
-    if (point === undefined) throw this.#noPoint(volume, ref);
-    const rolling = ref.startsWith('journal:');
-    const newest = points.find((one) => !one.ref.startsWith('journal:'));
-    if (rolling || point === newest) return point;
-    throw new PortError(
-      'refused',
-      {
-        code: 'DR-ARRAY-OLDER-POINT',
-        what: `${volume} can only be promoted at its newest point`,
-        where: { object: `array ${this.array}` },
-        known: [
-          `asked for ${ref}`,
-          `the newest is ${newest?.ref ?? 'unknown'}`,
-          'Ceph promotes what arrived last',
-        ],
-        next: 'Make a new plan; an older point can be opened as a drill',
-      },
-      { peerCode: 'unsupported', peerParams: [ref] },
-    );
-  }
-
-  #mustBe(state: ImageState, verb: string, ...roles: readonly PairView['role'][]): void {
-    const role = roleOf(state);
-    if (roles.includes(role)) return;
-    throw new PortError(
-      'refused',
-      {
-        code: 'DR-ARRAY-ROLE',
-        what: `${imageSpec(state.image)} is ${role} at array ${this.array}: ${verb} is for ${roles.join(' or ')}`,
-        where: { object: `array ${this.array}` },
-        known: state.status === null ? [] : [`rbd-mirror says ${state.status.state}`],
-        next: 'Compare the pair in sites.yaml with what the array shows, then make a new plan',
-      },
-      { peerCode: 'wrong-state', peerParams: [role] },
-    );
-  }
-
-  #bothPrimary(volume: string): PortError {
-    return this.#rbd.problem('refused', {
-      code: 'DR-ARRAY-SPLIT',
-      what: `The other side of ${volume} is primary as well`,
-      known: ['nothing was sent to it'],
-      next: 'Demote the old source first: `lifeboat reprotect GROUP` names what that throws away',
-    });
-  }
-
-  #inUse(volume: string, addresses: readonly string[]): PortError {
-    return this.#rbd.problem('refused', {
-      code: 'DR-ARRAY-IN-USE',
-      what: `${volume} is still open at ${addresses.length} hosts`,
-      known: addresses.map((address) => `watched from ${address}`),
-      next: 'Shut the VMs down and unplug the SR; name hosts of rbd-mirror in mirror_hosts. A dead host is forgotten after 30 s',
-    });
-  }
-
-  #otherPoint(volume: string, point: string): PortError {
-    return this.#rbd.problem('refused', {
-      code: 'DR-ARRAY-OTHER-POINT',
-      what: `${volume} was promoted at another point`,
-      known: [`it stands at ${point}`],
-      next: 'Make a new plan; to go back to the original direction use `lifeboat run undo`',
-    });
-  }
-
-  #noPoint(volume: string, ref: string): PortError {
-    return new PortError(
-      'refused',
-      {
-        code: 'DR-ARRAY-POINT',
-        what: `Array ${this.array} holds no complete point ${ref} of ${volume}`,
-        where: { object: `array ${this.array}` },
-        next: 'Make a new plan: Ceph keeps few points, and this one is gone or has not arrived',
-      },
-      { peerCode: 'not-found', peerParams: [ref] },
-    );
-  }
-
-  #noPeer(volume: string): PortError {
-    return this.#rbd.problem('refused', {
-      code: 'DR-ARRAY-PEER',
-      what: `The other side of ${volume} cannot be asked`,
-      known: ['a planned step needs both: sites.yaml must name an array of type ceph that has the image'],
-      next: 'Name source and target of the volume under storage of its group',
-    });
+    throw notPrepared(this.#rbd, volume, demoted);
   }
 }
 
@@ -546,11 +414,4 @@ function lastCutOfDemoted(state: ImageState, tag: string): ReplicaPoint | null {
   if (state.info.mirroring.primary) return null;
   const found = cutsIn(state.snapshots).find((one) => one.tag === tag);
   return found === undefined ? null : cutPoint(found);
-}
-
-function hostOf(address: string): string {
-  return address
-    .replace(/^v\d:/, '')
-    .replace(/:\d+\/\d+$/, '')
-    .replace(/^\[(.*)\]$/, '$1');
 }

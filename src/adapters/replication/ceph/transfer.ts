@@ -3,15 +3,11 @@ import type { PortError } from '../../../domain/errors.ts';
 import type { ReplicaPoint } from '../../../domain/replication.ts';
 import type { Clock } from '../../../ports/system.ts';
 import { type Snapshot, snapshotList } from './answers.ts';
-import { type Image, imageSpec } from './options.ts';
+import { imageSpec } from './options.ts';
+import type { Side } from './peers.ts';
 import { cutNameOf, cutPoint, cutsIn, mirrorsIn, snapshotPoints } from './points.ts';
 import { exits, type Rbd } from './rbd.ts';
 import { type ImageState, inJournalMode } from './state.ts';
-
-export interface Side {
-  readonly rbd: Rbd;
-  readonly image: Image;
-}
 
 /** The point of this tag: the one that is there, or a new one. Sent on its way in either case. */
 export async function cut(
