@@ -175,7 +175,7 @@ export function eventLine(event: RunEvent, run: Run, paper: Paper): string {
       return line(
         null,
         'start',
-        `${named(event.step)}${event.attempt > 1 ? ` (attempt ${event.attempt})` : ''}`,
+        `${named(event.step)}${event.attempt > 1 ? ` (attempt ${event.attempt})` : ''}${howToAnswer(run, event.step)}`,
       );
     case 'StepSucceeded': {
       const started = run.steps.get(event.step)?.startedAt;
@@ -222,4 +222,10 @@ export function eventLine(event: RunEvent, run: Run, paper: Paper): string {
     default:
       return unreachable(event);
   }
+}
+
+/** A question is of no use to those who do not know how to answer it. */
+function howToAnswer(run: Run, stepId: string): string {
+  const step = run.plan.steps.find(({ id }) => id === stepId);
+  return step?.action.do === 'ask' ? `; answer: lifeboat run answer ${run.id} ${stepId} yes|no` : '';
 }

@@ -8,6 +8,7 @@ import { Session } from '../../src/faces/cli/session.ts';
 import type { Terminal } from '../../src/faces/cli/terminal.ts';
 import { Watch } from '../../src/faces/cli/watch.ts';
 import type { RunMessage } from '../../src/ports/system.ts';
+import { eventLine } from '../../src/report/live.ts';
 import { step } from '../execute/plans.ts';
 import { planOf } from '../execute/support.ts';
 
@@ -172,4 +173,13 @@ t.test('run answer: yes or no, to a question that is open', async (t) => {
     );
   t.match(await refusal(foldRun([started, begins]), 'perhaps'), { code: 'DR-ANSWER-WORD', exitCode: 2 });
   t.match(await refusal(foldRun([started, begins, over]), 'yes'), { code: 'DR-ANSWER-NO-QUESTION' });
+});
+
+t.test('whoever watches a run is told how to answer', (t) => {
+  const run = foldRun([started, begins]);
+  t.match(
+    eventLine(begins, run, { width: 200, colour: false }),
+    /May customers come in\?.*answer: lifeboat run answer r1 ask-doors yes\|no/,
+  );
+  t.end();
 });
