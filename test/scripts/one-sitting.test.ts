@@ -1,5 +1,5 @@
 /**
- * One sitting at the lab, by the real program: protect, migrate, failback, failover, reprotect, failback. At each stop
+ * One sitting at the lab, by the real program: protect, drill, migrate, failback, failover, reprotect, failback. At each stop
  * every VM runs once, at the site where it belongs, and its guest reads back what it wrote before. Nothing here depends
  * on how long anything takes: facts are asserted, not screens.
  */
@@ -83,7 +83,7 @@ function servesAt(t: Test, world: World, here: Site): void {
 // The real program is started more than a dozen times, on whatever machine this is.
 t.setTimeout(600_000);
 
-t.test('protect, migrate, failback, failover, reprotect, failback', async (t) => {
+t.test('protect, drill, migrate, failback, failover, reprotect, failback', async (t) => {
   const world = await World.start(t, { guests, saved: false });
   world.plan(/^.*$/s, recoveryPlan);
   const diary = new Diary(world.lab);
@@ -95,6 +95,17 @@ t.test('protect, migrate, failback, failover, reprotect, failback', async (t) =>
 
   diary.write('production', 'protected');
   ends(t, 'export', await world.run('export', 'shop'), 0, /New point|recovery point/i);
+
+  ends(
+    t,
+    'drill',
+    await world.run('drill', 'shop', '--yes', 'recovery'),
+    0,
+    /Inventory the same before and after/,
+    /Cleaned up yes/,
+  );
+  t.strictSame(world.running('production'), vms, 'production never noticed');
+  t.strictSame([...world.powerStates('recovery')], [], 'and nothing of the drill is left');
 
   ends(
     t,
@@ -205,6 +216,7 @@ t.test('protect, migrate, failback, failover, reprotect, failback', async (t) =>
   const operations = (await world.runs()).map((run) => `${run.plan.operation} ${run.outcome}`);
   t.strictSame(operations, [
     'export done',
+    'drill done',
     'migrate done',
     'failback done',
     'failover done',
