@@ -7,7 +7,7 @@ trap 'rm -f "$out"' EXIT
 
 if [ "${1:-}" = --real ]; then
   files=(test/real/*.test.ts)
-  node node_modules/.bin/tap -R tap --exclude= --timeout 600 --jobs 1 "${files[@]}" >"$out" 2>&1
+  node node_modules/.bin/tap -R tap --exclude= --timeout 1800 --jobs 1 "${files[@]}" >"$out" 2>&1
 else
   node node_modules/.bin/tap -R tap >"$out" 2>&1
 fi

@@ -13,6 +13,7 @@ import {
 import {
   notStarted,
   openRemote,
+  type ProgramOptions,
   type RemoteOptions,
   type RemoteProgram,
   type RemoteResult,
@@ -64,10 +65,7 @@ export class SshRemote {
   }
 
   /** Starts a program with open streams (`openRemote`); its channel is free again when it is done. */
-  async open(
-    argv: readonly string[],
-    options: Pick<RemoteOptions, 'effect' | 'signal'>,
-  ): Promise<RemoteProgram> {
+  async open(argv: readonly string[], options: ProgramOptions): Promise<RemoteProgram> {
     this.#mustBegin(argv, options);
     const { value, link } = await this.#start((connection) => openRemote(connection, argv, options));
     value.done.catch(() => undefined).finally(() => this.#ended(link));
@@ -85,8 +83,8 @@ export class SshRemote {
     }
   }
 
-  #mustBegin(argv: readonly string[], { signal }: Pick<RemoteOptions, 'signal'>): void {
-    if (signal?.aborted === true) throw notStarted(this.server.address, argv);
+  #mustBegin(argv: readonly string[], options: ProgramOptions): void {
+    if (options.signal?.aborted === true) throw notStarted(this.server.address, argv, options);
   }
 
   /** A command that never left is sent once more over a new connection; any other error stands. */

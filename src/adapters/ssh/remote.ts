@@ -11,6 +11,8 @@ import { describeSsh, type SshAddress, type SshConnection } from './connection.t
 import { shellCommand } from './quote.ts';
 
 export interface RemoteOptions {
+  /** What the program is called in messages; its first word when absent. */
+  readonly name?: string;
   /** Whether the program changes anything: decides what a missing answer means. */
   readonly effect: 'read' | 'write';
   readonly stdin?: string | Uint8Array;
@@ -29,6 +31,9 @@ export interface RemoteResult {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+/** What matters for a program whose streams are the caller's. */
+export type ProgramOptions = Pick<RemoteOptions, 'effect' | 'signal' | 'name'>;
 
 /** A running program whose input and output are streams. */
 export interface RemoteProgram {
@@ -91,16 +96,16 @@ async function finish(
 export async function openRemote(
   connection: SshConnection,
   argv: readonly string[],
-  options: Pick<RemoteOptions, 'effect' | 'signal'>,
+  options: ProgramOptions,
 ): Promise<RemoteProgram> {
   const command = shellCommand(argv);
-  if (options.signal?.aborted === true) throw notStarted(connection.address, argv);
+  if (options.signal?.aborted === true) throw notStarted(connection.address, argv, options);
   const channel = await channelFor(connection, command, argv, options);
   return {
     stdin: channel.stdin,
     stdout: channel.stdout,
     stderr: channel.stderr,
-    done: endOf(connection, channel, argv, options.effect),
+    done: endOf(connection, channel, argv, options),
     close: () => channel.close(),
   };
 }
@@ -109,17 +114,17 @@ async function channelFor(
   connection: SshConnection,
   command: string,
   argv: readonly string[],
-  options: Pick<RemoteOptions, 'effect'>,
+  options: ProgramOptions,
 ): Promise<ClientChannel> {
   if (connection.lost !== null) throw connection.lost;
   try {
     return await connection.exec(command);
   } catch (error) {
-    if (connection.lost !== null) throw brokenOff(connection, argv, options.effect);
+    if (connection.lost !== null) throw brokenOff(connection, argv, options);
     if (wasNeverSent(error)) throw error;
     throw problem(connection, 'refused', {
       code: 'DR-SSH-CHANNEL',
-      what: `The SSH server does not run ${programOf(argv)}`,
+      what: `The SSH server does not run ${programOf(argv, options)}`,
       known: error instanceof Error ? [error.message] : [],
       next: 'Look whether this user may run commands: ForceCommand, its shell, the log of the SSH server',
     });
@@ -135,15 +140,15 @@ function endOf(
   connection: SshConnection,
   channel: ClientChannel,
   argv: readonly string[],
-  effect: RemoteOptions['effect'],
+  options: ProgramOptions,
 ): RemoteProgram['done'] {
   const done = new Promise<Pick<RemoteResult, 'code' | 'signal'>>((resolve, reject) => {
     channel.once('close', (code: number | null | undefined, signal: string | undefined) => {
       if (typeof code === 'number') resolve({ code, signal: null });
       else if (typeof signal === 'string') resolve({ code: null, signal: signal.replace(/^SIG/, '') });
-      else reject(brokenOff(connection, argv, effect));
+      else reject(brokenOff(connection, argv, options));
     });
-    channel.on('error', () => reject(brokenOff(connection, argv, effect)));
+    channel.on('error', () => reject(brokenOff(connection, argv, options)));
   });
   // Nobody may be waiting for it yet when the connection breaks.
   done.catch(() => undefined);
@@ -171,20 +176,17 @@ function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** The program's name is all that a message shows: arguments may be long, and a person cannot act on them. */
-function programOf(argv: readonly string[]): string {
-  return argv[0] ?? '';
+function programOf(argv: readonly string[], { name }: Pick<RemoteOptions, 'name'>): string {
+  return name ?? argv[0] ?? '';
 }
 
 const mayRunOn = 'the command was sent, and may still be running there';
 
-function brokenOff(
-  connection: SshConnection,
-  argv: readonly string[],
-  effect: RemoteOptions['effect'],
-): PortError {
+function brokenOff(connection: SshConnection, argv: readonly string[], options: ProgramOptions): PortError {
+  const { effect } = options;
   return problem(connection, effect === 'write' ? 'outcome-unknown' : 'unreachable', {
     code: 'DR-SSH-LOST',
-    what: `The SSH connection was lost while ${programOf(argv)} ran`,
+    what: `The SSH connection was lost while ${programOf(argv, options)} ran`,
     known: effect === 'write' ? [mayRunOn] : [],
     next:
       effect === 'write'
@@ -202,28 +204,37 @@ function givenUp(
   if (overlong)
     return problem(connection, 'protocol', {
       code: 'DR-SSH-OUTPUT',
-      what: `${programOf(argv)} prints more than ${options.maxOutputBytes ?? usualOutputBytes} bytes`,
+      what: `${programOf(argv, options)} prints more than ${options.maxOutputBytes ?? usualOutputBytes} bytes`,
       next: 'Log in to the server and run it by hand; most often a login script prints something',
     });
-  if (options.signal?.aborted === true) return stopped(connection.address, argv, mayRunOn);
+  if (options.signal?.aborted === true) return stopped(connection.address, argv, options, mayRunOn);
   const known = [`no answer within ${options.timeoutSeconds} s`];
   return problem(connection, options.effect === 'write' ? 'outcome-unknown' : 'unreachable', {
     code: 'DR-SSH-TIMEOUT',
-    what: `${programOf(argv)} on the server does not answer`,
+    what: `${programOf(argv, options)} on the server does not answer`,
     known: options.effect === 'write' ? [...known, mayRunOn] : known,
     next: 'Log in to the server and look at its load, its pools and its process list',
   });
 }
 
 /** A command that a person or a deadline stopped before it was sent. */
-export function notStarted(address: SshAddress, argv: readonly string[]): PortError {
-  return stopped(address, argv, 'nothing was sent');
+export function notStarted(
+  address: SshAddress,
+  argv: readonly string[],
+  options: Pick<RemoteOptions, 'name'>,
+): PortError {
+  return stopped(address, argv, options, 'nothing was sent');
 }
 
-function stopped(address: SshAddress, argv: readonly string[], known: string): PortError {
+function stopped(
+  address: SshAddress,
+  argv: readonly string[],
+  options: Pick<RemoteOptions, 'name'>,
+  known: string,
+): PortError {
   return problem({ address }, 'cancelled', {
     code: 'DR-SSH-STOPPED',
-    what: `Waiting for ${programOf(argv)} was stopped`,
+    what: `Waiting for ${programOf(argv, options)} was stopped`,
     known: [known],
     next: 'Nothing is needed; start again when you want it',
   });

@@ -71,6 +71,9 @@ export async function startFilers(system: FileSystem, octet: number): Promise<Fi
   const a = new RealFiler(directory, `${system[0]}a${octet}`, octet, system);
   const b = new RealFiler(directory, `${system[0]}b${octet}`, octet + 1, system);
   const rig = new Rig(directory, [a, b]);
+  // Also where the runner gives the file up: nothing of it may stay behind.
+  process.once('exit', () => rig.stopNow());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
   try {
     await rig.ready();
   } catch (error) {
@@ -147,6 +150,13 @@ export class RealFiler {
     process.kill(Number(first), 'SIGKILL');
     await gone;
     child.stdin?.destroy();
+  }
+
+  /** As `powerOff`, for a process that ends: waits for nothing. */
+  powerOffNow(): void {
+    if (this.#process === null) return;
+    this.#process = null;
+    process.kill(Number(readFileSync(join(this.directory, 'pid'), 'utf8').trim()), 'SIGKILL');
   }
 
   async link(state: 'up' | 'down'): Promise<void> {
@@ -233,10 +243,17 @@ class Rig implements FilerRig {
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
+  stopNow(): void {
+    for (const filer of this.filers) filer.powerOffNow();
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  }
+
   report(): string {
     const processes = execFileSync('ps', ['axfo', 'pid,ppid,stat,etimes,args'], { encoding: 'utf8' });
-    const logs = this.filers.flatMap(({ name, log }) =>
-      ['init.log', 'sshd.log', 'zfs-fuse.log'].map((file) => `== ${name} ${file}\n${tail(log(file))}`),
+    const logs = this.filers.flatMap((filer) =>
+      ['init.log', 'sshd.log', 'zfs-fuse.log'].map(
+        (file) => `== ${filer.name} ${file}\n${tail(filer.log(file))}`,
+      ),
     );
     return [processes, ...logs].join('\n');
   }

@@ -30,12 +30,16 @@ export interface Kind {
 const sides: readonly Side[] = ['source', 'target'];
 const host = '10.1.1.1';
 const crowdSize = 20;
+/** A case that takes longer than this says what the filers are doing; the suite ends it soon after. */
+const stuckSeconds = 100;
 
 export function openPair(rig: FilerRig, kind: Kind): { readonly open: OpenRig; readonly pair: PairOfFilers } {
   let cases = 0;
   const pair = new PairOfFilers(rig, kind);
   const open: OpenRig = async (teardown) => {
     cases += 1;
+    const stuck = setTimeout(() => console.error(rig.report()), stuckSeconds * 1000);
+    teardown(() => clearTimeout(stuck));
     await rig.ready();
     pair.clear();
     const volume = kind.volume(cases);

@@ -44,6 +44,6 @@ export const zfsKind: Kind = {
     prepare: 'zfs set lifeboat:mark=prepared:[0-9]*',
     demote: 'zfs set lifeboat:mark=demoted*',
     reverse: 'zfs inherit lifeboat:mark *',
-    fence: 'zfs set canmount=noauto *',
+    fence: 'zfs unmount *',
   },
 };

@@ -60,7 +60,7 @@ export class BtrfsStore implements Store {
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
-    const program = ['sh', '-c', lookAround, 'lifeboat', this.#options.lock_directory];
+    const program = ['sh', '-c', lookAround, 'lifeboat-look', this.#options.lock_directory];
     const show = ['btrfs', 'filesystem', 'show', '--raw', this.#options.directory];
     const result = await this.#filer.ask([...program, ...show], signal);
     if (result.code !== 0) throw this.#filer.error(['btrfs', 'filesystem'], result);
@@ -241,7 +241,7 @@ export class BtrfsStore implements Store {
     readonly held: ReadonlySet<string>;
     readonly look: FilerLook;
   }> {
-    const program = ['sh', '-c', lookAround, 'lifeboat', this.#options.lock_directory];
+    const program = ['sh', '-c', lookAround, 'lifeboat-look', this.#options.lock_directory];
     const look = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.directory];
     const result = await this.#filer.ask([...program, ...look], signal);
     if (result.code !== 0 || result.stderr !== '') throw this.#filer.error(['btrfs', 'subvolume'], result);

@@ -167,6 +167,7 @@ function throughFiler(
     effect: 'write',
     timeoutSeconds: longestSeconds,
     signal,
+    name: 'the transfer',
   });
 }
 

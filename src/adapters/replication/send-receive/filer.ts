@@ -80,12 +80,22 @@ export class Filer {
 
   /** Asks; any exit code is an answer. */
   ask(program: readonly string[], signal?: AbortSignal): Promise<RemoteResult> {
-    return this.remote.run(this.argv(program), { effect: 'read', timeoutSeconds: readSeconds, signal });
+    return this.remote.run(this.argv(program), {
+      effect: 'read',
+      timeoutSeconds: readSeconds,
+      signal,
+      name: nameOf(program),
+    });
   }
 
   /** Does; any exit code is an answer. */
   tell(program: readonly string[], signal?: AbortSignal): Promise<RemoteResult> {
-    return this.remote.run(this.argv(program), { effect: 'write', timeoutSeconds: writeSeconds, signal });
+    return this.remote.run(this.argv(program), {
+      effect: 'write',
+      timeoutSeconds: writeSeconds,
+      signal,
+      name: nameOf(program),
+    });
   }
 
   /** Does; a code other than 0 is the error that the filer's words mean. */
@@ -108,11 +118,11 @@ export class Filer {
   }
 
   open(program: readonly string[], signal: AbortSignal | undefined): Promise<RemoteProgram> {
-    return this.remote.open(this.argv(program), { effect: 'write', signal });
+    return this.remote.open(this.argv(program), { effect: 'write', signal, name: nameOf(program) });
   }
 
   error(program: readonly string[], result: RemoteResult): PortError {
-    return this.#explain(`array ${this.array}`, program.slice(0, 2).join(' '), result);
+    return this.#explain(`array ${this.array}`, nameOf(program), result);
   }
 
   /** The command that runs a program at another filer, from this one. */
@@ -149,4 +159,9 @@ export class Filer {
   close(): Promise<void> {
     return this.remote.close();
   }
+}
+
+/** What a program is called in messages: a script by the name that it was given, else program and verb. */
+function nameOf(program: readonly string[]): string {
+  return program[0] === 'sh' ? (program[3] ?? 'sh') : program.slice(0, 2).join(' ');
 }

@@ -58,7 +58,7 @@ export class ZfsStore implements Store {
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
-    const program = ['sh', '-c', lookScript, 'lifeboat', this.#options.lock_directory];
+    const program = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.lock_directory];
     const result = await this.#filer.ask(
       [...program, 'zpool', 'get', 'guid,version', this.#options.pool],
       signal,
@@ -78,7 +78,7 @@ export class ZfsStore implements Store {
 
   async look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook> {
     const here = volumes.filter((volume) => this.#isHere(volume));
-    const program = ['sh', '-c', lookScript, 'lifeboat', this.#options.lock_directory];
+    const program = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.lock_directory];
     const get = ['zfs', 'get', '-Hp', '-r', '-o', columns, looked.join(','), ...here];
     const result = await this.#filer.ask([...program, ...(here.length === 0 ? [] : get)], signal);
     this.#mustHaveLooked(result);
