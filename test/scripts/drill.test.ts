@@ -1,5 +1,5 @@
 /** Drills as an operator types them, on the lab: the whole way, kept, killed in the middle, and in the way of a failover. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { drillMark, drillPrefix } from '../../src/domain/drill.ts';
 import { arrayOf, arraysOf } from '../../src/lab/arrays/index.ts';
 import { guestRead, guestWrite, ledgerOf } from '../../src/lab/vm/guest.ts';
@@ -14,7 +14,7 @@ const drill = ['drill', 'shop', '--yes', 'recovery'] as const;
 const text = 'written at production before the point';
 
 /** A world whose database has written something that has arrived at the recovery array, and that is exported. */
-async function protectedWorld(): Promise<World> {
+async function protectedWorld(t: Test): Promise<World> {
   const world = await World.start(t, { guests, saved: false });
   guestWrite(world.lab, 'production', vmOf(world, 'production', 'db-01').uuid, '0', 4096, Buffer.from(text));
   await arrayOf(world.lab, 'array-production').transfers.sync('gold', null).done;
@@ -66,7 +66,7 @@ function verbs(world: World): string[] {
 
 // One world for all: what a step leaves behind would show in the next one.
 t.test('drilled, kept, killed in the middle, and in the way of a failover', async (t) => {
-  const world = await protectedWorld();
+  const world = await protectedWorld(t);
   const before = inventory(world);
   const cleanup = () => world.run('drill', 'cleanup', 'shop', '--yes', 'recovery');
 
@@ -130,7 +130,8 @@ async function killInTheMiddle(world: World): Promise<void> {
     method: 'VM.start',
     nth: 2,
     times: 'always',
-    effect: { kind: 'delay', seconds: 600 },
+    // Longer than it takes to kill the program; the lab waits for it at its end.
+    effect: { kind: 'delay', seconds: 10 },
   });
   const running = world.begin(...drill);
   await running.says(/done +start-db-01/);

@@ -94,7 +94,7 @@ export async function removeAll(
     try {
       if (!vm.isSnapshot && !vm.isTemplate && vm.powerState !== 'Halted')
         await switchOff(hypervisor, vm, signal);
-      await hypervisor.destroyMarkedVm(vm.uuid, { key: drillMark, value: drill }, signal);
+      await destroy(hypervisor, vm, drill, signal);
       removed += 1;
     } catch (error) {
       if (!concernsOneObject(error)) throw error;
@@ -112,6 +112,23 @@ export async function removeAll(
     remove,
   );
   return { removed, open };
+}
+
+/** A start that was still under way when a drill was killed may end between the look and the removal: once more, then. */
+async function destroy(
+  hypervisor: Hypervisor,
+  vm: VmFacts,
+  drill: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const mark = { key: drillMark, value: drill };
+  try {
+    await hypervisor.destroyMarkedVm(vm.uuid, mark, signal);
+  } catch (error) {
+    if (!(error instanceof PortError) || error.peerCode !== 'VM_BAD_POWER_STATE') throw error;
+    await switchOff(hypervisor, vm, signal);
+    await hypervisor.destroyMarkedVm(vm.uuid, mark, signal);
+  }
 }
 
 /** One that has stopped by itself in between is what we want. */
