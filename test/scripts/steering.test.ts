@@ -1,5 +1,6 @@
 /** What acts upon runs and groups from another terminal, as a person sees it. */
 import t from 'tap';
+import type { Finding } from '../../src/domain/finding.ts';
 import { call, interruptHere } from './fake.ts';
 
 const because = ['--reason', 'the site is back', '--by', 'Ada'];
@@ -96,10 +97,16 @@ t.test('several groups are shown, confirmed at once, and carried out in turn', a
   t.equal(interrupted.code, 130);
   t.equal(interrupted.asked.filter((asked) => asked.startsWith('run ')).length, 1, 'a stop stops them all');
   for (const flag of ['--point', '--vm']) t.equal((await call([...both, flag, 'x'])).code, 2, flag);
-  const problem = {
-    ...{ severity: 'problem', code: 'DR-NETWORK-MISSING', about: 'network', name: 'n', what: 'No network' },
-    ...{ evidence: [], vms: [], next: 'Make it.' },
-  } as const;
+  const problem: Finding = {
+    severity: 'problem',
+    code: 'DR-NETWORK-MISSING',
+    about: 'network',
+    name: 'Tokyo LAN',
+    what: 'There is no network Tokyo LAN at site tokyo',
+    evidence: [],
+    vms: [],
+    next: 'Create it.',
+  };
   const blocked = await call(both, { findings: [problem] }, { answers: [] });
   t.equal(blocked.code, 10);
   t.match(blocked.out, /blocked for shop, shop.*Nothing was changed, for no group/s);

@@ -74,6 +74,7 @@ export async function saveDocuments(
       next: 'Look at the first reason; the pool is reached, but gives no metadata',
     });
   }
+  assertNobodyIsLeftBehind(action, output, context);
   return {
     output: JSON.parse(JSON.stringify(output)) as Json,
     warnings: [
@@ -82,6 +83,36 @@ export async function saveDocuments(
       ...output.failures.map((vm) => `VM ${vm.nameLabel} has no document in this point: ${vm.reason}`),
     ],
   };
+}
+
+/**
+ * An export goes on without a VM that cannot be saved. A move must not: what it does not save here it cannot import over
+ * there, and would notice only after the promotion.
+ */
+function assertNobodyIsLeftBehind(
+  action: ActionOf<'save-documents'>,
+  { failures }: DocumentsOutput,
+  { plan, run }: StepContext,
+): void {
+  const moved = new Set(
+    plan.steps.flatMap((step) =>
+      step.action.do === 'import-vms' && step.action.site !== action.site
+        ? step.action.vms.map((vm) => vm.uuid)
+        : [],
+    ),
+  );
+  const missing = failures.filter((vm) => moved.has(vm.uuid));
+  if (missing.length === 0) return;
+  throw new OperatorError({
+    code: 'DR-POINT-INCOMPLETE',
+    what: `${missing.length} of ${moved.size} VMs that are to move could not be saved at site ${action.site}`,
+    where: { site: action.site },
+    known: [
+      ...missing.slice(0, 10).map((vm) => `${vm.nameLabel}: ${vm.reason}`),
+      'nothing has been handed over',
+    ],
+    next: `Remove the reason and go on with \`lifeboat run resume ${run}\`; or go back with \`lifeboat run undo ${run} --reason "…"\``,
+  });
 }
 
 /** As planned; where more has to be fetched than was planned, by the same rule. */
