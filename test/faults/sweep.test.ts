@@ -1,6 +1,6 @@
 /** A sample of `make sweep`: crashes, spoilt calls, rivals and seeds, the same ones each time. */
 import t from 'tap';
-import { spoilCalls } from './sweep/calls.ts';
+import { shakePools, spoilCalls } from './sweep/calls.ts';
 import { crashEverywhere } from './sweep/crashes.ts';
 import { memoryHouse, someVms } from './sweep/house.ts';
 import { simulate } from './sweep/months.ts';
@@ -28,6 +28,14 @@ t.test('a call that fails, is late or loses its answer costs nothing but a resum
     const tally = await spoilCalls(story, 2, 23);
     t.same(tally.violations, [], story.name);
     t.ok(tally.tried >= 2, `${story.name}: ${tally.tried} calls`);
+  }
+});
+
+t.test('a new master or a restart of the toolstack in the middle costs nothing but a resume', async (t) => {
+  for (const story of stories) {
+    const tally = await shakePools(story, 2, 47);
+    t.same(tally.violations, [], story.name);
+    t.ok(tally.tried >= 2, `${story.name}: ${tally.tried} tried`);
   }
 });
 

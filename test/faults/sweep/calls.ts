@@ -81,23 +81,28 @@ export async function spoilCalls(story: Story, vms: number, every: number): Prom
       every === 1 ? everyTrouble : [everyTrouble[Math.floor(call / every) % everyTrouble.length] ?? 'busy'];
     for (const trouble of troubles) {
       const what = `${story.name}, call ${call} (${whole.names[call - 1]}): ${trouble}`;
-      await spoil(beginning, story, call, trouble, whole.world, what, tally);
+      const spoilt: Disturbance = (number) => (number === call ? trouble : null);
+      await disturb(beginning, story, spoilt, whole.world, what, tally);
     }
   }
   return tally;
 }
 
-async function spoil(
+/** What happens at the n-th call of a run; the house may be shaken on the way. */
+type Disturbance = (call: number, name: string, house: House) => Trouble | null;
+
+async function disturb(
   beginning: Beginning,
   story: Story,
-  call: number,
-  trouble: Trouble,
+  disturbance: Disturbance,
   world: unknown,
   what: string,
   tally: Tally,
 ): Promise<void> {
   let begun = Number.POSITIVE_INFINITY;
-  const house = beginning.again((number) => (number === begun + call ? trouble : null));
+  const house: House = beginning.again((number, name) =>
+    number > begun ? disturbance(number - begun, name, house) : null,
+  );
   const planned = await house.plan(story.request);
   begun = house.fate.calls;
   tally.tried += 1;
@@ -120,6 +125,30 @@ async function spoil(
   if (end.outcome === 'stuck') tally.stuck += 1;
   else if (end.outcome !== 'done' && end.outcome !== 'done-with-warnings' && !isBrokenDrill(end))
     note([`resumed three times, and still ${end.outcome}: ${end.summary}`]);
+}
+
+/** How many calls a pool misses while its toolstack restarts. */
+const restartCalls = 6;
+
+/** At the n-th call the pool to which the group goes gets another master, or its toolstack restarts; for every n. */
+export async function shakePools(story: Story, vms: number, every: number): Promise<Tally> {
+  const beginning = await Beginning.of(story, vms);
+  const whole = await undisturbed(beginning, story);
+  const tally = nothingTried();
+  const site = story.name === 'failback' || story.name === 'reprotect' ? 'osaka' : 'tokyo';
+  const newMaster: (call: number) => Disturbance = (at) => (call, _name, house) => {
+    const { pool } = house.world.site(site);
+    if (call === at) pool.masterUuid = pool.hosts.at(-1)?.uuid ?? pool.masterUuid;
+    return null;
+  };
+  const restart: (call: number) => Disturbance = (at) => (call, name) =>
+    call >= at && call < at + restartCalls && name.startsWith(`${site}.`) ? 'unreachable' : null;
+  for (let call = 1; call <= whole.calls; call += every) {
+    const what = `${story.name}, call ${call} (${whole.names[call - 1]})`;
+    await disturb(beginning, story, newMaster(call), whole.world, `${what}: new master`, tally);
+    await disturb(beginning, story, restart(call), whole.world, `${what}: toolstack restart`, tally);
+  }
+  return tally;
 }
 
 /** A person removes the reason and resumes; three times, and then gives up. */

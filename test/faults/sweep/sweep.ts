@@ -1,11 +1,11 @@
 /**
  * `make sweep`: every crash point of a failover, drill, migration, reprotection and failback of 24 VMs; every call of each
- * spoilt in every way; rivals at every call; thousands of seeds. The last line counts what was tried, and the exit code is
+ * spoilt in every way; new masters, restarts and rivals at every call; thousands of seeds. The last line counts what was tried, and the exit code is
  * 0 only when all of it was tried and nothing was violated.
  *
- *     node sweep.ts [SEEDS] [VMS] [only crashes|calls|rivals|seeds]
+ *     node sweep.ts [SEEDS] [VMS] [only crashes|calls|pools|rivals|seeds]
  */
-import { nothingTried, spoilCalls, type Tally } from './calls.ts';
+import { nothingTried, shakePools, spoilCalls, type Tally } from './calls.ts';
 import { crashEverywhere } from './crashes.ts';
 import { simulate } from './months.ts';
 import { letRivalsLoose } from './rivals.ts';
@@ -51,6 +51,12 @@ for (const story of wants('calls') ? stories : []) {
   const tally = await spoilCalls(story, vmsForCalls, 1);
   report(`spoilt calls in a ${story.name}`, tally);
   if (tally.tried < 300) missed.push(`${story.name}: only ${tally.tried} spoilt calls`);
+  add(total.faults, tally);
+}
+for (const story of wants('pools') ? stories : []) {
+  const tally = await shakePools(story, vmsForCalls, 1);
+  report(`new masters and restarts in a ${story.name}`, tally);
+  if (tally.tried < 100) missed.push(`${story.name}: only ${tally.tried} new masters and restarts`);
   add(total.faults, tally);
 }
 for (const story of wants('rivals') ? stories : []) {
