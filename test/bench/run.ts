@@ -12,6 +12,7 @@ import { type Bench, type Figure, printed } from './figures.ts';
 import { measureMemory } from './memory.ts';
 import { measureRecovery } from './recovery.ts';
 import { measureRules } from './rules.ts';
+import { measureStorage } from './storage.ts';
 
 const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   export: measureExport,
@@ -19,6 +20,7 @@ const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   rules: measureRules,
   catalog: measureCatalog,
   memory: measureMemory,
+  storage: measureStorage,
 };
 
 const { values } = parseArgs({

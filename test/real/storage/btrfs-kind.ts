@@ -32,7 +32,7 @@ export const btrfsKind: Kind = {
   },
   halfway: {
     promote: ['target', 'btrfs subvolume snapshot */points/*'],
-    reverse: ['source', 'btrfs filesystem sync */.lifeboat/*/points'],
+    reverse: ['source', 'btrfs filesystem sync */.lifeboat/v*[0-9]'],
     drillStart: ['target', 'btrfs subvolume snapshot *.lifeboat-drill-*'],
     prepare: ['source', 'btrfs subvolume snapshot -r *'],
   },
