@@ -1,4 +1,4 @@
-/** The adapter for Ceph RBD mirroring over two real clusters of Debian's packages: the contract, then what Ceph alone does. */
+/** The adapter for Ceph RBD mirroring over two real clusters of Debian's packages: the contract of every adapter. */
 import t from 'tap';
 import { replicationSuite } from '../contract/replication/suite.ts';
 import { CephPair, openCephRig, whyNoCeph } from './storage/ceph.ts';
@@ -8,6 +8,8 @@ if (missing !== null && process.env['LIFEBOAT_REAL'] !== undefined) throw new Er
 
 if (missing !== null) t.test('two real Ceph clusters', { skip: missing }, () => undefined);
 else {
+  // Two clusters on a busy machine: each case has a limit of its own, the file a generous one.
+  t.setTimeout(1_800_000);
   const pair = new CephPair();
   // Also where the runner gives the file up: nothing of it may stay behind.
   process.once('exit', () => pair.stop());

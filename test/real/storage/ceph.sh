@@ -41,7 +41,6 @@ rbd_mirror_pool_replayers_refresh_interval = 3
 rbd_mirror_leader_heartbeat_interval = 1
 rbd_mirror_leader_max_missed_heartbeats = 2
 rbd_mirror_leader_max_acquire_attempts_before_break = 2
-rbd_blocklist_expire_seconds = 60
 mon_client_ping_interval = 1
 mon_client_ping_timeout = 4
 mon_client_hunt_interval = 1

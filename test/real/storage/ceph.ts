@@ -1,5 +1,6 @@
 /** Two real Ceph clusters with RBD mirroring between them (`ceph.sh`), and the rig of the contract suite over them. */
 import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -166,14 +167,19 @@ export class CephPair {
 
   /** A fresh mirrored image whose first copy is whole at the target. */
   async newImage(
-    options: { readonly inPool?: string; readonly mode?: 'snapshot' | 'journal' } = {},
+    options: {
+      readonly inPool?: string;
+      readonly mode?: 'snapshot' | 'journal';
+      readonly size?: string;
+    } = {},
   ): Promise<string> {
     this.#images += 1;
-    const { inPool = pool, mode = 'snapshot' } = options;
+    const { inPool = pool, mode = 'snapshot', size = '8M' } = options;
     const volume = `${inPool}/image${this.#images}`;
     const features = mode === 'journal' ? ['--image-feature', 'exclusive-lock,journaling'] : [];
-    await this.rbd('source', 'create', '--size', '8M', ...features, volume);
-    await this.rbd('source', 'mirror', 'image', 'enable', volume, mode);
+    await this.rbd('source', 'create', '--size', size, ...features, volume);
+    // A pool in pool mode mirrors every journaled image by itself.
+    if (mode === 'snapshot') await this.rbd('source', 'mirror', 'image', 'enable', volume, mode);
     await until(`the first copy of ${volume}`, async () => {
       if (mode === 'journal')
         return (await this.rbd('target', 'mirror', 'image', 'status', volume)).includes('up+replaying');
@@ -182,6 +188,59 @@ export class CephPair {
       );
     });
     return volume;
+  }
+
+  /** A pool whose journaled images are all mirrored, and a namespace of the first pool. */
+  async morePools(): Promise<{ readonly journaled: string; readonly namespace: string }> {
+    const [journaled, namespace] = ['lbj', `${pool}/ns`];
+    for (const side of sides) {
+      await this.ceph(side, 'osd', 'pool', 'create', journaled, '4');
+      await this.rbd(side, 'pool', 'init', journaled);
+      await this.rbd(
+        side,
+        'mirror',
+        'pool',
+        'enable',
+        journaled,
+        'pool',
+        '--site-name',
+        `site-${sites[side]}`,
+      );
+      await this.rbd(side, 'namespace', 'create', namespace);
+      await this.rbd(side, 'mirror', 'pool', 'enable', namespace, 'image');
+    }
+    await this.peer(journaled);
+    return { journaled, namespace };
+  }
+
+  /** A transfer is under way over a slow link, and then the source is gone: half a copy is left. The image has 64 MiB. */
+  async dieInTransfer(volume: string): Promise<void> {
+    await this.rbd('source', 'bench', '--io-type', 'write', '--io-size', '4M', '--io-total', '64M', volume);
+    this.hurt();
+    const slow = ['root', 'tbf', 'rate', '40mbit', 'burst', '256k', 'latency', '200ms'];
+    await this.execute('source', 'tc', 'qdisc', 'add', 'dev', 'repl0', ...slow);
+    await this.rbd('source', 'mirror', 'image', 'snapshot', volume);
+    await until('a copy is on its way', async () =>
+      (await this.rbd('target', 'snap', 'ls', '--all', volume, '--format', 'json')).includes(
+        '"complete":false',
+      ),
+    );
+    await this.powerOff('source');
+  }
+
+  /** Of the whole content. */
+  async digest(side: Side, volume: string): Promise<string> {
+    const content = await this.#pipe(
+      Buffer.alloc(0),
+      'exec',
+      sites[side],
+      'rbd',
+      'export',
+      '--no-progress',
+      volume,
+      '-',
+    );
+    return createHash('sha256').update(content).digest('hex');
   }
 
   /** Several at a time: their first copies run beside each other. */

@@ -6,8 +6,8 @@
  */
 import { PortError } from '../../../domain/errors.ts';
 import type { ReplicaPoint } from '../../../domain/replication.ts';
-import { extents, lockList, poolStatus, watcherList } from './answers.ts';
-import { imageSpec, poolSpec } from './options.ts';
+import { extents, lockList, watcherList } from './answers.ts';
+import { imageSpec } from './options.ts';
 import { brokeOffHalfCopied, cutsIn, newestCopy } from './points.ts';
 import { exits, type Rbd } from './rbd.ts';
 import { type ImageState, markerName, marks, type PromotedMark, readState } from './state.ts';
@@ -127,8 +127,11 @@ async function forced(
 ): Promise<void> {
   const spec = imageSpec(state.image);
   const args = ['mirror', 'image', 'promote', '--force', spec];
+  // A replica refuses every writer: who holds its lock before we ask for it is rbd-mirror.
+  const holders = (await rbd.read(lockList, ['lock', 'ls', spec], signal)) ?? [];
+  const lockers = new Set(holders.map(({ locker }) => locker));
   for (let tries = 1; ; tries += 1) {
-    const result = await unlessHeld(rbd, state, args, sleep, signal);
+    const result = await unlessHeld(rbd, state, args, lockers, sleep, signal);
     if (result.code === 0 || result.code === exits.already) return;
     if (result.code !== exits.readOnly || tries === lockTries) throw rbd.refused(args, result);
     await breakDeadLocks(rbd, spec, signal);
@@ -140,6 +143,7 @@ async function unlessHeld(
   rbd: Rbd,
   state: ImageState,
   args: readonly string[],
+  lockers: ReadonlySet<string>,
   sleep: (seconds: number) => Promise<void>,
   signal: AbortSignal | undefined,
 ): ReturnType<Rbd['verb']> {
@@ -152,7 +156,7 @@ async function unlessHeld(
       over = true;
     });
   const freeing = sleep(heldSeconds).then(async () => {
-    if (!over) blocked.push(...(await blockDaemon(rbd, state, signal)));
+    if (!over) blocked.push(...(await blockDaemon(rbd, state, lockers, signal)));
   });
   // A failure to free it shows as a promotion that stays held; its own reason is not needed then.
   freeing.catch(() => undefined);
@@ -166,14 +170,15 @@ async function unlessHeld(
 }
 
 /** Blocks the connections by which rbd-mirror of this cluster watches this image, and no other client of it. */
-async function blockDaemon(rbd: Rbd, state: ImageState, signal: AbortSignal | undefined): Promise<string[]> {
-  const [watching, pool] = await Promise.all([
-    rbd.read(watcherList, ['status', imageSpec(state.image)], signal),
-    rbd.read(poolStatus, ['mirror', 'pool', 'status', '--verbose', poolSpec(state.image)], signal),
-  ]);
-  const daemons = new Set(pool?.daemons.map(({ instance_id }) => instance_id));
+async function blockDaemon(
+  rbd: Rbd,
+  state: ImageState,
+  lockers: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<string[]> {
+  const watching = await rbd.read(watcherList, ['status', imageSpec(state.image)], signal);
   const addresses = (watching?.watchers ?? [])
-    .filter(({ client, address }) => daemons.has(String(client)) && /^[^ ]+\/\d+$/.test(address))
+    .filter(({ client, address }) => lockers.has(`client.${client}`) && /^[^ ]+\/\d+$/.test(address))
     .map(({ address }) => address);
   for (const address of addresses)
     await rbd.ceph(['osd', 'blocklist', 'add', address, String(blockSeconds)], signal);

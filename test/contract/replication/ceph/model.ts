@@ -160,7 +160,9 @@ export class Cluster {
       case 'status':
         return this.#with(second, (image) => ({ code: 0, stdout: { watchers: this.#watchers(image) } }));
       case 'lock':
-        return second === 'rm' ? done : { code: 0, stdout: [] };
+        return second === 'rm'
+          ? done
+          : this.#with(words.at(-1) ?? '', (image) => ({ code: 0, stdout: this.#locks(image) }));
       case 'diff':
         return this.#with(words.at(-1) ?? '', (image) => this.#diff(image, third));
       case 'fsid':
@@ -345,6 +347,11 @@ export class Cluster {
   #watchers(image: Image): unknown[] {
     if (image.primary || this.blocked.length > 0) return [];
     return [{ address: '192.0.2.9:0/123456', client: 77 }];
+  }
+
+  #locks(image: Image): unknown[] {
+    if (this.#watchers(image).length === 0) return [];
+    return [{ id: 'auto 1', locker: 'client.77', address: '192.0.2.9:0/123456' }];
   }
 
   #osd(words: readonly string[]): Answer {
