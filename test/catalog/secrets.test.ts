@@ -203,6 +203,25 @@ t.test('SSH: the host key is always checked, and each refusal says why', async (
   const refused = await wordsOf(SshConnection.connect(address, password('s3cret')));
   t.match(refused, /refuses the login.*DR-SSH-LOGIN/);
   t.notMatch(refused, /s3cret/);
+  t.match(refused, /private_key_file of 127\.0\.0\.1 in sites\.yaml/, 'where nobody said who asks');
+  const guest = {
+    place: 'the command check of VM web-01 in its recovery plan',
+    keyField: 'key_file',
+    knownHostsFile: '/etc/guests',
+  };
+  const refusedGuest = await wordsOf(
+    SshConnection.connect({ ...address, writtenIn: guest }, password('s3cret')),
+  );
+  t.match(refusedGuest, /or key_file of the command check of VM web-01 in its recovery plan/);
+  t.notMatch(refusedGuest, /sites\.yaml/);
+  const otherKey = await wordsOf(
+    SshConnection.connect(
+      { ...address, hostKey: await sha256(stranger.private), writtenIn: guest },
+      password('right'),
+    ),
+  );
+  t.match(otherKey, /put that key in the place of the old one in \/etc\/guests/);
+  t.notMatch(otherKey, /sites\.yaml/);
   await t.rejects(
     SshConnection.connect({ ...address, hostKey: '' }, password('right')),
     /not a SHA-256 fingerprint/,

@@ -33,7 +33,13 @@ function storeOf(target: CatalogTargetSettings, secrets: Secrets): TargetStore {
   const { name, host, port, username, hostKey, path, privateKeyFile, password } = target;
   return new SftpStore({
     name,
-    address: { host, port, username, hostKey },
+    address: {
+      host,
+      port,
+      username,
+      hostKey,
+      writtenIn: { place: `catalog target ${name} in sites.yaml`, keyField: 'private_key_file' },
+    },
     path: path.length > 1 ? path.replace(/\/+$/, '') : path,
     credentials: async () => ({
       privateKey: privateKeyFile === null ? null : await readPrivateFile(privateKeyFile, 'the private key'),

@@ -12,6 +12,18 @@ export interface SshAddress {
   readonly username: string;
   /** Base64 SHA-256 of the host key, as `ssh-keygen -lf` prints it; `SHA256:` and `=` are tolerated. */
   readonly hostKey: string;
+  /** Where a person corrects these settings; sites.yaml in general when absent. */
+  readonly writtenIn?: SshWritten;
+}
+
+/** For the advice that ends an error: an array, a catalog target and a guest are set up in different places. */
+export interface SshWritten {
+  /** Such as `array filer-osaka in sites.yaml`. */
+  readonly place: string;
+  /** What the private key's file is called there. */
+  readonly keyField: string;
+  /** The file of known hosts that the key was taken from; absent where it is written as `host_key`. */
+  readonly knownHostsFile?: string;
 }
 
 export interface SshCredentials {
@@ -167,7 +179,19 @@ function fingerprintBytes(address: SshAddress): Buffer | PortError {
 }
 
 function fingerprintAdvice(address: SshAddress): string {
-  return `On the server itself run: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and write what it prints as host_key of ${address.host} in sites.yaml`;
+  const { place, knownHostsFile } = writtenIn(address);
+  return knownHostsFile === undefined
+    ? `On the server itself run: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, and write what it prints as host_key of ${place}`
+    : `On the server itself run: cat /etc/ssh/ssh_host_ed25519_key.pub, and put that key in the place of the old one in ${knownHostsFile}`;
+}
+
+function writtenIn(address: SshAddress): SshWritten {
+  return address.writtenIn ?? { place: `${address.host} in sites.yaml`, keyField: 'private_key_file' };
+}
+
+function loginAdvice(address: SshAddress): string {
+  const { place, keyField } = writtenIn(address);
+  return `Correct user, password or ${keyField} of ${place}, or add the public key to authorized_keys of that user`;
 }
 
 function lostConnection(address: SshAddress): PortError {
@@ -204,7 +228,7 @@ function explain(address: SshAddress, error: Error & { level?: string }, offered
       'DR-SSH-LOGIN',
       'The SSH server refuses the login',
       ['wrong user, password or key'],
-      'Correct user name, password or private_key_file of this target in sites.yaml, or add the public key to authorized_keys',
+      loginAdvice(address),
       error,
     );
   }
@@ -235,7 +259,7 @@ function explain(address: SshAddress, error: Error & { level?: string }, offered
     'DR-SSH-UNREACHABLE',
     'Cannot reach the SSH server',
     [words[code] ?? error.message],
-    'Look whether the server is up, and correct host and port in sites.yaml',
+    `Look whether the server is up, and whether host and port of ${writtenIn(address).place} are right`,
     error,
   );
 }

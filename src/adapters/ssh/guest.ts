@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { PortError } from '../../domain/errors.ts';
 import type { GuestCommand, RunInGuest } from '../../ports/guests.ts';
-import { SshConnection } from './connection.ts';
+import { SshConnection, type SshWritten } from './connection.ts';
 import { hostKeysOf } from './known-hosts.ts';
 import { runRemote } from './remote.ts';
 
@@ -34,7 +34,7 @@ async function connect(command: GuestCommand, privateKey: string): Promise<SshCo
     const { address: host, port, user: username } = command;
     try {
       return await SshConnection.connect(
-        { host, port, username, hostKey },
+        { host, port, username, hostKey, writtenIn: placeOf(command) },
         { privateKey, password: null },
         times,
       );
@@ -44,6 +44,14 @@ async function connect(command: GuestCommand, privateKey: string): Promise<SshCo
     }
   }
   throw refusal ?? unknownGuest(command);
+}
+
+function placeOf({ nameLabel, hostKey }: GuestCommand): SshWritten {
+  return {
+    place: `the command check of VM ${nameLabel} in its recovery plan`,
+    keyField: 'key_file',
+    ...('knownHostsFile' in hostKey ? { knownHostsFile: hostKey.knownHostsFile } : {}),
+  };
 }
 
 async function hostKeys(command: GuestCommand): Promise<readonly string[]> {

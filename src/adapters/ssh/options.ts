@@ -76,7 +76,13 @@ export function sshServerOf(
   if (private_key_file === undefined && settings.secret === null)
     throw badOptions(settings, ['neither private_key_file nor secret is given'], 'one of the two');
   return {
-    address: { host, port, username, hostKey: host_key },
+    address: {
+      host,
+      port,
+      username,
+      hostKey: host_key,
+      writtenIn: { place: `array ${settings.name} in sites.yaml`, keyField: 'private_key_file' },
+    },
     credentials: async () => ({
       privateKey:
         private_key_file === undefined ? null : await readPrivateFile(private_key_file, 'the private key'),
