@@ -208,7 +208,7 @@ export function describeAction(action: Action): string {
     case 'restore-ha':
       return `Restore the HA priority of ${count(action.vms.length, 'VM')}`;
     case 'tombstone':
-      return `Mark site ${action.lostSite} as lost for group ${action.group}`;
+      return `Mark what site ${action.lostSite} holds of group ${action.group}: those are copies, and must not start`;
     case 'sync-replication':
       return `Send a new point of SR ${clean(action.pair.sr)} from array ${action.pair.source.array}, and wait until it is whole on array ${action.pair.target.array}`;
     case 'verify-replication':
@@ -222,7 +222,7 @@ export function describeAction(action: Action): string {
     case 'verify-readiness':
       return `Check whether a failover to site ${action.site} would work now`;
     case 'lift-tombstone':
-      return `Take the mark of loss off site ${action.lostSite} for group ${action.group}`;
+      return `Take that mark off site ${action.lostSite}: what it holds of group ${action.group} is the original`;
     case 'note-standing':
     case 'shut-down-vm':
     case 'bring-back-vm':

@@ -5,10 +5,11 @@ import { checkReprotect } from '../../src/check/reprotect.ts';
 import type { GroupState, Roles } from '../../src/domain/group.ts';
 import type { Observation, PairObservation } from '../../src/domain/observation.ts';
 import { mirrored } from '../../src/domain/orientation.ts';
+import type { Plan } from '../../src/domain/plan.ts';
 import type { PoolFacts } from '../../src/domain/pool.ts';
 import { quarantineKey } from '../../src/domain/quarantine.ts';
 import type { Divergence, PairView } from '../../src/domain/replication.ts';
-import { matchableVms } from '../../src/domain/scope.ts';
+import { matchableVms, nothing } from '../../src/domain/scope.ts';
 import type { GroupSettings } from '../../src/domain/settings.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { planMigrate } from '../../src/plan/migrate.ts';
@@ -126,18 +127,20 @@ function osakaPutAway(): PoolFacts {
   };
 }
 
-function migrateText(
+interface MoveOptions {
+  readonly roles?: Roles;
+  readonly decisions?: readonly string[];
+}
+
+function migratePlan(
   operation: 'migrate' | 'failback',
   group: GroupSettings,
   observation: Observation,
-  options: { readonly roles?: Roles; readonly decisions?: readonly string[] } = {},
-): string {
-  const { roles = 'as-configured', decisions = [] } = options;
+  { roles = 'as-configured', decisions = [] }: MoveOptions = {},
+): Plan {
   const from = observation.sites[group.production];
-  const to = observation.sites[group.recovery];
   const production = from?.reachable === true ? from.pool : null;
-  const recovery = to?.reachable === true ? to.pool : null;
-  const plan = planMigrate({
+  return planMigrate({
     operation,
     planId: `${operation}-shop-20260314T020000Z-0001`,
     group,
@@ -150,6 +153,20 @@ function migrateText(
     firstPointId: 'shop/20260314T020001Z-0002',
     force: decisions.includes('force-shutdown'),
   });
+}
+
+function migrateText(
+  operation: 'migrate' | 'failback',
+  group: GroupSettings,
+  observation: Observation,
+  options: MoveOptions = {},
+): string {
+  const { roles = 'as-configured', decisions = [] } = options;
+  const from = observation.sites[group.production];
+  const to = observation.sites[group.recovery];
+  const production = from?.reachable === true ? from.pool : null;
+  const recovery = to?.reachable === true ? to.pool : null;
+  const plan = migratePlan(operation, group, observation, options);
   const findings = checkMigrate(
     {
       group,
@@ -232,6 +249,31 @@ function reprotectText(
 t.test('a planned migration', (t) => {
   const observation = look(productionPool(), recoveryPool(), bothArrays('source', 'target'));
   golden(t, 'cases/migrate.plan.txt', import.meta.url, migrateText('migrate', shop, observation));
+  t.end();
+});
+
+t.test('VMs stop in the reverse of the order in which they start, inside a tier as well', (t) => {
+  const named = (...names: string[]) => ({ ...nothing, names });
+  const dependencies = [
+    { vms: named('db-03'), needs: named('db-01'), ifNotReady: 'start' as const },
+    { vms: named('db-01'), needs: named('db-02'), ifNotReady: 'start' as const },
+    { vms: named('web-12'), needs: named('db-04'), ifNotReady: 'start' as const },
+  ];
+  const group = { ...shop, plan: { ...shop.plan, dependencies } };
+  const observation = look(productionPool(), recoveryPool(), bothArrays('source', 'target'));
+  const { steps } = migratePlan('migrate', group, observation);
+  const after = (vm: string): readonly string[] =>
+    steps.find((step) => step.id === `shut-down-${vm}`)?.after ?? [];
+  t.ok(after('db-01').includes('shut-down-db-03'));
+  t.ok(after('db-02').includes('shut-down-db-01'));
+  t.ok(after('db-04').includes('shut-down-web-12'), 'whoever needs it from another tier');
+  t.notOk(
+    after('db-03').some((id) => id.startsWith('shut-down-db-')),
+    'nobody of its tier needs it',
+  );
+  for (const vm of ['db-01', 'db-03']) t.ok(after(vm).includes('shut-down-app-01'), 'later tiers come first');
+  const place = (vm: string): number => steps.findIndex((step) => step.id === `shut-down-${vm}`);
+  t.ok(place('db-03') < place('db-01') && place('db-01') < place('db-02'), 'and they are listed so');
   t.end();
 });
 

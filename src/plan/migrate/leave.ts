@@ -3,14 +3,14 @@
  * write to their storage any more, and the last writes arrive at the other side. Each step knows its undo.
  */
 import type { QuarantinedVm } from '../../domain/actions/moving.ts';
-import type { PoolFacts } from '../../domain/pool.ts';
+import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import { autoStartKey } from '../../domain/quarantine.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
 import { byName, type Matchable } from '../../domain/scope.ts';
 import { pointSteps } from '../export.ts';
 import type { StorageOfPlan } from '../recover/draft.ts';
 import { named, type RecoverDraft } from '../recover/draft.ts';
-import type { StartOrder } from '../tiers.ts';
+import type { StartOrder, Tier } from '../tiers.ts';
 
 export interface Leaving {
   /** The pool that is left. */
@@ -50,23 +50,53 @@ function noteStanding(draft: RecoverDraft): string {
   });
 }
 
-/** The last tier first: whoever uses a service stops before it. */
-function shutDown(draft: RecoverDraft, { tiers }: StartOrder, leaving: Leaving, noted: string): string[] {
+/** Starting in reverse: whoever uses a service stops before it, by its tier and by what it needs. */
+function shutDown(draft: RecoverDraft, order: StartOrder, leaving: Leaving, noted: string): string[] {
   const { point } = draft.choice;
-  const inTiers = new Set(tiers.flatMap((tier) => tier.vms.map((vm) => vm.uuid)));
+  const stops = stopOrder(order);
+  const inTiers = new Set(stops.map(({ vm }) => vm.uuid));
   const others = point.vms.filter((vm) => vm.powerState !== 'Halted' && !inTiers.has(vm.uuid)).sort(byName);
-  const waves = [
-    { name: 'No tier starts them', vms: others },
-    ...tiers.toReversed().map(({ name, vms }) => ({ name: `Tier ${name}`, vms })),
-  ];
-  const all: string[] = [];
-  let previous = [noted];
-  for (const { name, vms } of waves) {
-    if (vms.length === 0) continue;
-    previous = vms.map((vm) => shutDownOne(draft, vm, name, leaving, previous));
-    all.push(...previous);
+  const unnamed = others.map((vm) => shutDownOne(draft, vm, 'No tier starts them', leaving, [noted]));
+  const first = unnamed.length > 0 ? unnamed : [noted];
+  const stoppedBy = new Map<Uuid, string>();
+  for (const { tier, vm, users } of stops) {
+    const waits = [...new Set(users.flatMap((user) => stoppedBy.get(user.uuid) ?? []))];
+    const after = waits.length > 0 ? waits : first;
+    stoppedBy.set(vm.uuid, shutDownOne(draft, vm, `Tier ${tier.name}`, leaving, after));
   }
-  return all;
+  return [...unnamed, ...stoppedBy.values()];
+}
+
+interface Stop {
+  readonly tier: Tier;
+  readonly vm: PointVm;
+  /** Those that stop before: the tiers that follow, and whoever needs this VM. */
+  readonly users: readonly PointVm[];
+}
+
+/** Each VM behind all that use it; the last tier first otherwise. A circle is refused before (`faultsOfOrder`). */
+function stopOrder({ tiers, needs }: StartOrder): Stop[] {
+  const tierOf = new Map(tiers.flatMap((tier) => tier.vms.map((vm) => [vm.uuid, tier] as const)));
+  const followers = new Map<string, PointVm[]>();
+  for (const { follows, vms } of tiers)
+    if (follows !== null) followers.set(follows, [...(followers.get(follows) ?? []), ...vms]);
+  const dependents = new Map<Uuid, PointVm[]>();
+  for (const { vms } of tiers)
+    for (const vm of vms)
+      for (const need of needs.get(vm.uuid) ?? [])
+        dependents.set(need.vm.uuid, [...(dependents.get(need.vm.uuid) ?? []), vm]);
+  const stops: Stop[] = [];
+  const seen = new Set<Uuid>();
+  const stop = (vm: PointVm): void => {
+    const tier = tierOf.get(vm.uuid);
+    if (tier === undefined || seen.has(vm.uuid)) return;
+    seen.add(vm.uuid);
+    const users = [...(followers.get(tier.name) ?? []), ...(dependents.get(vm.uuid) ?? [])];
+    for (const user of users) stop(user);
+    stops.push({ tier, vm, users });
+  };
+  for (const { vms } of tiers.toReversed()) for (const vm of vms) stop(vm);
+  return stops;
 }
 
 function shutDownOne(
