@@ -28,6 +28,8 @@ import { haIsSound, nothingStartsAtProduction } from '../../src/check/rules/trap
 import { drillMark } from '../../src/domain/drill.ts';
 import type { Finding } from '../../src/domain/finding.ts';
 import type { HostFacts } from '../../src/domain/pool.ts';
+import type { VmOverride } from '../../src/domain/recovery-plan.ts';
+import { nothing } from '../../src/domain/scope.ts';
 import { findingLines } from '../../src/report/findings.ts';
 import { plainPaper } from '../../src/report/paper.ts';
 import { golden } from '../report/golden.ts';
@@ -191,6 +193,37 @@ table('memory fits', memoryFits, [
     ['problem DR-MEMORY'],
   ],
 ]);
+
+t.test('memory and virtual CPUs are those that the recovery plan gives a VM at the recovery site', (t) => {
+  const override = (memory: number, vcpus: number | null, site = 'tokyo'): VmOverride => ({
+    vms: { ...nothing, names: [first.nameLabel] },
+    site,
+    networks: [],
+    addresses: [],
+    addressesInDrill: false,
+    memory: { staticMax: memory, dynamicMax: memory, dynamicMin: memory },
+    vcpus,
+    host: null,
+  });
+  const codes = (rule: Rule, overrides: readonly VmOverride[], memoryDynamicMax: number): string[] => {
+    const group = { ...shop, plan: { ...shop.plan, overrides } };
+    return rule(inDisaster({ group, point: pointWith({ memoryDynamicMax }) })).map(({ code }) => code);
+  };
+  t.same(codes(memoryFits, [override(200 * gib, null)], gib), ['DR-MEMORY'], 'raised beyond every host');
+  t.same(codes(memoryFits, [override(2 * gib, null)], 200 * gib), [], 'lowered until it fits');
+  t.same(
+    codes(memoryFits, [override(2 * gib, null, 'osaka')], 200 * gib),
+    ['DR-MEMORY'],
+    'of the other site',
+  );
+  t.same(
+    codes(memoryFits, [override(200 * gib, null), override(2 * gib, null)], gib),
+    ['DR-MEMORY'],
+    'the first that says something decides',
+  );
+  t.same(codes(vcpusFit, [override(gib, 24)], gib), ['DR-VCPUS']);
+  t.end();
+});
 
 table('virtual CPUs fit', vcpusFit, [
   ['plenty', inDisaster(), []],

@@ -1,7 +1,9 @@
 /** Is there room, host by host: memory with what HA keeps free, virtual CPUs, graphics cards? */
 import type { Finding } from '../../domain/finding.ts';
 import type { HostFacts, PoolFacts } from '../../domain/pool.ts';
+import type { VmOverride } from '../../domain/recovery-plan.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
+import { compileMatch } from '../../domain/scope.ts';
 import { formatBytes } from '../../domain/time.ts';
 import { type CheckContext, counted, labels, problem, unknown, usable, warning } from '../context.ts';
 
@@ -105,11 +107,39 @@ function hasCardFor(host: HostFacts, vm: PointVm): boolean {
   return vm.hasVgpu !== true || host.gpuGroupUuids === undefined || host.gpuGroupUuids.length > 0;
 }
 
-/** The VMs of the point that a failover starts and that do not run there yet. */
-function toBeStarted({ recovery, point }: CheckContext): PointVm[] {
+/** The VMs of the point that a failover starts and that do not run there yet, as the recovery plan wants them there. */
+function toBeStarted({ group, recovery, point }: CheckContext): PointVm[] {
   if (recovery === null || point === null) return [];
   const here = new Set(recovery.vms.filter((vm) => vm.powerState === 'Running').map((vm) => vm.uuid));
-  return point.vms.filter((vm) => vm.powerState === 'Running' && !here.has(vm.uuid));
+  const overrides = (group.plan.overrides ?? [])
+    .filter(({ site }) => site === group.recovery)
+    .map((override) => ({ override, names: compileMatch(override.vms, point.srs) }));
+  return point.vms
+    .filter((vm) => vm.powerState === 'Running' && !here.has(vm.uuid))
+    .map((vm) =>
+      overridden(
+        vm,
+        overrides.filter(({ names }) => names(vm) !== null).map(({ override }) => override),
+      ),
+    );
+}
+
+/** Of several overrides the first that says something decides, as in the plan (src/plan/recover/overrides.ts). */
+function overridden(vm: PointVm, overrides: readonly VmOverride[]): PointVm {
+  const memory = overrides.find((override) => override.memory !== null)?.memory ?? null;
+  const vcpus = overrides.find((override) => override.vcpus !== null)?.vcpus ?? null;
+  return {
+    ...vm,
+    ...(memory === null
+      ? {}
+      : {
+          memoryStaticMax: memory.staticMax,
+          memoryDynamicMax: memory.dynamicMax,
+          // The overhead that the pool told belongs to the old size; `memoryOf` estimates that of the new one.
+          ...(memory.staticMax === vm.memoryStaticMax ? {} : { memoryOverhead: 0 }),
+        }),
+    ...(vcpus === null ? {} : { vcpusAtStartup: vcpus }),
+  };
 }
 
 /** A VM with more virtual CPUs than a host has CPUs is refused there (xapi.md 8.2, HOST_NOT_ENOUGH_PCPUS). */
