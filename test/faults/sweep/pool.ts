@@ -2,6 +2,7 @@
 import { PortError } from '../../../src/domain/errors.ts';
 import type { PbdFacts, PoolFacts, SrFacts, VmFacts } from '../../../src/domain/pool.ts';
 import { packDocument, parseArchive } from '../../../src/metadata/document.ts';
+import { merge } from '../../../src/metadata/split.ts';
 import type { Hypervisor, SrRecord } from '../../../src/ports/hypervisor.ts';
 import type { Mutable } from '../../execute/fake-sites.ts';
 import { fakeDocument, fakeSr } from '../../execute/fakes.ts';
@@ -28,7 +29,6 @@ export class ModelPool implements Hypervisor {
     this.site = site;
   }
 
-  exportAllMetadata = neverAsked;
   exportRawVdi = neverAsked;
   importRawVdi = neverAsked;
   resetPowerState = neverAsked;
@@ -68,6 +68,13 @@ export class ModelPool implements Hypervisor {
   }
   async exportMetadata(vm: string): Promise<Uint8Array> {
     return packDocument(fakeDocument(this.#vm(vm), this.#pool()));
+  }
+  async exportAllMetadata(): Promise<AsyncIterable<Uint8Array>> {
+    const pool = this.#pool();
+    const archive = packDocument(merge(pool.vms.map((vm) => fakeDocument(vm, pool))));
+    return (async function* () {
+      yield archive;
+    })();
   }
   async dumpDatabase(): Promise<AsyncIterable<Uint8Array>> {
     this.#pool();

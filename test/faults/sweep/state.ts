@@ -87,6 +87,8 @@ export function firstState(names: readonly string[]): ModelState {
       ...whole,
       vms,
       srs,
+      // Free memory of the model stands still: it has to do for those that come back as well.
+      hosts: whole.hosts.map((host) => ({ ...host, memoryFree: host.memoryTotal })),
       vdis: whole.vdis.filter((vdi) => disks.has(vdi.uuid)),
       appliances: whole.appliances.map((vapp) => ({
         ...vapp,

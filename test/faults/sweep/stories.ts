@@ -18,11 +18,18 @@ const turnRound: PlanRequest = {
   decisions: [{ decision: 'discard-changes', by: 'Ada', reason: 'the lost minutes are told' }],
 };
 
+/** A story begins only where everything before it has gone well. */
+async function well(house: House, request: PlanRequest): Promise<void> {
+  const { outcome, summary } = await house.act(request);
+  if (outcome !== 'done')
+    throw new Error(`the ${request.operation} before the story ends ${outcome}: ${summary}`);
+}
+
 /** The VMs have worked, their replicas have arrived, and a recovery point is sealed. */
 async function protect(house: House): Promise<void> {
   house.world.write();
   house.world.replicate();
-  await house.act(exportOne);
+  await well(house, exportOne);
   house.world.write();
   house.world.replicate();
   house.world.write();
@@ -45,7 +52,7 @@ export const stories: readonly Story[] = [
     name: 'reprotect',
     begin: async (house) => {
       await lose(house);
-      await house.act(takeOver);
+      await well(house, takeOver);
       house.world.write();
       house.world.revive('osaka');
     },
@@ -55,7 +62,7 @@ export const stories: readonly Story[] = [
     name: 'failback',
     begin: async (house) => {
       await protect(house);
-      await house.act(moveAway);
+      await well(house, moveAway);
       house.world.write();
     },
     request: { operation: 'failback', group: shop, decisions: [] },
