@@ -74,6 +74,8 @@ export interface HostFacts {
   readonly gpuGroupUuids?: readonly Uuid[];
   /** iSCSI initiator name, which the array of the recovery site lets in; absent or empty where the host has none (xapi.md 7.11). */
   readonly iscsiIqn?: string;
+  /** It reaches LUNs over several paths (`host.multipathing`, xapi.md 7.11); absent where it does not. */
+  readonly multipathing?: true;
 }
 
 export interface NetworkFacts {

@@ -24,14 +24,13 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     ...drillConditions(world),
     ...recoveryPlanConditions(world),
     promoted: ({ pair }, context) => isPromoted(world, pair, context.signal),
-    'sr-attached': ({ site, srUuid, hosts }, context) =>
-      isAttached(world, site, srUuid, hosts, context.signal),
+    'sr-attached': (condition, context) => isAttached(world, condition, context),
     'names-restored': ({ site, srUuid, disks }, context) =>
       areNamesRestored(world, site, srUuid, disks, context),
     'vms-imported': (condition, context) => areImported(world, looks, condition, context),
     'appliance-has': ({ site, nameLabel, vms }, context) =>
       applianceHas(world, site, nameLabel, vms, context.signal),
-    'vm-running': ({ site, vm }, context) => isRunning(world, site, vm, context.signal),
+    'vm-running': (condition, context) => isRunning(world, condition, context.signal),
     'vm-ready': async (condition, context) =>
       isReady(world, await world.hypervisor(condition.site), condition, context.signal),
     'vms-fenced': ({ site, vms }, context) => areFenced(world, site, vms, context),

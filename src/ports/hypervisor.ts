@@ -47,7 +47,10 @@ export interface Hypervisor {
     signal?: AbortSignal,
   ): Promise<void>;
 
-  /** SR uuids that a probe from this host finds there; `[]` when the device is readable and holds none (xapi.md 7.4). */
+  /**
+   * SR uuids that a probe from this host finds there; `[]` when the device is readable and holds none (xapi.md 7.4). Kind
+   * `refused`, code DR-SR-DUPLICATE-LUN, when the host sees another LUN with the same SR on it (xapi.md 7.6).
+   */
   probe(
     host: Uuid,
     type: string,
@@ -101,6 +104,7 @@ export interface Hypervisor {
   ): Promise<void>;
   unblockOperations(vm: Uuid, operations: readonly string[], signal?: AbortSignal): Promise<void>;
   setHaRestartPriority(vm: Uuid, priority: string, signal?: AbortSignal): Promise<void>;
+  setStartDelay(vm: Uuid, seconds: number, signal?: AbortSignal): Promise<void>;
   addVmTag(vm: Uuid, tag: string, signal?: AbortSignal): Promise<void>;
   setVmOtherConfig(vm: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void>;
   /** Makes the appliance if no appliance of that name is there, and puts the VMs in. Returns its uuid. */
@@ -131,6 +135,8 @@ export interface Hypervisor {
 export interface VmState {
   readonly powerState: 'Halted' | 'Paused' | 'Running' | 'Suspended';
   readonly residentOn: Uuid | null;
+  /** Slept inside VM.start (xapi.md 8.1). */
+  readonly startDelaySeconds: number;
   readonly guest: {
     readonly networks: TextMap;
     readonly driversDetected: boolean;

@@ -272,7 +272,16 @@ function hostFacts(
     cpuCount: Number(cpu['cpu_count'] ?? host.refs('host_CPUs').length),
     cpuFeatures: cpu['features_hvm'] ?? cpu['features'] ?? '',
     cpuVendor: cpu['vendor'] ?? '',
+    ...storageAdapterFacts(host),
   };
+}
+
+/** Fields of their own since 7.5, keys of `other_config` before (xapi.md 7.11). */
+function storageAdapterFacts(host: Fields): Pick<HostFacts, 'iscsiIqn' | 'multipathing'> {
+  const before = host.map('other_config');
+  const iscsiIqn = host.text('iscsi_iqn') || (before['iscsi_iqn'] ?? '');
+  const multipathing = host.flag('multipathing') || before['multipathing'] === 'true';
+  return { ...(iscsiIqn === '' ? {} : { iscsiIqn }), ...(multipathing ? { multipathing } : {}) };
 }
 
 function groupBy<T>(items: readonly T[], key: (item: T) => string | null): ReadonlyMap<string, readonly T[]> {

@@ -19,7 +19,21 @@ const driver = 'Look at /var/log/SMlog of the host that ran the operation';
 const iso = 'Check location and credentials of the ISO library';
 const multipath = 'Check the paths with `multipath -ll` on the host, and its multipathing setting';
 
+/** What the drivers of XCP-ng's own types say, without a number of its own, where a host lacks their client. */
+export const clientMissing: StorageFailure & { readonly says: RegExp } = {
+  says: /\b(?:is|are) not installed\b/i,
+  code: 'DR-SR-NO-CLIENT',
+  what: 'The host lacks a program that storage of this type needs',
+  next: 'Install the client of this storage on every host of the pool (for CephFS ceph-common, for GlusterFS glusterfs-fuse), then try again',
+};
+
 const rows: readonly [numbers: readonly number[], code: ErrorCode, what: string, next: string][] = [
+  [
+    [12],
+    'DR-SR-MOUNT',
+    'The file system of the SR cannot be mounted',
+    'Check server, path and options of the SR, and that the storage lets this host in; a secret file that the options name must be on every host',
+  ],
   [[16], 'DR-SR-IN-USE', 'The device is in use', 'Detach what uses the LUN, then try again'],
   [
     [24],
@@ -64,7 +78,12 @@ const rows: readonly [numbers: readonly number[], code: ErrorCode, what: string,
   ],
   [[65, 66, 79], 'DR-VDI-DAMAGED', 'The disk cannot be loaded: its type or size is invalid', driver],
   [[67], 'DR-SR-ISCSI', 'The iSCSI device did not appear', iscsi],
-  [[68], 'DR-SR-ISCSI', 'The login at the iSCSI target failed', iscsi],
+  [
+    [68],
+    'DR-SR-CHAP',
+    'The iSCSI target refused the login of this host',
+    'Give the target the CHAP user and password that production uses, or let the IQN of this host in on the array',
+  ],
   [[69], 'DR-SR-ISCSI', 'The logout from the iSCSI target failed', driver],
   [
     [72],

@@ -3,7 +3,7 @@
  * upon. Secrets are struck out of everything that is kept.
  */
 import { type ErrorCode, type FailureKind, PortError, type Problem } from '../../domain/errors.ts';
-import { storageFailures } from './failures-storage.ts';
+import { clientMissing, storageFailures } from './failures-storage.ts';
 import { type FailureEntry, failureTable } from './failures-table.ts';
 
 /** Where a failure happened, and which texts must never be shown. */
@@ -80,7 +80,7 @@ function unwrapped(failure: readonly string[]): readonly string[] {
 
 export function failureError(failure: readonly string[], context: FailureContext): PortError {
   const [peerCode = 'UNKNOWN', ...rawParams] = unwrapped(failure);
-  const entry = entryOf(peerCode) ?? unknownCode;
+  const entry = namedByText(peerCode, rawParams) ?? entryOf(peerCode) ?? unknownCode;
   // A session reference is a key to the pool.
   const params =
     peerCode === 'SESSION_INVALID' ? [] : rawParams.map((param) => strike(param, context.secrets));
@@ -98,6 +98,14 @@ export function failureError(failure: readonly string[], context: FailureContext
     { code: entry.code, what: entry.what, where: { site: context.site }, known, next: entry.next },
     { peerCode, peerParams: params },
   );
+}
+
+/** Drivers have one number for storage that is not there and for a host that could not use it if it were. */
+function namedByText(peerCode: string, params: readonly string[]): FailureEntry | null {
+  if (!peerCode.startsWith('SR_BACKEND_FAILURE')) return null;
+  if (!params.some((param) => clientMissing.says.test(param))) return null;
+  const { code, what, next } = clientMissing;
+  return { kind: 'refused', params: ['', 'reason', 'details'], code, what, next };
 }
 
 export function strike(text: string, secrets: readonly string[] | undefined): string {

@@ -82,6 +82,22 @@ export function probeChoices(details: string): readonly string[] {
   return choices;
 }
 
+export interface SeenLun {
+  readonly scsiId: string;
+  /** As the driver prints it; empty where it does not. */
+  readonly size: string;
+}
+
+/** The LUNs that a refused probe offers; null when the refusal lists none. */
+export function offeredLuns(details: string): readonly SeenLun[] | null {
+  const root = parse(details);
+  if (root === null || ![...all(root, 'iscsi-target'), ...all(root, 'devlist')].length) return null;
+  const luns = [...all(root, 'lun'), ...all(root, 'blockdevice')];
+  return luns
+    .map((lun) => ({ scsiId: textOf(lun, 'scsiid'), size: textOf(lun, 'size') }))
+    .filter(({ scsiId }) => scsiId !== '');
+}
+
 /** A refused probe, with the choices instead of the driver's XML. */
 export function explainProbe(error: PortError): PortError {
   const details = error.peerParams[2] ?? '';

@@ -5,6 +5,7 @@ import type { SrRecord } from '../../ports/hypervisor.ts';
 import { portError, protocolError } from './failures.ts';
 import { isPeer, type Objects } from './objects.ts';
 import { explainProbe, srUuids } from './probe.ts';
+import { assertNoTwin } from './twin-luns.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
 
 interface Pbd {
@@ -43,18 +44,22 @@ export class Storage {
         throw error instanceof PortError ? explainProbe(error) : error;
       }
       const uuids = srUuids(String(answer ?? ''));
-      if (uuids === null)
-        throw protocolError(
-          this.#site,
-          `host ${host}`,
-          'The answer of the storage driver to a probe is not understood',
-          [String(answer).slice(0, 400)],
-          {
-            code: 'DR-SR-PROBE',
-            next: 'Probe the storage by hand with `xe sr-probe`, and report the answer',
-          },
-        );
-      return uuids;
+      if (uuids !== null) {
+        const ask = async (config: TextMap): Promise<string> =>
+          String((await this.#objects.run('SR.probe', [ref, config, type, smConfig], { signal })) ?? '');
+        await assertNoTwin(this.#site, type, deviceConfig, uuids, ask);
+        return uuids;
+      }
+      throw protocolError(
+        this.#site,
+        `host ${host}`,
+        'The answer of the storage driver to a probe is not understood',
+        [String(answer).slice(0, 400)],
+        {
+          code: 'DR-SR-PROBE',
+          next: 'Probe the storage by hand with `xe sr-probe`, and report the answer',
+        },
+      );
     });
   }
 

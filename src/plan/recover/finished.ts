@@ -19,7 +19,10 @@ function showsIn(request: RecoverRequest, pool: PoolFacts, condition: Condition)
       );
     case 'sr-attached': {
       const sr = pool.srs.find((candidate) => candidate.uuid === condition.srUuid);
-      return condition.hosts.every((host) => sr?.pbds.some((pbd) => pbd.hostUuid === host && pbd.attached));
+      const hasIt = (host: string): boolean =>
+        sr?.pbds.some((pbd) => pbd.hostUuid === host && pbd.attached) ?? false;
+      // An SR that is not shared is on one host at a time.
+      return sr?.shared === false ? condition.hosts.some(hasIt) : condition.hosts.every(hasIt);
     }
     case 'names-restored': {
       const names = new Map(
