@@ -14,6 +14,7 @@ else {
   const filers = await startFilers('btrfs', 13);
   t.teardown(() => filers.stop());
   replicationSuite('btrfs', openPair(filers, btrfsKind).open, {
+    caseSeconds: 300,
     cannot: {
       lie: 'btrfs has no status of its own that could lie: what it shows are the points',
       loseAnswer: 'the marks are written by a script, which no program of the filer stands behind',

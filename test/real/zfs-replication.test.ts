@@ -14,6 +14,7 @@ else {
   const filers = await startFilers('zfs', 11);
   t.teardown(() => filers.stop());
   replicationSuite('zfs', openPair(filers, zfsKind).open, {
+    caseSeconds: 300,
     cannot: {
       lie: 'ZFS has no status of its own that could lie: what it shows are the points',
       skewClock: 'both filers run on one kernel, which has one clock',

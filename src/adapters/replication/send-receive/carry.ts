@@ -47,7 +47,7 @@ async function pointOf(from: Side, tag: string, signal?: AbortSignal): Promise<V
 /** Returns when the point with this tag is complete at the other side. */
 export async function carry(from: Side, to: Side, tag: string, signal?: AbortSignal): Promise<StoredPoint> {
   const began = from.filer.clock.monotonicSeconds();
-  for (;;) {
+  for (let carried = 0; ; ) {
     const [here, there] = await Promise.all([pointOf(from, tag, signal), stateOf(to, signal)]);
     const point = here.points.find((one) => one.tag === tag);
     if (point === undefined) throw noVolume(from.filer.array, `${from.volume}, point ${tag}`);
@@ -56,8 +56,10 @@ export async function carry(from: Side, to: Side, tag: string, signal?: AbortSig
       await settle(from, here, to, there, point);
       return arrived;
     }
+    if (carried > 1) throw neverArrived(from, to, tag);
     mustTake(from, here, to, there);
-    if (!(await sent(from, here, to, there, point, signal))) {
+    if (await sent(from, here, to, there, point, signal)) carried += 1;
+    else {
       if (from.filer.clock.monotonicSeconds() - began > longestSeconds) throw late(from, tag);
       await from.filer.clock.sleep(pollSeconds, signal);
     }
@@ -209,6 +211,17 @@ function ended(
   words: readonly string[],
 ): RemoteResult {
   return { code, signal, stdout: '', stderr: words.join('') };
+}
+
+/** Every program ended well, and the point is not there: nobody may go on as if it were. */
+function neverArrived(from: Side, to: Side, tag: string): PortError {
+  return new PortError('protocol', {
+    code: 'DR-ARRAY-PROTOCOL',
+    what: `Point ${tag} of volume ${from.volume} was sent twice and is not complete at ${to.filer.array}`,
+    where: { object: `array ${from.filer.array}` },
+    known: ['most often a dataset below the volume was removed or added by hand since the point was cut'],
+    next: 'Compare the snapshots of this tag on both filers; the next tag makes a new point',
+  });
 }
 
 function late(from: Side, tag: string): PortError {

@@ -8,7 +8,6 @@ import {
   type Capabilities,
   type Divergence,
   type DrillLeftover,
-  discardConfirmation,
   type Exposed,
   type FoundPair,
   type PairView,
@@ -28,10 +27,10 @@ import {
   wrongState,
 } from './errors.ts';
 import type { Filer } from './filer.ts';
+import { heldAlone, mustBeLast, mustDiscard, notA, surelyUnchanged } from './guards.ts';
 import { readLink } from './link.ts';
-import type { Store, StoredPoint, VolumeState } from './store.ts';
+import type { Store, VolumeState } from './store.ts';
 import {
-  after,
   commonOf,
   divergenceOf,
   instantOf,
@@ -126,7 +125,7 @@ export class SendReceiveReplication implements Replication {
     this.#mustBeTag(tag);
     const state = await mustExist(this.#side(volume), signal);
     if (roleOf(state) !== 'source' && state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced')
-      throw this.#notA('source', state);
+      throw notA(this.array, 'source', state);
     return replicaPoint(await carry(this.#side(volume), this.#peer(volume), tag, signal));
   }
 
@@ -137,7 +136,7 @@ export class SendReceiveReplication implements Replication {
     const state = await mustExist(side, signal);
     const already = state.mark?.role === 'prepared';
     if (!already && state.mark?.role !== 'fenced' && roleOf(state) !== 'source')
-      throw this.#notA('source', state);
+      throw notA(this.array, 'source', state);
     if (!already) await this.#store.mark(volume, { role: 'prepared', point: null });
     await this.#store.close(volume);
     const point = await carry(side, peer, tag, signal);
@@ -148,7 +147,8 @@ export class SendReceiveReplication implements Replication {
   async unprepare(volume: string, signal?: AbortSignal): Promise<void> {
     const state = await mustExist(this.#side(volume), signal);
     if (roleOf(state) === 'source') return;
-    if (state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced') throw this.#notA('source', state);
+    if (state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced')
+      throw notA(this.array, 'source', state);
     const there = await stateOf(this.#peer(volume), signal);
     if (there?.mark?.role === 'promoted' || there?.mark?.role === 'promoting')
       throw wrongState(this.array, `Volume ${volume} is not opened again: the other side was promoted`, []);
@@ -172,14 +172,15 @@ export class SendReceiveReplication implements Replication {
     const begun = mark?.role === 'promoted' || mark?.role === 'promoting';
     if (begun && mark.point !== options.point)
       throw wrongState(this.array, `Volume ${volume} was promoted to another point`, [`it is ${mark.point}`]);
-    if (!begun && roleOf(state) !== 'target') throw this.#notA('target', state);
+    if (!begun && roleOf(state) !== 'target') throw notA(this.array, 'target', state);
     const point = state.points.find(({ ref, complete }) => complete && ref === options.point);
     if (mark?.role === 'promoted') {
       await this.#store.open(volume);
       return;
     }
     if (point === undefined) throw noPoint(this.array, volume, options.point);
-    if (options.mode === 'planned') await this.#mustBeLast(volume, point, signal);
+    if (options.mode === 'planned')
+      mustBeLast(this.array, await mustExist(this.#peer(volume), signal), point);
     await this.#store.mark(volume, { role: 'promoting', point: point.ref });
     await this.#store.stopArriving(volume);
     if (newestOf(state)?.ref !== point.ref) await this.#store.rewind(volume, point);
@@ -189,7 +190,7 @@ export class SendReceiveReplication implements Replication {
 
   async divergence(volume: string, signal?: AbortSignal): Promise<Divergence> {
     const [state, other] = await this.#both(volume, signal);
-    return divergenceOf(state, other, this.#surelyUnchanged(state, commonOf(state, other)) ? false : null);
+    return divergenceOf(state, other, surelyUnchanged(state, commonOf(state, other)) ? false : null);
   }
 
   async demote(volume: string, options: Discarding, signal?: AbortSignal): Promise<void> {
@@ -205,8 +206,8 @@ export class SendReceiveReplication implements Replication {
         'Promote the other side first, so that there is always one true side',
       );
     const common = commonOf(state, other);
-    const alone = await this.#alone(state, common);
-    if (alone.length > 0) this.#mustDiscard('demote', volume, common, alone, options);
+    const alone = await heldAlone(this.#store, state, common);
+    if (alone.length > 0) mustDiscard(this.array, 'demote', volume, common, alone, options);
     if (common === null)
       throw diverged(this.array, volume, [...alone, 'there is no common point to go back to']);
     await this.#store.mark(volume, { role: 'fenced', point: common.ref });
@@ -226,7 +227,7 @@ export class SendReceiveReplication implements Replication {
     const peer = this.#peer(volume);
     const [state, other] = await this.#both(volume, signal);
     const turned = roleOf(state) === 'source' && other.mark?.role === 'target';
-    if (!turned && state.mark?.role !== 'promoted') throw this.#notA('promoted', state);
+    if (!turned && state.mark?.role !== 'promoted') throw notA(this.array, 'promoted', state);
     if (!turned && other.mark?.role !== 'demoted' && other.mark?.role !== 'target')
       throw wrongState(
         this.array,
@@ -249,10 +250,10 @@ export class SendReceiveReplication implements Replication {
       return;
     }
     if (state.mark?.role !== 'promoted' && state.mark?.role !== 'promoting')
-      throw this.#notA('promoted', state);
+      throw notA(this.array, 'promoted', state);
     const common = commonOf(state, other);
-    const alone = await this.#alone(state, common);
-    if (alone.length > 0) this.#mustDiscard('restore', volume, common, alone, options);
+    const alone = await heldAlone(this.#store, state, common);
+    if (alone.length > 0) mustDiscard(this.array, 'restore', volume, common, alone, options);
     if (common === null) throw diverged(this.array, volume, alone);
     await this.#store.close(volume);
     if (alone.length > 0) await this.#store.rewind(volume, common);
@@ -353,62 +354,6 @@ export class SendReceiveReplication implements Replication {
     );
   }
 
-  async #mustBeLast(volume: string, point: StoredPoint, signal?: AbortSignal): Promise<void> {
-    const source = await mustExist(this.#peer(volume), signal);
-    if (source.mark?.role !== 'prepared' || source.writable)
-      throw wrongState(
-        this.array,
-        `Volume ${volume} is not promoted as planned: its source is not prepared`,
-        [`the source is ${roleOf(source)}`],
-        'Prepare the source, or run an unplanned failover when it is lost',
-      );
-    if (source.mark.point !== point.ref || newestOf(source)?.ref !== point.ref)
-      throw wrongState(
-        this.array,
-        `Volume ${volume} is not promoted as planned: this is not the last point of its source`,
-        [`the last one is ${source.mark.point ?? 'not there yet'}`],
-        'Make a new plan, which names the last point',
-      );
-  }
-
-  /** A volume that was closed at its last point, which the other side has. */
-  #surelyUnchanged(state: VolumeState, common: StoredPoint | null): boolean {
-    const { mark } = state;
-    return (
-      common !== null &&
-      mark?.role === 'prepared' &&
-      mark.point === common.ref &&
-      !state.writable &&
-      after(state, common).length === 0
-    );
-  }
-
-  /** What this side holds and the other one does not, in sentences; empty when there is nothing. */
-  async #alone(state: VolumeState, common: StoredPoint | null): Promise<readonly string[]> {
-    if (common === null) return [`the two sides of ${state.volume} have no point in common`];
-    const newer = after(state, common);
-    if (newer.length > 0)
-      return [`cut here after ${common.name}: ${newer.map(({ name }) => name).join(', ')}`];
-    if (this.#surelyUnchanged(state, common)) return [];
-    if (!(await this.#store.changedSince(state.volume, common))) return [];
-    return [`it was written to after ${instantOf(common.takenAtSeconds)}`];
-  }
-
-  #mustDiscard(
-    verb: 'demote' | 'restore',
-    volume: string,
-    common: StoredPoint | null,
-    alone: readonly string[],
-    { discard, confirm }: Discarding,
-  ): void {
-    if (!discard) throw diverged(this.array, volume, alone);
-    if (confirm !== discardConfirmation(verb, volume, common?.ref ?? null))
-      throw wrongConfirmation(
-        this.array,
-        `The confirmation does not name what ${verb} of volume ${volume} would lose`,
-      );
-  }
-
   async #reopenPrepared(volume: string, other: VolumeState): Promise<void> {
     const { role } = other.mark ?? {};
     if (role === 'prepared' || role === 'fenced' || role === 'demoted')
@@ -418,12 +363,6 @@ export class SendReceiveReplication implements Replication {
   async #reopen({ store, volume }: Side): Promise<void> {
     await store.open(volume);
     await store.mark(volume, null);
-  }
-
-  #notA(wanted: 'source' | 'target' | 'promoted', state: VolumeState): PortError {
-    return wrongState(this.array, `Volume ${state.volume} is ${roleOf(state)}, not ${wanted}`, [
-      state.mark === null ? 'it bears no mark' : `it is marked ${state.mark.role}`,
-    ]);
   }
 
   #mustBeTag(tag: string): void {
