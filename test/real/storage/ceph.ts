@@ -176,7 +176,7 @@ export class CephPair {
     this.#images += 1;
     const { inPool = pool, mode = 'snapshot', size = '8M' } = options;
     const volume = `${inPool}/image${this.#images}`;
-    const features = mode === 'journal' ? ['--image-feature', 'exclusive-lock,journaling'] : [];
+    const features = mode === 'journal' ? ['--image-feature', 'layering,exclusive-lock,journaling'] : [];
     await this.rbd('source', 'create', '--size', size, ...features, volume);
     // A pool in pool mode mirrors every journaled image by itself.
     if (mode === 'snapshot') await this.rbd('source', 'mirror', 'image', 'enable', volume, mode);
