@@ -64,6 +64,7 @@ pool_of_btrfs() {
 case $CMD in
 up)
   O=$3 FS=$4
+  ip link show "dr$N" >/dev/null 2>&1 && { echo "dr$N exists: a rig with this number runs already" >&2; exit 1; }
   write_files
   # Our own end must not be waited for by the processes below, or nobody would notice that it closed.
   exec 9<&0 0</dev/null
