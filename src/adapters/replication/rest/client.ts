@@ -75,11 +75,14 @@ export class RestClient {
   readonly endpoint: RestEndpoint;
   readonly #login: Login;
   readonly #agent: TrustedAgent;
+  /** Verbs go through a connection of their own: into one that died unseen they would end as unknown. */
+  readonly #freshAgent: TrustedAgent;
 
   constructor(endpoint: RestEndpoint, login: Login) {
     this.endpoint = endpoint;
     this.#login = login;
-    this.#agent = new TrustedAgent(endpoint);
+    this.#agent = new TrustedAgent(endpoint, true);
+    this.#freshAgent = new TrustedAgent(endpoint, false);
   }
 
   /**
@@ -101,6 +104,7 @@ export class RestClient {
   async close(): Promise<void> {
     await this.#login.logout?.((request) => this.#exchange(request, {})).catch(() => undefined);
     this.#agent.destroy();
+    this.#freshAgent.destroy();
   }
 
   async #once(request: RestRequest): Promise<RestAnswer> {
@@ -146,7 +150,8 @@ export class RestClient {
 
   async #wire(request: RestRequest, login: Headers, reads: boolean): Promise<RestAnswer> {
     const over = within(request.seconds ?? (reads ? readSeconds : verbSeconds), request.signal);
-    const { status, headers, text } = await exchange(this.#agent, this.endpoint.url, request, login, over);
+    const agent = reads ? this.#agent : this.#freshAgent;
+    const { status, headers, text } = await exchange(agent, this.endpoint.url, request, login, over);
     return { status, headers, body: this.#json(request, status, text) };
   }
 
@@ -236,8 +241,8 @@ function pathOf({ path }: RestRequest): string {
 class TrustedAgent extends Agent {
   readonly #endpoint: RestEndpoint;
 
-  constructor(endpoint: RestEndpoint) {
-    super({ keepAlive: true, maxSockets: 4, timeout: idleConnectionSeconds * 1000 });
+  constructor(endpoint: RestEndpoint, keepAlive: boolean) {
+    super({ keepAlive, maxSockets: 4, timeout: idleConnectionSeconds * 1000 });
     this.#endpoint = endpoint;
   }
 
