@@ -172,19 +172,24 @@ export const volatileFields: Readonly<Record<string, readonly string[]>> = {
 export const meaningfulFields: Readonly<Record<string, readonly string[]>> = {
   host: ['uuid'],
   SR: ['uuid', 'name_label', 'name_description', 'type', 'content_type', 'shared', 'sm_config'],
-  VM_metrics: ['current_domain_type'],
-  VM_guest_metrics: ['os_version', 'networks', 'PV_drivers_version', 'PV_drivers_detected'],
 };
+
+/** What a guest tells of itself and what a run measured: the first start deletes what an import brought (xapi.md 4.10). */
+const transientClasses: ReadonlySet<string> = new Set(['VM_metrics', 'VM_guest_metrics']);
+
+const guestFields = ['metrics', 'guest_metrics'];
 
 /**
  * SHA-256 of what the document means for a recovery, in hexadecimal digits: equal for two exports of a VM between which
- * nothing of meaning happened, running operations, metrics, times and placement left out.
+ * nothing of meaning happened; running operations, metrics, what guests tell, times and placement left out. The digest by
+ * which an export keeps a document (src/adapters/xenapi/digest.ts) counts the same.
  */
 export function fingerprint(document: MetadataDocument): string {
   // Placement first, so that a host which nothing else names does not count.
-  const placed = document.objects.map((object) =>
+  const lasting = document.objects.filter((object) => !transientClasses.has(object.class));
+  const placed = lasting.map((object) =>
     object.class === 'VM'
-      ? { ...object, fields: without(object.fields, volatileFields['VM'] ?? []) }
+      ? { ...object, fields: without(object.fields, [...(volatileFields['VM'] ?? []), ...guestFields]) }
       : object,
   );
   const used = new Set<XmlValue | undefined>();

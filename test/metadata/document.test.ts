@@ -5,6 +5,7 @@ import { afterRefusal, planBatches } from '../../src/metadata/batches.ts';
 import { canonicalDocument, fingerprint } from '../../src/metadata/canonical.ts';
 import {
   formatDocument,
+  MetadataDocument,
   packDocument,
   parseArchive,
   parseArchiveTolerantly,
@@ -23,6 +24,7 @@ import {
   recordedFacts,
   recordedNames,
   recordings,
+  struct,
 } from './support.ts';
 
 const withoutRecordings = recordings
@@ -378,3 +380,47 @@ t.test('long lists of a large pool are cut down for each VM, real references sta
   const merged = merge(split(whole).map((part) => part.document));
   t.equal(merged.vdis.find((vdi) => vdi.nameLabel === 'disk quorum')?.texts('VBDs').length, 40);
 });
+
+t.test(
+  'what a guest tells of itself has no meaning for a recovery, as for the digest that keeps documents',
+  (t) => {
+    const plain = poolDocument({ vms: [vmShape], dom0: false, firstId: 1, seed: 1 });
+    const withGuest = (address: string) =>
+      new MetadataDocument(
+        plain.version,
+        [
+          ...plain.objects.map((object) =>
+            object.class === 'VM'
+              ? {
+                  ...object,
+                  fields: struct({ ...object.fields, guest_metrics: 'Ref:9001', metrics: 'Ref:9002' }),
+                }
+              : object,
+          ),
+          {
+            class: 'VM_guest_metrics',
+            id: 'Ref:9001',
+            fields: struct({ os_version: struct({ name: address }), networks: struct({ '0/ip': address }) }),
+            extra: struct({}),
+          },
+          {
+            class: 'VM_metrics',
+            id: 'Ref:9002',
+            fields: struct({ current_domain_type: 'hvm', start_time: address }),
+            extra: struct({}),
+          },
+        ],
+        plain.extra,
+      );
+    t.equal(fingerprint(withGuest('10.0.0.1')), fingerprint(withGuest('10.0.0.2')));
+    t.equal(fingerprint(withGuest('10.0.0.1')), fingerprint(plain), 'as if it had told nothing');
+    const [vm] = plain.objects.filter((object) => object.class === 'VM');
+    const renamed = plain.with(
+      plain.objects.map((object) =>
+        object === vm ? { ...object, fields: struct({ ...object.fields, name_label: 'other' }) } : object,
+      ),
+    );
+    t.not(fingerprint(renamed), fingerprint(plain), 'the name has a meaning');
+    t.end();
+  },
+);
