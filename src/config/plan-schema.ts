@@ -76,7 +76,9 @@ export const planSchema = z
     honour_start_delay: z
       .boolean()
       .default(false)
-      .describe('Whether forecasts count the start delay of VMs, which XenServer sleeps inside each start'),
+      .describe(
+        'Whether each start sleeps the start delay that XenServer keeps for the VM; else tiers and checks alone decide',
+      ),
     overrides: z.array(override).default([]).describe('What is different about some VMs at the other site'),
     callouts: z.array(callout).default([]).describe('Programs that are called on the way'),
     prompts: z.array(prompt).default([]).describe('Questions that are asked on the way, before the callouts'),

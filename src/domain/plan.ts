@@ -182,6 +182,8 @@ export type Action =
       readonly vm: NamedVm;
       /** Where its twin may run; null for the copy of a drill, whose original is another VM. */
       readonly twinSite: string | null;
+      /** Its own start_delay where that is not to be slept: taken off for the start, and put back (xapi.md 8.1). */
+      readonly skippedDelaySeconds?: number;
     }
   | {
       readonly do: 'await-ready';
@@ -277,7 +279,13 @@ export type Condition =
       readonly nameLabel: string;
       readonly vms: readonly NamedVm[];
     }
-  | { readonly is: 'vm-running'; readonly site: string; readonly vm: NamedVm }
+  | {
+      readonly is: 'vm-running';
+      readonly site: string;
+      readonly vm: NamedVm;
+      /** The start_delay that must have been put back; absent where it was left alone. */
+      readonly skippedDelaySeconds?: number;
+    }
   | {
       readonly is: 'vm-ready';
       readonly site: string;

@@ -9,7 +9,7 @@ export interface RecoveryPlanSettings {
   readonly tiers: readonly TierSettings[];
   /** VMs that no tier names: by their XenServer `order` and vApps (`by-order`), all in one last tier, or left halted. */
   readonly others: 'by-order' | 'last' | 'leave-halted';
-  /** Whether `start_delay` of the VM is counted in forecasts; it is slept inside VM.start (xapi.md 8.1). */
+  /** Whether VMs sleep their own `start_delay` inside VM.start (xapi.md 8.1); else it is taken off for the start. */
   readonly honourStartDelay: boolean;
   readonly dependencies?: readonly DependencySettings[];
   /** VMs that are imported and not started. */

@@ -339,6 +339,10 @@ for (const transport of ['jsonrpc', 'xmlrpc'] as const)
       (await dr.whyNotHere(made.vm)).find((answer) => answer.host === hosts[1]?.uuid)?.reason,
       `An SR of the VM is not plugged on the host; sr: lun 7 (${made.sr})`,
     );
+    await dr.setStartDelay(made.vm, 7);
+    t.match((await dr.vmStates([made.vm])).get(made.vm), { startDelaySeconds: 7 });
+    await dr.setStartDelay(made.vm, 0);
+    t.match((await dr.vmStates([made.vm])).get(made.vm), { startDelaySeconds: 0 });
     await dr.startVm(made.vm);
     t.match(
       await dr.vmStates([made.vm, '00000000-0000-4000-8000-000000000000']),

@@ -340,6 +340,55 @@ t.test(
   },
 );
 
+t.test(
+  'a start_delay that is not honoured is taken off for the start, and put back whatever happens',
+  async (t) => {
+    const skipping = (): Plan => {
+      const plan = failoverOf(['db']);
+      const skippedDelaySeconds = 120;
+      return {
+        ...plan,
+        steps: plan.steps.map((step) =>
+          step.action.do === 'start-vm' && step.holdsWhen?.is === 'vm-running'
+            ? {
+                ...step,
+                action: { ...step.action, skippedDelaySeconds },
+                holdsWhen: { ...step.holdsWhen, skippedDelaySeconds },
+              }
+            : step,
+        ),
+      };
+    };
+    const ofStart = (deeds: readonly string[]) => deeds.filter((deed) => / start /.test(deed));
+    const quiet = await protectedHouse(['db']);
+    const done = await quiet.run(skipping());
+    t.equal(done.run.steps.get('start-db')?.status, 'succeeded');
+    const story = ['osaka: start delay 0 of db', 'osaka: start db', 'osaka: start delay 120 of db'];
+    t.same(ofStart(quiet.state.deeds), story);
+
+    const refusing = await protectedHouse(['db']);
+    refusing.world.pool('osaka').before = (call) => {
+      if (call === 'start')
+        throw new PortError('refused', { code: 'DR-FAKE', what: 'no', next: 'x' }, { peerCode: 'NO' });
+    };
+    const refused = await refusing.run(skipping());
+    t.equal(refused.run.steps.get('start-db')?.status, 'failed');
+    t.same(ofStart(refusing.state.deeds), story.toSpliced(1, 1), 'what was not started is as it was');
+
+    const broken = await protectedHouse(['db']);
+    let lost = 0;
+    broken.world.pool('osaka').before = (call) => {
+      if (call !== 'start-delay' || !broken.state.deeds.includes('osaka: start db') || lost > 0) return;
+      lost += 1;
+      throw new PortError('unreachable', { code: 'DR-FAKE', what: 'the link broke', next: 'x' });
+    };
+    const mended = await broken.run(skipping());
+    t.equal(lost, 1);
+    t.equal(mended.run.steps.get('start-db')?.status, 'succeeded', 'the delay counts as part of the effect');
+    t.same(ofStart(broken.state.deeds), story, 'and the VM is not started again for it');
+  },
+);
+
 t.test('a VM that no host takes is explained host by host', async (t) => {
   const { run, world } = await protectedHouse(['db']);
   world.pool('osaka').before = (call) => {

@@ -417,6 +417,11 @@ export class FakePool implements Hypervisor {
   async vmShape(uuid: string): Promise<VmShape | null> {
     return this.#call('shape', uuid).pool.vms.find((vm) => vm.uuid === uuid) ?? null;
   }
+  async setStartDelay(uuid: string, seconds: number): Promise<void> {
+    this.#call('start-delay', uuid);
+    this.#vm(uuid).startDelaySeconds = seconds;
+    this.#did(`start delay ${seconds} of ${uuid}`);
+  }
   async adjustVm(uuid: string, { memory, vcpus, host }: Adjustment): Promise<void> {
     this.#call('adjust', uuid);
     const vm = this.#vm(uuid);
@@ -450,7 +455,15 @@ export class FakePool implements Hypervisor {
         .filter((vm) => vms.includes(vm.uuid))
         .map(
           (vm) =>
-            [vm.uuid, { powerState: vm.powerState, residentOn: vm.residentOn, guest: vm.guest }] as const,
+            [
+              vm.uuid,
+              {
+                powerState: vm.powerState,
+                residentOn: vm.residentOn,
+                startDelaySeconds: vm.startDelaySeconds,
+                guest: vm.guest,
+              },
+            ] as const,
         ),
     );
   }

@@ -347,7 +347,7 @@ const command: CommandGate = {
 };
 
 t.test('each gate says what it waits for', async (t) => {
-  const running: VmState = { powerState: 'Running', residentOn: 'oa', guest: answers };
+  const running: VmState = { powerState: 'Running', residentOn: 'oa', startDelaySeconds: 0, guest: answers };
   const closed = (
     gate: ReadinessGate,
     world: Partial<FakeWorld> = {},

@@ -208,6 +208,19 @@ t.test('an elaborate plan reads like a runbook', (t) => {
   t.end();
 });
 
+t.test('a start_delay is slept and counted, or neither', (t) => {
+  const seen = (honourStartDelay: boolean): Step =>
+    stepOf(planned({ ...elaborate, honourStartDelay }), 'start-web-01');
+  const [slept, skipped] = [seen(true), seen(false)];
+  t.equal(slept.forecastSeconds - skipped.forecastSeconds, 5);
+  t.notMatch(slept.action, { skippedDelaySeconds: 5 });
+  t.match(skipped.action, { skippedDelaySeconds: 5 });
+  t.match(skipped.holdsWhen, { skippedDelaySeconds: 5 });
+  t.match(slept.why, /it sleeps its own start_delay of 5 s/);
+  t.notMatch(skipped.why, /start_delay/);
+  t.end();
+});
+
 t.test('dependencies, numbers at once and pauses are what steps come after', (t) => {
   const plan = planned(elaborate);
   t.ok(stepOf(plan, 'start-db-02').after.includes('ready-db-01'));

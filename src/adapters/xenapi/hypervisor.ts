@@ -391,6 +391,10 @@ class XapiHypervisor implements Hypervisor {
     return this.#vms.setHaRestartPriority(vm, priority, signal);
   }
 
+  setStartDelay(vm: Uuid, seconds: number, signal?: AbortSignal): Promise<void> {
+    return this.#vms.setStartDelay(vm, seconds, signal);
+  }
+
   addVmTag(vm: Uuid, tag: string, signal?: AbortSignal): Promise<void> {
     return this.#vms.addTag(vm, tag, signal);
   }

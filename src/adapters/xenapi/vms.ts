@@ -132,6 +132,10 @@ export class Vms {
     await this.#call('set_ha_restart_priority', vm, [priority], signal);
   }
 
+  async setStartDelay(vm: Uuid, seconds: number, signal?: AbortSignal): Promise<void> {
+    await this.#call('set_start_delay', vm, [BigInt(seconds)], signal);
+  }
+
   async addTag(vm: Uuid, tag: string, signal?: AbortSignal): Promise<void> {
     await this.#call('add_tags', vm, [tag], signal);
   }
@@ -196,12 +200,13 @@ export class Vms {
       states.set(uuid, {
         powerState: vm['power_state'] as VmState['powerState'],
         residentOn: await hostUuid(vm['resident_on']),
+        startDelaySeconds: Number(vm['start_delay']),
         guest: guestOf(metrics),
       });
     };
     if (vms.length >= bulkThreshold) {
       const wanted = new Set(vms);
-      const fields = new Set(['uuid', 'power_state', 'resident_on', 'guest_metrics']);
+      const fields = new Set(['uuid', 'power_state', 'resident_on', 'start_delay', 'guest_metrics']);
       const [records, metrics] = await Promise.all([
         this.#objects.all('VM', fields, signal),
         this.#objects.all('VM_guest_metrics', observedFields.VM_guest_metrics, signal),
@@ -248,7 +253,7 @@ export class Vms {
   async #call(
     verb: string,
     vm: Uuid,
-    params: readonly (string | boolean)[],
+    params: readonly (string | boolean | bigint)[],
     signal?: AbortSignal,
   ): Promise<void> {
     await this.#objects.on('VM', vm, signal, (ref) =>

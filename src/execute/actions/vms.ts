@@ -4,7 +4,7 @@ import type { NamedVm } from '../../domain/plan.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import { lossDeclared } from '../decisions.ts';
-import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
+import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
 import type { ImportOutput } from './import.ts';
 import type { TwinWatch } from './twins.ts';
 import { byUuid, concernsOneObject, inParallel, listed, outputsOf, sentenceOf, type World } from './world.ts';
@@ -161,14 +161,24 @@ export async function startVm(
   const state = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
   if (state === undefined || importFaults(vm, context).length > 0)
     throw notImported(vm, site, state !== undefined, context);
-  if (action.twinSite !== null) await twins.assertNotRunning(vm, action.twinSite, context);
-  try {
-    await hypervisor.startVm(vm.uuid, context.signal);
-  } catch (error) {
-    if (error instanceof PortError && error.peerCode === 'NO_HOSTS_AVAILABLE')
-      throw await explained(error, world, action, context);
-    throw error;
+  const delay = action.skippedDelaySeconds;
+  // It came up before a crash, and only its start_delay is not as it was.
+  const isUp = delay !== undefined && state.powerState === 'Running';
+  if (!isUp) {
+    if (action.twinSite !== null) await twins.assertNotRunning(vm, action.twinSite, context);
+    if (delay !== undefined) await hypervisor.setStartDelay(vm.uuid, 0, context.signal);
+    try {
+      await hypervisor.startVm(vm.uuid, context.signal);
+    } catch (error) {
+      // What was refused stays as it was imported, whatever becomes of the run.
+      if (delay !== undefined && error instanceof PortError && error.kind === 'refused')
+        await hypervisor.setStartDelay(vm.uuid, delay, context.signal);
+      if (error instanceof PortError && error.peerCode === 'NO_HOSTS_AVAILABLE')
+        throw await explained(error, world, action, context);
+      throw error;
+    }
   }
+  if (delay !== undefined) await hypervisor.setStartDelay(vm.uuid, delay, context.signal);
   const after = (await hypervisor.vmStates([vm.uuid], context.signal)).get(vm.uuid);
   return { output: { host: after?.residentOn ?? null }, warnings: [] };
 }
@@ -220,12 +230,13 @@ async function explained(
 
 export async function isRunning(
   world: World,
-  site: string,
-  vm: NamedVm,
+  { site, vm, skippedDelaySeconds = 0 }: ConditionOf<'vm-running'>,
   signal: AbortSignal,
 ): Promise<Verdict> {
   const hypervisor = await world.hypervisor(site);
   const state = (await hypervisor.vmStates([vm.uuid], signal)).get(vm.uuid);
+  if (state?.powerState === 'Running' && state.startDelaySeconds === 0 && skippedDelaySeconds > 0)
+    return { holds: false, because: `VM ${vm.nameLabel} runs, and its start_delay is not put back yet` };
   if (state?.powerState === 'Running') return { holds: true, output: { host: state.residentOn } };
   const because = state === undefined ? 'is not in the pool' : `is ${state.powerState.toLowerCase()}`;
   return { holds: false, because: `VM ${vm.nameLabel} ${because}` };

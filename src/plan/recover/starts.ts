@@ -152,6 +152,8 @@ class Starts {
       ...readyOf(lane),
       ...needed.flatMap((need) => readyOf(need.vm)),
     ];
+    const slept = group.plan.honourStartDelay ? vm.startDelaySeconds : 0;
+    const skipped = vm.startDelaySeconds > slept ? { skippedDelaySeconds: vm.startDelaySeconds } : {};
     return this.#draft.add({
       id: this.#draft.ids.of('start', vm.nameLabel),
       after: [...new Set(after)],
@@ -161,20 +163,20 @@ class Starts {
         site: this.#site,
         vm: this.#draft.member(vm),
         twinSite: this.#draft.twinSite,
+        ...skipped,
       },
-      holdsWhen: { is: 'vm-running', site: this.#site, vm: this.#draft.member(vm) },
+      holdsWhen: { is: 'vm-running', site: this.#site, vm: this.#draft.member(vm), ...skipped },
       repeatable: true,
       onFailure: tier.onTimeout,
       uses: [`start:${this.#site}`],
-      timeoutSeconds: 900 + vm.startDelaySeconds,
+      timeoutSeconds: 900 + slept,
       forecastSeconds:
-        costs.startSeconds(this.#draft.pool.vms.length + this.#draft.choice.point.vms.length) +
-        (group.plan.honourStartDelay ? vm.startDelaySeconds : 0),
+        costs.startSeconds(this.#draft.pool.vms.length + this.#draft.choice.point.vms.length) + slept,
       why: [
         `Tier ${tier.name}`,
         ...(needed.length === 0 ? [] : [`it needs ${listed(needed.map((need) => need.vm.nameLabel))}`]),
         ...(tier.atOnce === null ? [] : [`at most ${tier.atOnce} of the tier at once`]),
-        ...(vm.startDelaySeconds > 0 ? [`its own start_delay is ${vm.startDelaySeconds} s`] : []),
+        ...(slept > 0 ? [`it sleeps its own start_delay of ${slept} s`] : []),
       ].join('; '),
     });
   }

@@ -295,6 +295,9 @@ export class ModelPool implements Hypervisor {
   async vmShape(uuid: string) {
     return this.#pool().vms.find((vm) => vm.uuid === uuid) ?? null;
   }
+  async setStartDelay(uuid: string, seconds: number): Promise<void> {
+    this.#vm(uuid).startDelaySeconds = seconds;
+  }
   async adjustVm(uuid: string): Promise<void> {
     this.#vm(uuid);
   }
@@ -306,7 +309,10 @@ export class ModelPool implements Hypervisor {
     return new Map(
       this.#pool()
         .vms.filter((vm) => vms.includes(vm.uuid))
-        .map(({ uuid, powerState, residentOn, guest }) => [uuid, { powerState, residentOn, guest }] as const),
+        .map(
+          ({ uuid, powerState, residentOn, startDelaySeconds, guest }) =>
+            [uuid, { powerState, residentOn, startDelaySeconds, guest }] as const,
+        ),
     );
   }
   async close(): Promise<void> {
