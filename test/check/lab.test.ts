@@ -29,6 +29,11 @@ t.test('a group that is well, large or small, and what it costs to know that', a
   await house.save();
   const small = house.lab.calls.length;
   const clear = await findings(house);
+  t.same(
+    [...clear.keys()],
+    ['export', 'verify', 'drill', 'migrate', 'failover'],
+    'every operation of its phase',
+  );
   for (const [operation, found] of clear)
     t.equal(textOf(found), '', `${operation}: nothing speaks against it`);
   const asked = house.lab.calls
