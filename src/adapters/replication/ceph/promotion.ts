@@ -101,7 +101,10 @@ async function plannedOrUnmarked(
   }
 }
 
-/** Makes a demoted image, or the replica of one, primary. 16: the other side's demotion has not arrived here yet. */
+/**
+ * Makes a demoted image, or the replica of one, primary. 16: the other side's demotion has not arrived here yet; 30: it has,
+ * and rbd-mirror still has the image open.
+ */
 export async function promoteDemoted(
   rbd: Rbd,
   state: ImageState,
@@ -112,8 +115,8 @@ export async function promoteDemoted(
   const { verbSeconds, pollSeconds } = rbd.limits;
   for (let waited = 0; ; waited += pollSeconds) {
     const args = ['mirror', 'image', 'promote', spec];
-    const result = await rbd.verb(args, signal, { accept: [exits.notYet, exits.already] });
-    if (result.code !== exits.notYet) return;
+    const result = await rbd.verb(args, signal, { accept: [exits.notYet, exits.readOnly, exits.already] });
+    if (result.code === 0 || result.code === exits.already) return;
     if (waited > verbSeconds) throw rbd.refused(args, result);
     await sleep(pollSeconds);
   }
