@@ -50,7 +50,7 @@ const array = z.strictObject({
   site: text.describe('The site where the array stands'),
   type: text.describe('Which adapter drives it'),
   options: z
-    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]))
     .default({})
     .describe('What the adapter needs to know')
     .superRefine((options, context) => {

@@ -42,7 +42,7 @@ export interface ArraySettings {
   readonly site: string;
   readonly type: string;
   /** Adapter-specific settings, checked by the adapter's own schema. */
-  readonly options: Readonly<Record<string, string | number | boolean>>;
+  readonly options: Readonly<Record<string, string | number | boolean | readonly string[]>>;
   readonly secret: SecretRef | null;
 }
 

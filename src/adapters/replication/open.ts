@@ -5,6 +5,7 @@ import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
 import { openCephArray } from './ceph/ceph-array.ts';
 import { openBtrfs } from './btrfs/open.ts';
+import { openCommandArray } from './command/command-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openZfs } from './zfs/open.ts';
 
@@ -40,6 +41,7 @@ const types: Readonly<
 > = {
   ceph: openCephArray,
   btrfs: openBtrfs,
+  command: openCommandArray,
   lab: openLabArray,
   zfs: openZfs,
 };
