@@ -5,10 +5,11 @@
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Exposed } from '../../domain/replication.ts';
 import type { LabClock } from '../core/clock.ts';
 import type { Access, Share } from '../storage/fabric.ts';
 import { Directions } from './direction.ts';
-import { Drills, type ExportAddress } from './drill.ts';
+import { Drills } from './drill.ts';
 import { ArrayFaults } from './faults.ts';
 import { type Changed, type Promotion, Promotions } from './promotion.ts';
 import { type Sending, Transfers } from './transfer.ts';
@@ -57,7 +58,11 @@ export class LabArray {
     return this.clock.now() + this.faults.clockSkewSeconds * 1000;
   }
 
-  addVolume(name: string, present: Volume['present'] = () => () => undefined): Volume {
+  addVolume(
+    name: string,
+    present: Volume['present'] = () => () => undefined,
+    offer: Volume['offer'] = (path) => ({ kind: 'nfs', server: this.address, path }),
+  ): Volume {
     const directory = join(this.#root, 'volumes', name);
     for (const made of [directory, this.#store(name)]) mkdirSync(made, { recursive: true, mode: 0o700 });
     const volume: Volume = {
@@ -79,6 +84,7 @@ export class LabArray {
       kept: [],
       drills: new Map(),
       present,
+      offer,
     };
     this.volumes.set(name, volume);
     present(this.share(volume));
@@ -118,7 +124,7 @@ export class LabArray {
   }
 
   /** Lets hosts mount the volume, beside those that may already. */
-  expose(name: string, addresses: readonly string[]): ExportAddress {
+  expose(name: string, addresses: readonly string[]): Exposed {
     const volume = this.volume(name);
     if (volume.state === 'target')
       refuse('wrong-state', `volume ${name} is a replication target; it must be promoted first`);
@@ -126,7 +132,7 @@ export class LabArray {
     // A volume that everybody may mount stays so; a promoted one starts with nobody.
     if (volume.admitted !== null || volume.state === 'promoted')
       volume.admitted = [...new Set([...(volume.admitted ?? []), ...addresses])];
-    return { server: this.address, path: volume.exportPath };
+    return volume.offer(volume.exportPath);
   }
 
   /** These hosts may not mount it any more; others may as before. */

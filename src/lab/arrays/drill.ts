@@ -1,5 +1,6 @@
 /** Copies of points for drills: NFS exports of their own beside the replica, which is never touched (storage.md B.4.8). */
 import { renameSync, rmSync } from 'node:fs';
+import type { Exposed } from '../../domain/replication.ts';
 import type { Share } from '../storage/fabric.ts';
 import type { LabArray } from './array.ts';
 import type { Changed } from './promotion.ts';
@@ -23,11 +24,6 @@ export interface Drill {
   withdraw: (() => void) | null;
 }
 
-export interface ExportAddress {
-  readonly server: string;
-  readonly path: string;
-}
-
 export class Drills {
   readonly #array: LabArray;
 
@@ -39,7 +35,7 @@ export class Drills {
   async start(
     name: string,
     given: { readonly drill: string; readonly point: string; readonly addresses: readonly string[] },
-  ): Promise<ExportAddress> {
+  ): Promise<Exposed> {
     const volume = this.#array.volume(name);
     const open = volume.drills.get(given.drill) ?? this.#mark(volume, given.drill, given.point);
     if (open.point !== given.point)
@@ -55,7 +51,7 @@ export class Drills {
     this.#array.faults.halfway('drillStart', name);
     open.admitted = [...new Set([...open.admitted, ...given.addresses])];
     open.withdraw ??= volume.present(this.#share(volume, open));
-    return { server: this.#array.address, path: open.exportPath };
+    return volume.offer(open.exportPath);
   }
 
   #mark(volume: Volume, drill: string, point: string): Drill {

@@ -5,11 +5,13 @@ import type { Lab } from '../core/lab.ts';
 import type { LabPool } from '../core/pool.ts';
 import { fabricOf } from '../storage/fabric.ts';
 import { type ArraySpec, LabArray } from './array.ts';
+import { ArrayLuns, type LunSpec } from './lun.ts';
 import { type ArrayLogin, ArrayServer } from './server.ts';
 import type { Volume } from './volume.ts';
 
 export { LabArray, pairVolumes } from './array.ts';
 export type { ArrayFaultInput } from './faults.ts';
+export type { LunSpec } from './lun.ts';
 export { ArrayServer } from './server.ts';
 export { ArrayRefusal, type Volume } from './volume.ts';
 
@@ -63,6 +65,15 @@ export function addVolume(array: LabArray, name: string, pools: readonly LabPool
       for (const { shares } of fabrics) shares.splice(shares.indexOf(share), 1);
     };
   });
+}
+
+/** A volume that hosts reach as a LUN (lun.ts); each copy for a drill is a LUN of its own with another SCSIid. */
+export function addLun(array: LabArray, name: string, pools: readonly LabPool[], spec: LunSpec): Volume {
+  const luns = new ArrayLuns(array, name, new Set(pools.map((pool) => fabricOf(pool))), spec);
+  const volume = array.addVolume(name, luns.present, luns.offer);
+  // Unlike an export, a LUN that everybody sees is in the way of its copies.
+  volume.admitted = [...spec.admitted];
+  return volume;
 }
 
 /** Writes `<directory>/<array>.json` for each array: what the adapter's option `directory` reads. Holds the password. */

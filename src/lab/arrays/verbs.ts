@@ -42,12 +42,10 @@ const acting: Readonly<Record<string, Verb>> = {
     return sent(array.directions.reverse(name, tag, given));
   },
   restore: (array, name, body) => array.directions.restore(name, discarding.parse(body)),
-  expose: (array, name, body) => ({ kind: 'nfs', ...array.expose(name, hosts.parse(body).addresses) }),
+  expose: (array, name, body) => array.expose(name, hosts.parse(body).addresses),
   conceal: (array, name, body) => array.conceal(name, hosts.parse(body).addresses),
-  drillStart: async (array, name, body) => ({
-    kind: 'nfs',
-    ...(await array.drills.start(name, hosts.extend({ drill: text, point: text }).parse(body))),
-  }),
+  drillStart: (array, name, body) =>
+    array.drills.start(name, hosts.extend({ drill: text, point: text }).parse(body)),
   drillStop: (array, name, body) =>
     array.drills.stop(name, z.strictObject({ drill: text }).parse(body).drill),
   fence: (array, name, body) => {

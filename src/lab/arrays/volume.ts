@@ -1,4 +1,6 @@
 /** What an array knows of one volume, and how it refuses. */
+
+import type { Exposed } from '../../domain/replication.ts';
 import type { Share } from '../storage/fabric.ts';
 import type { LabArray } from './array.ts';
 import type { Drill } from './drill.ts';
@@ -55,6 +57,8 @@ export interface Volume {
   readonly drills: Map<string, Drill>;
   /** Lets the hosts that reach this volume see another share of the array; returns how to take it away. */
   present: (share: Share) => () => void;
+  /** How hosts reach what is presented under this path: the volume itself, or a copy for a drill. */
+  offer: (exportPath: string) => Exposed;
 }
 
 export type RefusalCode = 'not-found' | 'busy' | 'wrong-state' | 'refused' | 'link-down';

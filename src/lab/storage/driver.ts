@@ -38,6 +38,8 @@ export interface Backend {
   open(location: string, mode: 'r' | 'r+'): Disk;
   /** The LUN under an LVM SR. */
   readonly lun: Lun | null;
+  /** Ways to the LUN that are in use, and that there are; absent where nothing counts them (xapi.md 7.11). */
+  readonly paths?: { readonly up: number; readonly total: number };
   /** True for a copy made for a drill: its writers are nobody's twins. */
   isolated?(): boolean;
 }

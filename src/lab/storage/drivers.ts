@@ -1,11 +1,10 @@
 /** The drivers of the lab, by SR type. */
-import type { LabPool } from '../core/pool.ts';
-import { struct } from '../core/values.ts';
 import type { Driver } from './driver.ts';
 import { backendFailure, probeNotSupported } from './errors.ts';
 import { ext, file, localLvm, nfs, smb, unsupported } from './file-drivers.ts';
 import { iso } from './iso-driver.ts';
 import { lvmofcoe, lvmohba, lvmoiscsi } from './lvm-drivers.ts';
+import { cephfs, glusterfs, moosefs } from './mounted-drivers.ts';
 
 const others = [
   unsupported(
@@ -41,41 +40,22 @@ const others = [
   ),
 ];
 
+export const common: readonly Driver[] = [
+  nfs,
+  smb,
+  file,
+  ext,
+  localLvm,
+  iso,
+  lvmoiscsi,
+  lvmohba,
+  lvmofcoe,
+  ...others,
+];
+
+/** Types of XCP-ng whose storage manager a pool has once its hosts were given it (`addStorageManager`). */
+export const optional: readonly Driver[] = [cephfs, glusterfs, moosefs];
+
 export const drivers: ReadonlyMap<string, Driver> = new Map(
-  [nfs, smb, file, ext, localLvm, iso, lvmoiscsi, lvmohba, lvmofcoe, ...others].map((driver) => [
-    driver.name,
-    driver,
-  ]),
+  [...common, ...optional].map((driver) => [driver.name, driver]),
 );
-
-/** The program behind a type, where its name does not follow from the type. */
-const programs: Readonly<Record<string, string>> = {
-  lvmohba: 'LVMoHBASR',
-  lvmoiscsi: 'LVMoISCSISR',
-  lvmofcoe: 'LVMoFCoESR',
-  udev: 'udevSR',
-  file: 'FileSR',
-  dummy: 'DummySR',
-};
-
-/** SM records, as a host writes them at its start. */
-export function addStorageManagers(pool: LabPool): void {
-  for (const driver of drivers.values()) {
-    if (pool.db.all('SM').some((row) => row.get('type') === driver.name)) continue;
-    pool.db.create('SM', {
-      type: driver.name,
-      name_label: driver.description,
-      vendor: 'Citrix Systems Inc',
-      copyright: '(C) 2008 Citrix Systems Inc',
-      version: '1.0',
-      driver_filename: `/opt/xensource/sm/${programs[driver.name] ?? `${driver.name.toUpperCase()}SR`}`,
-      required_api_version: driver.name === 'udev' || driver.name === 'dummy' ? '1.1' : '1.0',
-      capabilities: [...driver.capabilities],
-      features: struct(
-        Object.fromEntries(
-          driver.capabilities.map((name) => [name, name === 'VDI_RESET_ON_BOOT' ? '2' : '1']),
-        ),
-      ),
-    });
-  }
-}

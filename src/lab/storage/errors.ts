@@ -2,6 +2,7 @@
 import { fail } from '../core/failure.ts';
 
 const texts: Readonly<Record<number, string>> = {
+  16: 'The SR is currently in use',
   40: 'The SR scan failed',
   43: 'The VDI already exists',
   44: 'There is insufficient space',
@@ -38,6 +39,16 @@ const texts: Readonly<Record<number, string>> = {
 export function backendFailure(number: number, detail = '', xml = ''): never {
   const text = texts[number] ?? 'General backend error';
   fail(`SR_BACKEND_FAILURE_${number}`, '', detail === '' ? text : `${text} [opterr=${detail}]`, xml);
+}
+
+/** A number that a driver chose by itself, with its own words. */
+export function plainFailure(number: number, text: string): never {
+  fail(`SR_BACKEND_FAILURE_${number}`, '', text, '');
+}
+
+/** An exception that a driver did not foresee: its text is all there is. */
+export function pythonException(text: string): never {
+  plainFailure(1200, text);
 }
 
 /** What xapi makes of an exception below the storage interface. */

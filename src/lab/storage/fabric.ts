@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LabPool } from '../core/pool.ts';
+import type { LabHost, LabPool } from '../core/pool.ts';
 
 /** `none`: the device does not answer, or is not presented. */
 export type Access = 'rw' | 'ro' | 'none';
@@ -18,6 +18,8 @@ export interface Share {
   access(): Access;
   /** May the host of this address mount it? Absent: every host. */
   admits?(address: string): boolean;
+  /** Who may mount an SMB share; absent: everybody. */
+  readonly login?: { readonly username: string; readonly password: string };
   /** A copy made for a drill. */
   readonly isolated?: boolean;
 }
@@ -31,15 +33,24 @@ export interface Lun {
   /** Holds `vg.json` and the disks of the volume group: a copy of the directory is a copy of the LUN. */
   readonly directory: string;
   access(): Access;
+  /** Is it presented to the host of this address (LUN mask)? Absent: to every host that reaches the target or port. */
+  admits?(address: string): boolean;
+  /** A copy made for a drill. */
+  readonly isolated?: boolean;
 }
 
+/** One portal of a target: a target with several portals is several of these, with one IQN and the same LUNs. */
 export interface IscsiTarget {
   /** Portal address, without the port. */
   readonly address: string;
   readonly port: number;
   readonly iqn: string;
   readonly chap?: { readonly user: string; readonly password: string };
+  /** What the target says of itself when the host asks back (`incoming_chapuser`). */
+  readonly incomingChap?: { readonly user: string; readonly password: string };
   readonly luns: readonly Lun[];
+  /** Does the portal answer? Absent: yes. */
+  up?(): boolean;
 }
 
 /** LUNs that Fibre Channel adapters see. */
@@ -47,12 +58,15 @@ export interface FibreChannel {
   /** Names of the hosts whose adapters are zoned to it; null for all. */
   readonly hosts: readonly string[] | null;
   readonly luns: readonly Lun[];
+  /** Ways from each host to its LUNs; absent: one. */
+  readonly paths?: number;
 }
 
 /** A directory that a host has mounted. */
 export interface Mount {
   readonly directory: string;
   access(): Access;
+  readonly login?: Share['login'];
   readonly isolated?: boolean;
 }
 
@@ -82,6 +96,8 @@ export class Fabric {
   readonly fibreChannel: FibreChannel[] = [];
   /** Local disks of hosts: `<host name>:<device>` such as `tokyo1:/dev/sdb`. */
   readonly localDisks = new Map<string, Lun>();
+  /** Hosts that lack the client of a file system: `<host name>:<SR type>` such as `tokyo1:cephfs`. */
+  readonly withoutClient = new Set<string>();
   /** Where local paths of hosts lie (`file` SRs, local ISO libraries). */
   readonly localRoot: string;
 
@@ -108,7 +124,12 @@ export class Fabric {
     if (below.split('/').includes('..')) return null;
     const directory = below === '' ? share.directory : join(share.directory, below);
     if (!existsSync(directory) || !statSync(directory).isDirectory()) return null;
-    return { directory, access: () => share.access(), isolated: share.isolated === true };
+    return {
+      directory,
+      access: () => share.access(),
+      isolated: share.isolated === true,
+      ...(share.login === undefined ? {} : { login: share.login }),
+    };
   }
 
   /** A directory of a host's own file system, made when missing. */
@@ -119,12 +140,21 @@ export class Fabric {
     return { directory, access: () => 'rw' };
   }
 
-  visibleLuns(host: string): Lun[] {
-    return this.fibreChannel
-      .filter((f) => f.hosts === null || f.hosts.includes(host))
-      .flatMap((f) => f.luns)
-      .filter((lun) => lun.access() !== 'none');
+  /** LUNs that the Fibre Channel adapters of a host see: zoned, presented, and answering. */
+  visibleLuns(host: LabHost): Lun[] {
+    const zoned = this.fibreChannel.filter((f) => f.hosts === null || f.hosts.includes(host.name));
+    return zoned.flatMap((f) => f.luns).filter((lun) => isPresented(lun, host));
   }
+
+  /** Ways from a host to a LUN that it sees over Fibre Channel. */
+  pathsTo(host: LabHost, lun: Lun): number {
+    const zoned = this.fibreChannel.filter((f) => f.hosts === null || f.hosts.includes(host.name));
+    return zoned.filter((f) => f.luns.includes(lun)).reduce((sum, f) => sum + (f.paths ?? 1), 0);
+  }
+}
+
+export function isPresented(lun: Lun, host: LabHost): boolean {
+  return lun.access() !== 'none' && lun.admits?.(host.address) !== false;
 }
 
 const groupFile = 'vg.json';

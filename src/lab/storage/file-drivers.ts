@@ -64,7 +64,7 @@ export function fileBackend(mount: Mount, directory: string): Backend {
   };
 }
 
-function srList(uuids: readonly string[], more: readonly ReturnType<typeof element>[] = []): string {
+export function srList(uuids: readonly string[], more: readonly ReturnType<typeof element>[] = []): string {
   const srs = uuids.map((uuid) => element('SR', [element('UUID', uuid)]));
   return xmlDocument(element('SRlist', [...srs, ...more]));
 }
@@ -135,10 +135,13 @@ function smbMount(context: Context): Mount {
   const server = context.deviceConfig['server'] ?? backendFailure(102);
   const parts = server.split('\\').filter((part) => part !== '');
   const [host = '', ...path] = parts;
-  return (
+  const found =
     fabricOf(context.pool).mount(context.pool, host, `\\${path.join('\\')}`, context.host.address) ??
-    backendFailure(111, 'mount failed with return code 2')
-  );
+    backendFailure(111, 'mount failed with return code 2');
+  const { username, password } = context.deviceConfig;
+  if (found.login !== undefined && (found.login.username !== username || found.login.password !== password))
+    backendFailure(111, 'mount failed with return code 13');
+  return found;
 }
 
 export const smb: Driver = {
@@ -196,10 +199,21 @@ function localDevice(context: Context): string {
   return context.deviceConfig['device'] ?? backendFailure(90);
 }
 
-/** The directory that stands for a formatted local device. */
-function deviceDirectory(context: Context): string {
+/**
+ * What stands for a formatted device: a LUN that the host sees, by its SCSIid, or a disk of the host itself. Null for a
+ * LUN that is not there.
+ */
+function deviceOf(context: Context): Mount | null {
   const { host, pool } = context;
-  return join(fabricOf(pool).local(host.name, localDevice(context)).directory);
+  const device = localDevice(context);
+  const scsiId = /^\/dev\/disk\/by-id\/scsi-(.+)$/.exec(device)?.[1];
+  if (scsiId === undefined) return fabricOf(pool).local(host.name, device);
+  const lun = fabricOf(pool)
+    .visibleLuns(host)
+    .find((seen) => seen.scsiId === scsiId);
+  if (lun === undefined) return null;
+  mkdirSync(lun.directory, { recursive: true, mode: 0o700 });
+  return { directory: lun.directory, access: () => lun.access(), isolated: lun.isolated === true };
 }
 
 function deviceDriver(name: string, description: string, capabilities: readonly string[]): Driver {
@@ -207,19 +221,27 @@ function deviceDriver(name: string, description: string, capabilities: readonly 
     name,
     description,
     capabilities,
-    probe: (context) => srList(subdirectories(deviceDirectory(context))),
+    // A device that is not there is one without SRs, as recorded.
+    probe(context) {
+      const device = deviceOf(context);
+      return srList(device === null ? [] : subdirectories(device.directory));
+    },
     create(context, sr) {
-      const directory = deviceDirectory(context);
+      const { directory } = deviceOf(context) ?? backendFailure(91);
       for (const old of subdirectories(directory)) rmSync(join(directory, old), { recursive: true });
       mkdirSync(join(directory, sr), { mode: 0o700 });
     },
     attach(context, sr) {
-      const directory = join(deviceDirectory(context), sr);
-      if (!existsSync(directory)) backendFailure(47, `no such volume group: XSLocalEXT-${sr}`);
-      return fileBackend({ directory, access: () => 'rw' }, directory);
+      const device = deviceOf(context);
+      const directory = join(device?.directory ?? '', sr);
+      if (device === null || !existsSync(directory))
+        backendFailure(47, `no such volume group: XSLocalEXT-${sr}`);
+      if (device.access() !== 'rw') backendFailure(52, `XSLocalEXT-${sr} is read-only`);
+      return fileBackend(device, directory);
     },
     remove(context, sr) {
-      rmSync(join(deviceDirectory(context), sr), { recursive: true, force: true });
+      const device = deviceOf(context);
+      if (device !== null) rmSync(join(device.directory, sr), { recursive: true, force: true });
     },
   };
 }

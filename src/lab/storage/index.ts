@@ -2,8 +2,8 @@
 import type { Lab } from '../core/lab.ts';
 import { watchStorage } from './allowed.ts';
 import { startCollector } from './collector.ts';
-import { addStorageManagers } from './drivers.ts';
 import { Fabric, setFabric } from './fabric.ts';
+import { addStorageManagers } from './managers.ts';
 import { forgetAttachments, installPbds, plugAll } from './pbd.ts';
 import { installRawDisks } from './raw-disks.ts';
 import { installSrs } from './sr.ts';
@@ -12,6 +12,7 @@ import { installVdis } from './vdi.ts';
 export { collect, scanDirty } from './collector.ts';
 export type { Access, FibreChannel, IscsiTarget, Lun, Share } from './fabric.ts';
 export { Fabric, fabricOf, setFabric } from './fabric.ts';
+export { addStorageManager, removeStorageManager } from './managers.ts';
 export { pretendFull, storageState } from './state.ts';
 
 export function installStorage(lab: Lab): void {

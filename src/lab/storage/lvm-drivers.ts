@@ -7,6 +7,7 @@ import { backendFailure } from './errors.ts';
 import {
   fabricOf,
   type IscsiTarget,
+  isPresented,
   type Lun,
   readVolumeGroup,
   type VolumeGroup,
@@ -76,21 +77,30 @@ function format(lun: Lun, sr: string): void {
   writeVolumeGroup(lun, { sr, nameLabel: '', nameDescription: '', volumes: {} });
 }
 
-function attach(lun: Lun, sr: string, visible: readonly Lun[], guard: boolean): Backend {
-  const group = readVolumeGroup(lun);
-  if (group === null || group.sr !== sr) backendFailure(47, `no such volume group: VG_XenStorage-${sr}`);
-  const twins = visible.filter((other) => other.scsiId !== lun.scsiId && readVolumeGroup(other)?.sr === sr);
-  if (guard && twins.length > 0)
-    backendFailure(
-      119,
-      `Found physical volumes of VG_XenStorage-${sr} on ${[lun, ...twins].map((l) => l.scsiId).join(', ')}`,
-    );
+function noGroup(sr: string): never {
+  backendFailure(47, `no such volume group: VG_XenStorage-${sr}`);
+}
+
+/** LUNs with this volume group; LVM goes by it and not by the SCSIid. */
+function withGroup(luns: readonly Lun[], sr: string): Lun[] {
+  return luns.filter((lun) => readVolumeGroup(lun)?.sr === sr);
+}
+
+interface Paths {
+  readonly up: number;
+  readonly total: number;
+}
+
+function attach(lun: Lun, sr: string, paths: Paths): Backend {
+  if (readVolumeGroup(lun)?.sr !== sr) noGroup(sr);
   if (lun.access() !== 'rw') backendFailure(52, `VG_XenStorage-${sr} is read-only`);
   const disks = new DiskDirectory(lun.directory);
   return {
     access: () => lun.access(),
     disks,
     lun,
+    paths,
+    isolated: () => lun.isolated === true,
     scan() {
       if (lun.access() === 'none') backendFailure(40, 'Input/output error');
       const known: VolumeGroup | null = readVolumeGroup(lun);
@@ -118,7 +128,7 @@ function openTargets(context: Context): IscsiTarget[] {
   const addresses = (target ?? backendFailure(95)).split(',').map((a) => a.trim());
   const wanted = Number(port ?? '3260');
   const found = fabricOf(context.pool).targets.filter(
-    (t) => addresses.includes(t.address) && t.port === wanted,
+    (t) => addresses.includes(t.address) && t.port === wanted && t.up?.() !== false,
   );
   if (found.length === 0) backendFailure(141);
   return found;
@@ -143,16 +153,20 @@ function chosenTargets(context: Context): IscsiTarget[] {
     );
     backendFailure(96, '', xmlDocument(element('iscsi-target-iqns', list)));
   }
-  const { chapuser, chappassword } = context.deviceConfig;
-  for (const { chap } of chosen)
-    if (chap !== undefined && (chap.user !== chapuser || chap.password !== chappassword)) backendFailure(68);
+  for (const target of chosen) if (!admits(target, context)) backendFailure(68);
   return chosen;
 }
 
+/** Both directions of CHAP: what the host says of itself, and what it expects of the target (xapi.md 7.4). */
+function admits({ chap, incomingChap }: IscsiTarget, { deviceConfig }: Context): boolean {
+  const { chapuser, chappassword, incoming_chapuser: user, incoming_chappassword: password } = deviceConfig;
+  if (chap !== undefined && (chap.user !== chapuser || chap.password !== chappassword)) return false;
+  return user === undefined || (incomingChap?.user === user && incomingChap.password === password);
+}
+
 function iscsiLun(context: Context): { readonly lun: Lun; readonly visible: readonly Lun[] } {
-  const visible = chosenTargets(context)
-    .flatMap((t) => t.luns)
-    .filter((lun) => lun.access() !== 'none');
+  const luns = chosenTargets(context).flatMap((t) => t.luns);
+  const visible = [...new Set(luns)].filter((lun) => isPresented(lun, context.host));
   const lun = visible.find((l) => l.scsiId === context.deviceConfig['SCSIid']);
   if (lun !== undefined) return { lun, visible };
   const list = visible.map((l) =>
@@ -175,22 +189,38 @@ export const lvmoiscsi: Driver = {
   create: (context, sr) => format(iscsiLun(context).lun, sr),
   attach(context, sr) {
     const { lun, visible } = iscsiLun(context);
-    return attach(lun, sr, visible, true);
+    // The check goes over all that LVM sees, whatever adapter brought it.
+    const seen = [...visible, ...fabricOf(context.pool).visibleLuns(context.host)];
+    const twins = withGroup([...new Set(seen)], sr);
+    if (twins.length > 1)
+      backendFailure(
+        119,
+        `Found physical volumes of VG_XenStorage-${sr} on ${twins.map((l) => l.scsiId).join(', ')}`,
+      );
+    return attach(lun, sr, iscsiPaths(context, lun));
   },
   remove: (context) => rmSync(iscsiLun(context).lun.directory, { recursive: true, force: true }),
 };
 
-function fibreLun(context: Context): Lun {
-  const visible = fabricOf(context.pool).visibleLuns(context.host.name);
-  const lun = visible.find((l) => l.scsiId === context.deviceConfig['SCSIid']);
-  if (lun !== undefined) return lun;
+/** One session without multipathing; else one for each portal that leads to the LUN, of those that there are. */
+function iscsiPaths(context: Context, lun: Lun): Paths {
+  const portals = fabricOf(context.pool).targets.filter((t) => t.luns.includes(lun));
+  if (!context.host.row.bool('multipathing')) return { up: 1, total: 1 };
+  return { up: portals.filter((t) => t.up?.() !== false).length, total: portals.length };
+}
+
+/** Without SCSIid a list of what could be used; null for one that no adapter of the host sees. */
+function fibreLun(context: Context): Lun | null {
+  const visible = fabricOf(context.pool).visibleLuns(context.host);
+  const { SCSIid } = context.deviceConfig;
+  if (SCSIid !== undefined && SCSIid !== '') return visible.find((lun) => lun.scsiId === SCSIid) ?? null;
   const inUse = new Set(context.pool.db.all('PBD').map((pbd) => pbd.map('device_config')['SCSIid'] ?? ''));
   const list = visible
     .filter((l) => !inUse.has(l.scsiId))
     .map((l) =>
       element('BlockDevice', [
         element('path', devicePath(l)),
-        element('numpaths', '1'),
+        element('numpaths', String(fabricOf(context.pool).pathsTo(context.host, l))),
         element('SCSIid', l.scsiId),
         element('vendor', l.vendor),
         element('serial', l.serial),
@@ -216,11 +246,25 @@ function fibreDriver(name: string, description: string): Driver {
     name,
     description,
     capabilities,
-    probe: (context) => srList(context, fibreLun(context)),
-    create: (context, sr) => format(fibreLun(context), sr),
-    // No guard against duplicates here: LVM picks one (xapi.md 7.6).
-    attach: (context, sr) => attach(fibreLun(context), sr, [], false),
-    remove: (context) => rmSync(fibreLun(context).directory, { recursive: true, force: true }),
+    // The driver scans the device path of the SCSIid, and finds nothing where there is no such device.
+    probe(context) {
+      const lun = fibreLun(context);
+      return lun === null ? xmlDocument(element('SRlist', [])) : srList(context, lun);
+    },
+    create: (context, sr) => format(fibreLun(context) ?? backendFailure(91), sr),
+    attach(context, sr) {
+      const lun = fibreLun(context) ?? noGroup(sr);
+      // No guard against duplicates here: LVM takes either of them (xapi.md 7.6). The lab takes the one seen first.
+      const fabric = fabricOf(context.pool);
+      const [taken = lun] = withGroup(fabric.visibleLuns(context.host), sr);
+      const all = fabric.pathsTo(context.host, taken);
+      const total = context.host.row.bool('multipathing') ? all : 1;
+      return attach(taken, sr, { up: total, total });
+    },
+    remove(context) {
+      const lun = fibreLun(context);
+      if (lun !== null) rmSync(lun.directory, { recursive: true, force: true });
+    },
   };
 }
 

@@ -1,9 +1,10 @@
 /** PBD: create, destroy, plug, unplug (xapi.md 7.2, 7.9). */
 import type { Row } from '../core/database.ts';
 import { fail } from '../core/failure.ts';
-import type { LabPool } from '../core/pool.ts';
+import type { LabHost, LabPool } from '../core/pool.ts';
 import type { Call, Registry } from '../core/registry.ts';
 import { isStruct, nullRef, type Struct, struct } from '../core/values.ts';
+import type { Backend } from './driver.ts';
 import { storageError } from './errors.ts';
 import { readVolumeGroup, writeVolumeGroup } from './fabric.ts';
 import { scan } from './scan.ts';
@@ -69,7 +70,7 @@ export function plug(pool: LabPool, pbd: Row): void {
   if (pbd.bool('currently_attached')) return;
   const sr = pbd.row('SR', 'SR') ?? fail('HANDLE_INVALID', 'SR', pbd.text('SR'));
   const host = liveHost(pool, pbd.text('host'));
-  const driver = driverOf(sr.text('type'));
+  const driver = driverOf(pool, sr.text('type'));
   const all = sr.rows('PBDs', 'PBD');
   if (!sr.bool('shared') && all.length > 1)
     storageError('SR_HAS_MULTIPLE_PBDS', ...all.map((row) => row.uuid));
@@ -77,6 +78,7 @@ export function plug(pool: LabPool, pbd: Row): void {
   const backend = driver.attach(context, sr.uuid);
   storageState(pool).attached.set(pbd.ref, backend);
   pbd.set({ currently_attached: true });
+  noteMultipath(pbd, host, backend);
   if (host !== pool.master) return;
   const group = backend.lun === null ? null : readVolumeGroup(backend.lun);
   // The name that xapi knows goes over the one on the LUN (xapi.md 7.7).
@@ -106,6 +108,17 @@ export function unplug(pool: LabPool, pbd: Row): void {
   }
   storageState(pool).attached.delete(pbd.ref);
   pbd.set({ currently_attached: false });
+  for (const key of Object.keys(pbd.map('other_config')))
+    if (/^mpath-|^multipathed$|^iscsi_sessions$/.test(key)) pbd.drop('other_config', key);
+}
+
+/** What the driver counts of a LUN on a host that uses several paths (xapi.md 7.11). */
+function noteMultipath(pbd: Row, host: LabHost, { lun, paths }: Backend): void {
+  if (lun === null || paths === undefined || !host.row.bool('multipathing')) return;
+  pbd.put('other_config', 'multipathed', 'true');
+  pbd.put('other_config', `mpath-${lun.scsiId}`, `[${paths.up}, ${paths.total}]`);
+  if (pbd.map('device_config')['targetIQN'] !== undefined)
+    pbd.put('other_config', 'iscsi_sessions', String(paths.up));
 }
 
 /** Disks of an SR that VMs on this host hold. */

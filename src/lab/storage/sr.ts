@@ -9,16 +9,25 @@ import { drivers } from './drivers.ts';
 import { readVolumeGroup, writeVolumeGroup } from './fabric.ts';
 import { createPbd, destroyPbd, plug } from './pbd.ts';
 import { scan, updateSizes } from './scan.ts';
-import { backendOf, contextOf, driverOf, hasPower, isBare, liveHost, pluggedPbds } from './state.ts';
+import {
+  backendOf,
+  contextOf,
+  driverOf,
+  hasPower,
+  isBare,
+  liveHost,
+  pluggedPbds,
+  storageState,
+} from './state.ts';
 
 export function installSrs(registry: Registry): void {
   registry.on('SR.probe', (call) => {
-    const driver = driverOf(call.text(2));
+    const driver = driverOf(call.pool, call.text(2));
     const host = liveHost(call.pool, call.text(0));
     return driver.probe(contextOf(call.pool, host, call.map(1), call.map(3)));
   });
   registry.on('SR.probe_ext', (call) => {
-    driverOf(call.text(2));
+    driverOf(call.pool, call.text(2));
     liveHost(call.pool, call.text(0));
     fail('SR_OPERATION_NOT_SUPPORTED');
   });
@@ -85,7 +94,7 @@ export function installSrs(registry: Registry): void {
       const hosts = new Set(pbds.map((pbd) => pbd.text('host')));
       if (hosts.size < call.pool.hosts.length || pbds.some((pbd) => !pbd.bool('currently_attached')))
         fail('SR_HAS_NO_PBDS', sr.ref);
-      if (!driverOf(sr.text('type')).capabilities.includes('SR_METADATA'))
+      if (!driverOf(call.pool, sr.text('type')).capabilities.includes('SR_METADATA'))
         fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
       return name === 'enable' ? fail('NOT_IMPLEMENTED', `SR.${name}_database_replication`) : '';
     });
@@ -100,7 +109,10 @@ export function installSrs(registry: Registry): void {
     call.row('SR');
     fail('PERMISSION_DENIED', '');
   });
-  registry.on('SR.get_supported_types', () => [...drivers.keys()]);
+  registry.on('SR.get_supported_types', (call) => {
+    const { types } = storageState(call.pool);
+    return [...drivers.keys()].filter((type) => types.has(type));
+  });
   registry.on('SR.assert_can_host_ha_statefile', (call) => {
     const sr = call.row('SR');
     if (!sr.bool('shared')) fail('SR_NOT_SHARABLE', sr.ref, call.pool.master.row.ref);
@@ -137,9 +149,13 @@ function createSr(call: Call): string {
   const { pool } = call;
   const deviceConfig = call.map(1);
   const shared = call.bool(7);
-  const driver = driverOf(call.text(5));
+  const driver = driverOf(pool, call.text(5));
   // A shared SR is made on the master, whatever host was named.
   const host = liveHost(pool, shared ? pool.master.row.ref : call.text(0));
+  // Only here do LUN drivers ask whether another SR has the LUN (storage.md C.0): a PBD is plugged without that look.
+  const scsiId = deviceConfig['SCSIid'];
+  if (scsiId !== undefined && pool.db.all('PBD').some((pbd) => pbd.map('device_config')['SCSIid'] === scsiId))
+    fail('SR_DEVICE_IN_USE');
   const uuid = randomUUID();
   driver.create(contextOf(pool, host, deviceConfig, call.map(8)), uuid);
   const sr = newSr(pool, uuid, call.text(3), call.text(4), call.text(5), call.text(6), shared, call.map(8));
@@ -179,7 +195,7 @@ function destroySr(call: Call): string {
   if (kept) fail('SR_NOT_EMPTY');
   if (sr.map('other_config')['indestructible'] === 'true') fail('SR_INDESTRUCTIBLE', sr.ref);
   const host = liveHost(pool, pbd.text('host'));
-  const driver = driverOf(sr.text('type'));
+  const driver = driverOf(pool, sr.text('type'));
   const context = contextOf(pool, host, pbd.map('device_config'), sr.map('sm_config'));
   if (driver.attach(context, sr.uuid).scan().length > 0 && driver.name !== 'iso') fail('SR_NOT_EMPTY');
   driver.remove(context, sr.uuid);

@@ -13,6 +13,8 @@ export interface StorageState {
   readonly full: Set<string>;
   /** Seconds between runs of the collector and the background scanner (xapi.md 7.2, 7.9: about 30). */
   collectorSeconds: number;
+  /** SR types whose storage managers the hosts have. */
+  readonly types: Set<string>;
 }
 
 const states = new WeakMap<LabPool, StorageState>();
@@ -20,15 +22,21 @@ const states = new WeakMap<LabPool, StorageState>();
 export function storageState(pool: LabPool): StorageState {
   const known = states.get(pool);
   if (known !== undefined) return known;
-  const made: StorageState = { attached: new Map(), full: new Set(), collectorSeconds: 30 };
+  const made: StorageState = {
+    attached: new Map(),
+    full: new Set(),
+    collectorSeconds: 30,
+    types: new Set(),
+  };
   states.set(pool, made);
   return made;
 }
 
-/** `SR_UNKNOWN_DRIVER [type]` for a type without driver. */
-export function driverOf(type: string): Driver {
+/** `SR_UNKNOWN_DRIVER [type]` for a type without driver in this pool. */
+export function driverOf(pool: LabPool, type: string): Driver {
   const name = type.toLowerCase();
-  return drivers.get(name) ?? fail('SR_UNKNOWN_DRIVER', name);
+  const driver = storageState(pool).types.has(name) ? drivers.get(name) : undefined;
+  return driver ?? fail('SR_UNKNOWN_DRIVER', name);
 }
 
 /** The host of a PBD or a probe, alive; `HOST_OFFLINE [host]` otherwise. */

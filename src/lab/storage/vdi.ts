@@ -74,7 +74,7 @@ export function installVdis(registry: Registry): void {
       }
       if (field === 'on_boot') {
         const sr = srOf(vdi);
-        needCapability(sr, 'VDI_RESET_ON_BOOT');
+        needCapability(call.pool, sr, 'VDI_RESET_ON_BOOT');
         checkNotAttached(vdi, 'set_on_boot');
         backendOf(call.pool, sr);
       }
@@ -116,11 +116,11 @@ export function createVdi(
   smConfig: Readonly<Record<string, string>>,
   fields: Struct,
 ): Row {
-  needCapability(sr, 'VDI_CREATE');
+  needCapability(pool, sr, 'VDI_CREATE');
   const type = fields['type'] ?? 'user';
   const backend = backendOf(pool, sr);
   if (type === 'cbt_metadata') fail('VDI_INCOMPATIBLE_TYPE', '', 'cbt_metadata');
-  const disks = disksOf(sr, backend, 'VDI_CREATE');
+  const disks = disksOf(pool, sr, backend, 'VDI_CREATE');
   const name = fields['name_label'] ?? '';
   const uuid =
     type === 'user' && name === 'Pool Metadata Backup' ? metadataBackupUuid(sr.uuid) : randomUUID();
@@ -169,14 +169,14 @@ function creatorsFields(record: Struct): Struct {
 }
 
 /** What a driver cannot do is refused before anybody looks whether the SR is plugged. */
-function needCapability(sr: Row, capability: string): void {
-  if (!driverOf(sr.text('type')).capabilities.includes(capability))
+function needCapability(pool: LabPool, sr: Row, capability: string): void {
+  if (!driverOf(pool, sr.text('type')).capabilities.includes(capability))
     fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
 }
 
 /** The disk directory of an SR that can do something; `SR_OPERATION_NOT_SUPPORTED [sr]` otherwise. */
-function disksOf(sr: Row, backend: Backend, capability: string): DiskDirectory {
-  needCapability(sr, capability);
+function disksOf(pool: LabPool, sr: Row, backend: Backend, capability: string): DiskDirectory {
+  needCapability(pool, sr, capability);
   if (backend.disks === null) fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
   const access = backend.access();
   if (access === 'none') backendFailure(46, 'Stale file handle');
@@ -212,10 +212,10 @@ function needManaged(vdi: Row): void {
 export function destroyVdi(pool: LabPool, vdi: Row): void {
   const sr = srOf(vdi);
   checkNotAttached(vdi, 'destroy');
-  needCapability(sr, 'VDI_DELETE');
+  needCapability(pool, sr, 'VDI_DELETE');
   const backend = backendOf(pool, sr);
   needManaged(vdi);
-  disksOf(sr, backend, 'VDI_DELETE').delete(vdi.text('location'));
+  disksOf(pool, sr, backend, 'VDI_DELETE').delete(vdi.text('location'));
   const vbds = vdi.rows('VBDs', 'VBD');
   const suspended = pool.db.all('VM').filter((vm) => vm.text('suspend_VDI') === vdi.ref);
   for (const vm of suspended) vm.set({ suspend_VDI: nullRef });
@@ -255,9 +255,9 @@ function checkNoStaleMark(vdi: Row, operation: string): void {
 function split(pool: LabPool, vdi: Row, capability: string, more: Struct): Row {
   checkNoStaleMark(vdi, capability === 'VDI_CLONE' ? 'clone' : 'snapshot');
   const sr = srOf(vdi);
-  needCapability(sr, capability);
+  needCapability(pool, sr, capability);
   const backend = backendOf(pool, sr);
-  const disks = disksOf(sr, backend, capability);
+  const disks = disksOf(pool, sr, backend, capability);
   needManaged(vdi);
   const location = vdi.text('location');
   const disk = disks.find(location) ?? backendFailure(46, `VDI ${location} not found`);
@@ -318,7 +318,7 @@ export function copyVdi(pool: LabPool, vdi: Row, target: Row): Row {
   const source = backendOf(pool, srOf(vdi));
   needManaged(vdi);
   const backend = backendOf(pool, target);
-  const disks = disksOf(target, backend, 'VDI_CREATE');
+  const disks = disksOf(pool, target, backend, 'VDI_CREATE');
   checkRoom(pool, target, backend, Number(vdi.int('virtual_size')));
   const uuid = randomUUID();
   const from = source.open(vdi.text('location'), 'r');
@@ -365,7 +365,7 @@ function copyCall(call: Call): string {
   const backend = backendOf(call.pool, srOf(target));
   const to = backend.open(target.text('location'), 'r+');
   try {
-    disksOf(srOf(target), backend, 'VDI_CREATE').fill(from, to);
+    disksOf(call.pool, srOf(target), backend, 'VDI_CREATE').fill(from, to);
   } finally {
     from.close();
     to.close();
@@ -376,7 +376,7 @@ function copyCall(call: Call): string {
 function introduce(call: Call): string {
   const { pool } = call;
   const sr = call.row('SR', 3);
-  needCapability(sr, 'VDI_INTRODUCE');
+  needCapability(pool, sr, 'VDI_INTRODUCE');
   const backend = backendOf(pool, sr);
   const known = sr.rows('VDIs', 'VDI').find((vdi) => vdi.text('location') === call.text(8));
   if (known !== undefined && known.uuid !== call.text(0)) fail('LOCATION_NOT_UNIQUE', sr.ref, call.text(8));
@@ -403,8 +403,8 @@ function resize(call: Call, online: boolean): string {
   const sr = srOf(vdi);
   const backend = backendOf(pool, sr);
   if (!online) checkNotAttached(vdi, 'resize');
-  if (online) needCapability(sr, 'VDI_RESIZE_ONLINE');
-  const disks = disksOf(sr, backend, 'VDI_RESIZE');
+  if (online) needCapability(call.pool, sr, 'VDI_RESIZE_ONLINE');
+  const disks = disksOf(pool, sr, backend, 'VDI_RESIZE');
   needManaged(vdi);
   const size = call.int(1);
   if (size < 0n || size > maxVhdBytes) backendFailure(79, 'VDI size must be between 1 MB and 2088960 MB');

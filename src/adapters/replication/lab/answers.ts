@@ -57,7 +57,16 @@ export const answers = {
     bytesLost: z.number(),
     says: z.array(z.string()),
   }),
-  exposed: z.object({ kind: z.literal('nfs'), server: z.string(), path: z.string() }),
+  exposed: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('nfs'), server: z.string(), path: z.string() }),
+    z.object({
+      kind: z.literal('iscsi'),
+      portals: z.array(z.string()),
+      iqn: z.string(),
+      scsiId: z.string(),
+    }),
+    z.object({ kind: z.literal('fc'), scsiId: z.string() }),
+  ]),
   drills: z.object({
     drills: z.array(
       z.object({ volume: z.string(), drill: z.string(), name: z.string(), madeAt: z.string() }),
