@@ -45,6 +45,15 @@ function refused(peerCode: string, what: string, peerParams: readonly string[] =
   return new PortError('refused', { code: 'DR-FAKE', what, next: 'Look' }, { peerCode, peerParams });
 }
 
+/** Passwords become `Secret` objects, of which a pool shows the uuid alone (xapi.md 7.2). */
+function asShown(deviceConfig: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(deviceConfig).map(([key, value]) =>
+      key.endsWith('password') ? [`${key}_secret`, value.replace(/^text of /, '')] : [key, value],
+    ),
+  );
+}
+
 /** A document as a pool would export it, snapshots left out. */
 export function fakeDocument(vm: VmFacts, pool: PoolFacts): MetadataDocument {
   const object = (cls: string, id: string, fields: XmlStruct): MetadataObject => ({
@@ -246,7 +255,8 @@ export class FakePool implements Hypervisor {
     this.#call('create-pbd', host);
     const record = this.#sr(sr);
     const others = record.pbds.filter((pbd) => pbd.hostUuid !== host);
-    record.pbds = [...others, { uuid: `pbd-${host}`, hostUuid: host, attached: false, deviceConfig }];
+    const shown = asShown(deviceConfig);
+    record.pbds = [...others, { uuid: `pbd-${host}`, hostUuid: host, attached: false, deviceConfig: shown }];
     this.#did(`pbd ${host} ${JSON.stringify(deviceConfig)}`);
   }
   async plugPbd(sr: string, host: string): Promise<void> {
