@@ -37,7 +37,9 @@ export const observedFields = {
   pool: fields(
     'uuid name_label master ha_enabled ha_host_failures_to_tolerate ha_plan_exists_for ha_allow_overcommit other_config',
   ),
-  host: fields('uuid name_label address enabled metrics cpu_info host_CPUs software_version'),
+  host: fields(
+    'uuid name_label address enabled metrics cpu_info host_CPUs software_version iscsi_iqn multipathing other_config',
+  ),
   host_metrics: fields('live memory_total memory_free'),
   network: fields('uuid name_label name_description bridge MTU managed other_config'),
   PIF: fields('network host device VLAN currently_attached'),
