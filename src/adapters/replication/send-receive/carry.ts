@@ -11,26 +11,32 @@ import type { RemoteResult } from '../../ssh/remote.ts';
 import { cancelled, diverged, noVolume, wrongState } from './errors.ts';
 import type { Filer } from './filer.ts';
 import { exitBusy, exitPromoted, sendScript } from './scripts.ts';
-import type { Store, StoredPoint, Stream, VolumeState } from './store.ts';
+import type { Store, StoredPoint, Stream, VolumeState, VolumeStore } from './store.ts';
 import { after, commonOf } from './views.ts';
 
-/** One side of a pair. */
-export interface Side {
-  readonly filer: Filer;
-  readonly store: Store;
+/** One side of a pair, however it is spoken to. */
+export interface End {
+  readonly filer: Pick<Filer, 'array' | 'clock' | 'close'>;
+  readonly store: VolumeStore;
   readonly volume: string;
 }
 
+/** One side of a pair behind SSH. */
+export interface Side extends End {
+  readonly filer: Filer;
+  readonly store: Store;
+}
+
 /** A transfer that takes longer than this is a matter for people. */
-const longestSeconds = 24 * 3600;
+export const longestSeconds = 24 * 3600;
 const pollSeconds = 0.5;
 
-export async function stateOf(side: Side, signal?: AbortSignal): Promise<VolumeState | null> {
+export async function stateOf(side: End, signal?: AbortSignal): Promise<VolumeState | null> {
   const { volumes } = await side.store.look([side.volume], signal);
   return volumes.get(side.volume) ?? null;
 }
 
-export async function mustExist(side: Side, signal?: AbortSignal): Promise<VolumeState> {
+export async function mustExist(side: End, signal?: AbortSignal): Promise<VolumeState> {
   const state = await stateOf(side, signal);
   if (state === null) throw noVolume(side.filer.array, side.volume);
   return state;
@@ -99,7 +105,7 @@ async function settle(
 }
 
 /** Refuses a receiver that would lose something, or that is no receiver at all. */
-function mustTake(from: Side, here: VolumeState, to: Side, there: VolumeState | null): void {
+export function mustTake(from: End, here: VolumeState, to: End, there: VolumeState | null): void {
   if (there === null) return;
   if (there.mark !== null && there.mark.role !== 'target' && there.mark.role !== 'demoted')
     throw promoted(to);
@@ -121,7 +127,7 @@ function mustTake(from: Side, here: VolumeState, to: Side, there: VolumeState | 
     ]);
 }
 
-function promoted(to: Side): PortError {
+function promoted(to: End): PortError {
   return wrongState(
     to.filer.array,
     `Volume ${to.volume} was promoted, so nothing is sent to it`,
@@ -214,7 +220,7 @@ function ended(
 }
 
 /** Every program ended well, and the point is not there: nobody may go on as if it were. */
-function neverArrived(from: Side, to: Side, tag: string): PortError {
+export function neverArrived(from: End, to: End, tag: string): PortError {
   return new PortError('protocol', {
     code: 'DR-ARRAY-PROTOCOL',
     what: `Point ${tag} of volume ${from.volume} was sent twice and is not complete at ${to.filer.array}`,
@@ -224,7 +230,7 @@ function neverArrived(from: Side, to: Side, tag: string): PortError {
   });
 }
 
-function late(from: Side, tag: string): PortError {
+export function late(from: End, tag: string): PortError {
   return new PortError('busy', {
     code: 'DR-ARRAY-SYNC-LATE',
     what: `Point ${tag} of volume ${from.volume} has not arrived within ${longestSeconds / 3600} h`,

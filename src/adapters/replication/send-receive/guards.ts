@@ -3,7 +3,7 @@ import type { PortError } from '../../../domain/errors.ts';
 import { discardConfirmation } from '../../../domain/replication.ts';
 import type { Discarding } from '../../../ports/replication.ts';
 import { diverged, wrongConfirmation, wrongState } from './errors.ts';
-import type { Store, StoredPoint, VolumeState } from './store.ts';
+import type { StoredPoint, VolumeState, VolumeStore } from './store.ts';
 import { after, instantOf, newestOf, roleOf } from './views.ts';
 
 export function notA(array: string, wanted: 'source' | 'target' | 'promoted', state: VolumeState): PortError {
@@ -39,7 +39,7 @@ export function surelyUnchanged(state: VolumeState, common: StoredPoint | null):
 
 /** What this side holds and the other one does not, in sentences; empty when there is nothing. */
 export async function heldAlone(
-  store: Store,
+  store: VolumeStore,
   state: VolumeState,
   common: StoredPoint | null,
 ): Promise<readonly string[]> {

@@ -3,8 +3,9 @@ import type { Capabilities } from '../../../domain/replication.ts';
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Replication } from '../../../ports/replication.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
-import type { Side } from './carry.ts';
-import { SendReceiveReplication } from './replication.ts';
+import { carry, type End, type Side } from './carry.ts';
+import { readLink } from './link.ts';
+import { SendReceiveReplication, type Transport } from './replication.ts';
 
 export interface FilerSurroundings {
   readonly secrets: Secrets;
@@ -26,6 +27,8 @@ export const capabilitiesOfFilers: Capabilities = {
   expose: 'nfs',
 };
 
+const streams: Transport<Side> = { carry, links: readLink };
+
 /** `endOf` makes filer and store of one array; a peer of another type is no peer. */
 export function openFilers(
   settings: ArraySettings,
@@ -33,13 +36,29 @@ export function openFilers(
   capabilities: Capabilities,
   endOf: (settings: ArraySettings, surroundings: FilerSurroundings) => Omit<Side, 'volume'>,
 ): Replication {
-  const others = new Map<string, Omit<Side, 'volume'>>();
-  const peers = new Map<string, Side>();
-  for (const [volume, peer] of surroundings.peers) {
+  return openEnds(settings, surroundings, capabilities, streams, (array) => {
+    const end = endOf(array, surroundings);
+    return (volume) => ({ ...end, volume });
+  });
+}
+
+/** The same for filers whose points travel by other means; `endOf` makes the sides of one array. */
+export function openEnds<S extends End>(
+  settings: ArraySettings,
+  { peers: others }: Pick<FilerSurroundings, 'peers'>,
+  capabilities: Capabilities,
+  transport: Transport<S>,
+  endOf: (settings: ArraySettings) => (volume: string) => S,
+): Replication {
+  const ends = new Map<string, (volume: string) => S>();
+  const peers = new Map<string, S>();
+  for (const [volume, peer] of others) {
     if (peer.array.type !== settings.type) continue;
-    const other = others.get(peer.array.name) ?? endOf(peer.array, surroundings);
-    others.set(peer.array.name, other);
-    peers.set(volume, { ...other, volume: peer.volume });
+    const end = ends.get(peer.array.name) ?? endOf(peer.array);
+    ends.set(peer.array.name, end);
+    peers.set(volume, end(peer.volume));
   }
-  return new SendReceiveReplication({ ...endOf(settings, surroundings), capabilities, peers });
+  const side = endOf(settings);
+  const { filer, store } = side('');
+  return new SendReceiveReplication({ filer, store, side, transport, capabilities, peers });
 }

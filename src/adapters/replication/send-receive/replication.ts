@@ -15,7 +15,7 @@ import {
   type ReplicaPoint,
 } from '../../../domain/replication.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
-import { carry, mustExist, type Side, stateOf } from './carry.ts';
+import { type End, mustExist, stateOf } from './carry.ts';
 import {
   badName,
   cancelled,
@@ -26,10 +26,8 @@ import {
   wrongConfirmation,
   wrongState,
 } from './errors.ts';
-import type { Filer } from './filer.ts';
 import { heldAlone, mustBeLast, mustDiscard, notA, surelyUnchanged } from './guards.ts';
-import { readLink } from './link.ts';
-import type { Store, VolumeState } from './store.ts';
+import type { StoredPoint, VolumeState, VolumeStore } from './store.ts';
 import {
   commonOf,
   divergenceOf,
@@ -42,27 +40,46 @@ import {
   roleOf,
 } from './views.ts';
 
-export interface Ends {
-  readonly filer: Filer;
-  readonly store: Store;
+/** How points travel between two sides. */
+export interface Transport<S extends End> {
+  /** Returns when the point with this tag, which is cut where it is missing, is complete at the other side. */
+  carry(from: S, to: S, tag: string, signal?: AbortSignal): Promise<StoredPoint>;
+  /** What the sending filer can tell of the other side of these volumes; a missing one is unknown. */
+  links(
+    from: S['filer'],
+    pairs: readonly { readonly volume: string; readonly peer: S }[],
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, LinkView>>;
+}
+
+export interface Ends<S extends End> {
+  readonly filer: S['filer'];
+  readonly store: VolumeStore;
+  /** A volume of this array. */
+  side(volume: string): S;
+  readonly transport: Transport<S>;
   readonly capabilities: Capabilities;
   /** The other side of each volume. */
-  readonly peers: ReadonlyMap<string, Side>;
+  readonly peers: ReadonlyMap<string, S>;
 }
 
 const goodTag = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
 
-export class SendReceiveReplication implements Replication {
+export class SendReceiveReplication<S extends End> implements Replication {
   readonly array: string;
-  readonly #filer: Filer;
-  readonly #store: Store;
+  readonly #filer: S['filer'];
+  readonly #store: VolumeStore;
+  readonly #side: (volume: string) => S;
+  readonly #transport: Transport<S>;
   readonly #capabilities: Capabilities;
-  readonly #peers: ReadonlyMap<string, Side>;
+  readonly #peers: ReadonlyMap<string, S>;
 
-  constructor({ filer, store, capabilities, peers }: Ends) {
+  constructor({ filer, store, side, transport, capabilities, peers }: Ends<S>) {
     this.array = filer.array;
     this.#filer = filer;
     this.#store = store;
+    this.#side = side;
+    this.#transport = transport;
     this.#capabilities = capabilities;
     this.#peers = peers;
   }
@@ -126,7 +143,7 @@ export class SendReceiveReplication implements Replication {
     const state = await mustExist(this.#side(volume), signal);
     if (roleOf(state) !== 'source' && state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced')
       throw notA(this.array, 'source', state);
-    return replicaPoint(await carry(this.#side(volume), this.#peer(volume), tag, signal));
+    return replicaPoint(await this.#transport.carry(this.#side(volume), this.#peer(volume), tag, signal));
   }
 
   async prepare(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
@@ -139,7 +156,7 @@ export class SendReceiveReplication implements Replication {
       throw notA(this.array, 'source', state);
     if (!already) await this.#store.mark(volume, { role: 'prepared', point: null });
     await this.#store.close(volume);
-    const point = await carry(side, peer, tag, signal);
+    const point = await this.#transport.carry(side, peer, tag, signal);
     await this.#store.mark(volume, { role: 'prepared', point: point.ref });
     return replicaPoint(point);
   }
@@ -235,7 +252,7 @@ export class SendReceiveReplication implements Replication {
         [`${peer.filer.array} is ${roleOf(other)}`],
         'Demote the old source first',
       );
-    const point = await carry(side, peer, tag, signal);
+    const point = await this.#transport.carry(side, peer, tag, signal);
     await peer.store.mark(peer.volume, { role: 'target', point: null });
     await this.#store.mark(volume, null);
     return replicaPoint(point);
@@ -326,11 +343,7 @@ export class SendReceiveReplication implements Replication {
     await Promise.all([...filers].map((filer) => filer.close()));
   }
 
-  #side(volume: string): Side {
-    return { filer: this.#filer, store: this.#store, volume };
-  }
-
-  #peer(volume: string): Side {
+  #peer(volume: string): S {
     const peer = this.#peers.get(volume);
     if (peer === undefined) throw noPair(this.array, volume);
     return peer;
@@ -344,7 +357,7 @@ export class SendReceiveReplication implements Replication {
   /** The link matters to those that send; a replica must never wait for its source. */
   #links(states: readonly VolumeState[], signal?: AbortSignal): Promise<ReadonlyMap<string, LinkView>> {
     const senders = states.filter((state) => roleOf(state) === 'source');
-    return readLink(
+    return this.#transport.links(
       this.#filer,
       senders.flatMap(({ volume }) => {
         const peer = this.#peers.get(volume);
@@ -360,7 +373,7 @@ export class SendReceiveReplication implements Replication {
       await this.#reopen(this.#peer(volume));
   }
 
-  async #reopen({ store, volume }: Side): Promise<void> {
+  async #reopen({ store, volume }: S): Promise<void> {
     await store.open(volume);
     await store.mark(volume, null);
   }

@@ -81,18 +81,14 @@ export interface StoreIdentity {
   readonly clockSeconds: number;
 }
 
-export interface Store {
+/** What the verbs need, however points travel. */
+export interface VolumeStore {
   identify(signal?: AbortSignal): Promise<StoreIdentity>;
   /** A constant number of commands, however many volumes. */
   look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook>;
   /** Every volume that carries a mark of ours. */
   marked(signal?: AbortSignal): Promise<readonly string[]>;
-  /** The program that prints the marks of these volumes, and what its output says; other filers run it over the link. */
-  marksProgram(volumes: readonly string[]): readonly string[];
-  readMarks(stdout: string): ReadonlyMap<string, Mark>;
   mark(volume: string, mark: Mark | null): Promise<void>;
-  /** A point of the volume and all below it, at one moment. */
-  cut(volume: string, tag: string): Promise<void>;
   /** From here on nothing is written; hosts lose it. */
   close(volume: string): Promise<void>;
   /** Writable, at its usual place. */
@@ -105,6 +101,22 @@ export interface Store {
   finishRewind(volume: string): Promise<void>;
   /** Stops a stream that is arriving for this volume. */
   stopArriving(volume: string): Promise<void>;
+  /** A writable copy of a point beside the volume, marked with the drill; returns its name. The one that is there already is kept. */
+  copy(volume: string, point: StoredPoint, drill: string): Promise<string>;
+  copies(signal?: AbortSignal): Promise<readonly DrillCopy[]>;
+  removeCopy(copy: DrillCopy): Promise<void>;
+  /** `name` is a volume or a copy. */
+  publish(name: string, access: Access): Promise<Exposed>;
+  unpublish(name: string, access: Access): Promise<void>;
+}
+
+/** A store whose points travel as streams between programs. */
+export interface Store extends VolumeStore {
+  /** The program that prints the marks of these volumes, and what its output says; other filers run it over the link. */
+  marksProgram(volumes: readonly string[]): readonly string[];
+  readMarks(stdout: string): ReadonlyMap<string, Mark>;
+  /** A point of the volume and all below it, at one moment. */
+  cut(volume: string, tag: string): Promise<void>;
   /**
    * What to run here and at the other filer so that `point` arrives there, one after the other; empty when all of it is
    * there. Both exit with 75 when another transfer of the volume is under way, with 76 when the other side has been
@@ -116,11 +128,4 @@ export interface Store {
    * removes old points of ours. `sent` is remembered at the sending side.
    */
   settle(state: VolumeState, point: StoredPoint, side: 'sender' | 'receiver'): Promise<void>;
-  /** A writable copy of a point beside the volume, marked with the drill; returns its name. The one that is there already is kept. */
-  copy(volume: string, point: StoredPoint, drill: string): Promise<string>;
-  copies(signal?: AbortSignal): Promise<readonly DrillCopy[]>;
-  removeCopy(copy: DrillCopy): Promise<void>;
-  /** `name` is a volume or a copy. */
-  publish(name: string, access: Access): Promise<Exposed>;
-  unpublish(name: string, access: Access): Promise<void>;
 }
