@@ -89,7 +89,14 @@ export interface Capabilities {
   readonly consistencyGroups: boolean;
   readonly fence: boolean;
   readonly expose: 'lun' | 'nfs' | 'file' | 'none';
+  /**
+   * Verbs that a person carries out on this array, each with the sentence that tells how; `{volume}`, `{array}`,
+   * `{point}`, `{drill}` and `{hosts}` stand for what the plan knows. Absent where nobody is needed.
+   */
+  readonly handOffs?: Readonly<Partial<Record<HandOffVerb, string>>>;
 }
+
+export type HandOffVerb = 'promote' | 'drillStart' | 'drillStop';
 
 /** A pair as one array lists it. */
 export interface FoundPair {

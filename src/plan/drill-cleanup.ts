@@ -56,13 +56,16 @@ export function planDrillCleanup(request: CleanUpRequest): Plan {
   };
 }
 
-function stepsOf({ group, open, before }: CleanUpRequest, remains: readonly DrillRemains[]): Plan['steps'] {
+function stepsOf(
+  { group, observation, open, before }: CleanUpRequest,
+  remains: readonly DrillRemains[],
+): Plan['steps'] {
   // Nothing is seen, but the group is remembered as being drilled: the comparison alone sets that right.
   if (remains.length === 0 && open === null) return [];
   const list = new StepList();
   const site = group.recovery;
   const gone = remains.flatMap((each) =>
-    cleanUp(list, { site, remains: each, after: [], onFailure: 'finish' }),
+    cleanUp(list, { site, remains: each, after: [], onFailure: 'finish', observation }),
   );
   compareInventory(list, {
     site,

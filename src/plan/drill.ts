@@ -52,6 +52,7 @@ export function planDrill(request: DrillRequest): Plan {
     basedOn: { observation: observation.id, takenAt: observation.takenAt },
     configDigest: request.configDigest,
     steps: waitingOn.length > 0 ? [] : (built?.steps ?? []),
+    ...(built?.limits === undefined ? {} : { limits: built.limits }),
     expects: built?.expects ?? nothingExpected({ ...request, declaredLost: false }, pairs, choice),
     waitingOn,
   };
@@ -155,7 +156,7 @@ function build(
   { choice, vms, notAsked, appliances }: Chosen,
   pool: PoolFacts,
   pairs: readonly PairObservation[],
-): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
+): Pick<Plan, 'steps' | 'limits' | 'expects' | 'waitingOn'> {
   const { group, drillId: id, keep } = request;
   const copies = new Map(vms.map((vm) => [vm.uuid, request.freshUuid()]));
   const draft = new RecoverDraft(
@@ -178,7 +179,13 @@ function build(
       srs: draft.storage.map(({ sr }) => ({ uuid: sr.uuid, nameLabel: sr.nameLabel })),
       clones: draft.storage.map(({ settings }) => settings.target),
     };
-    const gone = cleanUp(draft, { site: group.recovery, remains, after: [proof], onFailure: 'finish' });
+    const gone = cleanUp(draft, {
+      site: group.recovery,
+      remains,
+      after: [proof],
+      onFailure: 'finish',
+      observation: request.observation,
+    });
     compareInventory(draft, {
       site: group.recovery,
       group: group.name,
@@ -190,5 +197,5 @@ function build(
   }
   const steps = [...made, ...draft.steps.slice(made.length)];
   const expects = drillExpectation(draft, order, { keep, notAsked, appliances, steps });
-  return { steps, expects, waitingOn: faultsOfOrder(order) };
+  return { steps, ...draft.limits, expects, waitingOn: faultsOfOrder(order) };
 }

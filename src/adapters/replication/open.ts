@@ -7,6 +7,8 @@ import { openCephArray } from './ceph/ceph-array.ts';
 import { openBtrfs } from './btrfs/open.ts';
 import { openCommandArray } from './command/command-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
+import { openLinstorArray } from './linstor/linstor-array.ts';
+import { openManualArray } from './manual/manual-array.ts';
 import { openZfs } from './zfs/open.ts';
 
 export interface ReplicationSurroundings {
@@ -43,6 +45,8 @@ const types: Readonly<
   btrfs: openBtrfs,
   command: openCommandArray,
   lab: openLabArray,
+  linstor: openLinstorArray,
+  manual: openManualArray,
   zfs: openZfs,
 };
 

@@ -9,6 +9,6 @@ export function cleanUpBefore(draft: RecoverDraft, harmless: readonly string[]):
   return remainsOf(group, observation, openDrill ?? null)
     .filter(({ vms, srs, clones }) => vms.length + srs.length + clones.length > 0)
     .flatMap((remains) =>
-      cleanUp(draft, { site: group.recovery, remains, after: harmless, onFailure: 'continue' }),
+      cleanUp(draft, { site: group.recovery, remains, after: harmless, onFailure: 'continue', observation }),
     );
 }

@@ -4,7 +4,9 @@
  */
 import type { Inventory } from '../../domain/actions/drill.ts';
 import type { DrillRemains } from '../../domain/drill.ts';
+import type { Observation } from '../../domain/observation.ts';
 import type { Step } from '../../domain/plan.ts';
+import { askPerson, handedOff } from '../hand-offs.ts';
 import type { StepList } from '../steps.ts';
 
 export interface CleanUp {
@@ -13,10 +15,12 @@ export interface CleanUp {
   /** Steps that must have ended before, whatever came of them. */
   readonly after: readonly string[];
   readonly onFailure: Step['onFailure'];
+  /** What the arrays can do: a copy that a person has made a person takes away. */
+  readonly observation: Pick<Observation, 'arrays'>;
 }
 
 /** Returns the steps after which nothing of the drill is left. */
-export function cleanUp(list: StepList, { site, remains, after, onFailure }: CleanUp): string[] {
+export function cleanUp(list: StepList, { site, remains, after, onFailure, observation }: CleanUp): string[] {
   const { drill, vms, srs, clones } = remains;
   const removed = list.add({
     id: list.ids.of('remove', vms.length === 0 ? 'copies' : `${vms.length} copies`),
@@ -49,7 +53,7 @@ export function cleanUp(list: StepList, { site, remains, after, onFailure }: Cle
   const stopped = clones.map((target) =>
     list.add({
       id: list.ids.of('stop-clone', target.volume),
-      after: beforeClones,
+      after: removedByHand(list, { observation, target, drill, after: beforeClones, onFailure }),
       action: { do: 'stop-clone', drill, target },
       holdsWhen: { is: 'clone-stopped', drill, target },
       repeatable: true,
@@ -61,6 +65,32 @@ export function cleanUp(list: StepList, { site, remains, after, onFailure }: Cle
     }),
   );
   return stopped.length === 0 ? beforeClones : stopped;
+}
+
+/** The step in which a person removes the copy; `after` itself where the array does. */
+function removedByHand(
+  list: StepList,
+  {
+    observation,
+    target,
+    drill,
+    after,
+    onFailure,
+  }: Pick<CleanUp, 'observation' | 'after' | 'onFailure'> & {
+    readonly target: DrillRemains['clones'][number];
+    readonly drill: string;
+  },
+): readonly string[] {
+  const sentence = handedOff(observation, target.array, 'drillStop');
+  if (sentence === null) return after;
+  const why = `Array ${target.array} is worked by hand: who made the copy takes it away`;
+  return [
+    askPerson(
+      list,
+      { target, sentence, names: { drill }, at: 'end', verb: 'remove-clone' },
+      { after, onFailure, why },
+    ),
+  ];
 }
 
 export interface Comparison {

@@ -1,4 +1,6 @@
 /** The clones of the replica, attached under the SRs' own uuids and with names that nobody takes for the real ones. */
+
+import { askPerson, handedOff, hostNames } from '../hand-offs.ts';
 import { attachExposed, hostsMasterFirst } from '../recover/attach.ts';
 import type { RecoverDraft } from '../recover/draft.ts';
 
@@ -18,10 +20,28 @@ export function attachClones(
   for (const item of draft.storage) {
     const { settings, replica, sr } = item;
     if (replica === null) continue;
+    const behind = { after: [...prepared, ...called], ...(called.length === 0 ? {} : { needs: prepared }) };
+    const sentence = handedOff(draft.request.observation, settings.target.array, 'drillStart');
+    const byHand =
+      sentence === null
+        ? null
+        : askPerson(
+            draft,
+            {
+              target: settings.target,
+              sentence,
+              names: { drill, point: replica.takenAt, hosts: hostNames(hosts) },
+              at: 'after-storage',
+              verb: 'clone',
+            },
+            {
+              ...behind,
+              why: `Array ${settings.target.array} is worked by hand; the hosts look at the copy next`,
+            },
+          );
     const cloned = draft.add({
       id: draft.ids.of('clone', settings.target.volume),
-      after: [...prepared, ...called],
-      ...(called.length === 0 ? {} : { needs: prepared }),
+      ...(byHand === null ? behind : { after: [byHand] }),
       action: { do: 'clone-replica', site, drill, sr: settings.sr, target: settings.target, point: replica },
       repeatable: true,
       uses: [`array:${settings.target.array}`],

@@ -3,6 +3,7 @@ import type { SrToAttach } from '../../domain/plan.ts';
 import { type HostFacts, plainDeviceConfig, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
+import { askPerson, capabilitiesOf, hostNames } from '../hand-offs.ts';
 import type { RecoverDraft, StorageOfPlan } from './draft.ts';
 
 /** Returns, per SR, the step after which its disks may be relied upon. */
@@ -31,9 +32,12 @@ function attachOne(
 ): string {
   const { pair, settings } = item;
   const site = draft.request.group.recovery;
+  const after = promoted === undefined ? [] : [promoted];
+  if (capabilitiesOf(draft.request.observation, settings.target.array)?.expose === 'none')
+    return attachExposed(draft, item, shownByHand(draft, item, after, hosts), hosts, 'as-in-production');
   const exposed = draft.add({
     id: draft.ids.of('expose', settings.target.volume),
-    after: promoted === undefined ? [] : [promoted],
+    after,
     action: { do: 'expose', pair, site },
     repeatable: true,
     uses: [`array:${settings.target.array}`],
@@ -44,12 +48,37 @@ function attachOne(
   return attachExposed(draft, item, exposed, hosts);
 }
 
-/** The SR attached where step `exposed` says, its disks compared and named. Returns the step that compares. */
+/** The array shows its volumes to nobody by itself: a person gives the hosts access, at the address of production. */
+function shownByHand(
+  draft: RecoverDraft,
+  { settings: { target }, sr }: StorageOfPlan,
+  after: readonly string[],
+  hosts: readonly HostFacts[],
+): string {
+  return askPerson(
+    draft,
+    {
+      target,
+      sentence:
+        'Give these hosts access to volume {volume} of array {array}, at the address that the SR has at the production site: {hosts}',
+      names: { hosts: hostNames(hosts) },
+      at: 'after-storage',
+      verb: 'expose',
+    },
+    { after, why: `Array ${target.array} cannot do it; the hosts look at SR ${sr.nameLabel} next` },
+  );
+}
+
+/**
+ * The SR attached where step `exposed` says, or at the address that it has in production, its disks compared and named.
+ * Returns the step that compares.
+ */
 export function attachExposed(
   draft: RecoverDraft,
   { sr }: StorageOfPlan,
   exposed: string,
   hosts: readonly HostFacts[],
+  address: 'as-exposed' | 'as-in-production' = 'as-exposed',
 ): string {
   const site = draft.request.group.recovery;
   const isClone = draft.request.drill !== undefined;
@@ -57,7 +86,11 @@ export function attachExposed(
   const attached = draft.add({
     id: draft.ids.of('attach', sr.nameLabel),
     after: [exposed],
-    action: { do: 'attach-sr', site, sr: srToAttach(draft, sr, exposed, hosts) },
+    action: {
+      do: 'attach-sr',
+      site,
+      sr: srToAttach(draft, sr, address === 'as-exposed' ? exposed : null, hosts),
+    },
     holdsWhen: { is: 'sr-attached', site, srUuid: sr.uuid, hosts: hosts.map((host) => host.uuid) },
     repeatable: true,
     uses: [`sr:${site}`],
@@ -97,7 +130,7 @@ export function attachExposed(
 function srToAttach(
   draft: RecoverDraft,
   sr: PointSr,
-  exposedBy: string,
+  exposedBy: string | null,
   hosts: readonly HostFacts[],
 ): SrToAttach {
   return {

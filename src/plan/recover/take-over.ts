@@ -1,6 +1,9 @@
 /** The old site is kept from coming back as the real one, and the replica becomes writable. */
 import type { NamedSr } from '../../domain/actions/moving.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
+import type { ReplicaPoint } from '../../domain/replication.ts';
+import { askPerson, handedOff, hostNames } from '../hand-offs.ts';
+import { hostsMasterFirst } from './attach.ts';
 import { named, type RecoverDraft, type StorageOfPlan } from './draft.ts';
 
 /**
@@ -56,12 +59,17 @@ export function takeOver(
   for (const item of draft.storage) {
     const { pair, replica, settings } = item;
     if (replica === null) continue;
+    const behind = { after: [...before, ...fenced], ...(fenced.length === 0 ? {} : { needs: before }) };
+    const byHand = promotedByHand(draft, item, replica, behind);
+    if (byHand !== null) {
+      promoted.set(item, byHand);
+      continue;
+    }
     promoted.set(
       item,
       draft.add({
         id: draft.ids.of('promote', settings.target.volume),
-        after: [...before, ...fenced],
-        ...(fenced.length === 0 ? {} : { needs: before }),
+        ...behind,
         action: { do: 'promote', pair, point: replica },
         holdsWhen: { is: 'promoted', pair },
         pointOfNoReturn: true,
@@ -74,6 +82,32 @@ export function takeOver(
     );
   }
   return promoted;
+}
+
+/** The step in which a person promotes the replica; null where the array does, or where it is stated as done. */
+function promotedByHand(
+  draft: RecoverDraft,
+  { settings: { target }, observed, sr }: StorageOfPlan,
+  replica: ReplicaPoint,
+  behind: { readonly after: readonly string[]; readonly needs?: readonly string[] },
+): string | null {
+  const sentence = handedOff(draft.request.observation, target.array, 'promote');
+  if (sentence === null || observed.target?.role === 'promoted') return null;
+  return askPerson(
+    draft,
+    {
+      target,
+      sentence,
+      names: { point: replica.takenAt, hosts: hostNames(hostsMasterFirst(draft)) },
+      at: 'after-storage',
+      verb: 'promote',
+    },
+    {
+      ...behind,
+      pointOfNoReturn: true,
+      why: `Array ${target.array} is worked by hand: the word is not the proof, the hosts look at SR ${sr.nameLabel} next`,
+    },
+  );
 }
 
 /**
