@@ -2,6 +2,7 @@
  * The verbs, as the faces see them: one function per verb, plain arguments, plain answers. Everything that a person can
  * do something about is thrown as `OperatorError` or `PortError`; anything else that escapes is a defect.
  */
+import type { ArrayTest } from '../domain/array-test.ts';
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
 import type { ErrorCode, ExitCode } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
@@ -64,6 +65,9 @@ export interface App {
     file: string,
     options: { readonly acceptAge: AuditedBy | null },
   ): Promise<FiledPlan>;
+
+  /** Tries every verb of an array that only looks. Unknown names throw `DR-ARRAY-UNKNOWN` (exit code 2). */
+  testArray(array: string, context?: Context): Promise<ArrayTest>;
 
   /** Stops all automatic work on a group, and remembers who, when and why. */
   freeze(group: string, by: AuditedBy): Promise<GroupState>;

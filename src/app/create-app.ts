@@ -15,6 +15,7 @@ import { tellRun } from './run-messages.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
 import { briefs, status } from './status.ts';
+import { testArray } from './test-array.ts';
 
 export function createApp(ports: AppPorts): App {
   return {
@@ -26,6 +27,7 @@ export function createApp(ports: AppPorts): App {
     run: (planned, options) => runPlan(ports, planned, options),
     filed: filedPlanOf,
     openPlanFile: (text, file, { acceptAge }) => openPlanFile(ports, text, file, acceptAge),
+    testArray: (array, context) => testArray(ports, array, context),
     freeze: (group, by) => freeze(ports, group, by),
     unfreeze: (group, by) => unfreeze(ports, group, by),
     breakLock: (group, by) => breakLock(ports, group, by),

@@ -279,6 +279,25 @@ function app(world: World, asked: string[], interrupt: () => void): App {
       note(`open plan ${file}${acceptAge === null ? '' : ` although old: ${acceptAge.reason}`}`);
       return JSON.parse(text) as FiledPlan;
     },
+    testArray: async (array) => {
+      note(`test array ${array}`);
+      const failed = array.startsWith('broken');
+      const problem = {
+        code: 'DR-ARRAY-UNREACHABLE' as const,
+        what: 'Array does not answer',
+        next: 'Check power',
+      };
+      return {
+        array,
+        type: 'command',
+        checks: [
+          { verb: 'identify', outcome: 'ok', says: ['Acme 9, serial 7'], problem: null },
+          failed
+            ? { verb: 'observe', outcome: 'failed', says: [], problem }
+            : { verb: 'observe', outcome: 'warning', says: ['target, link down'], problem: null },
+        ],
+      };
+    },
     freeze: async (group, by) => {
       note(`freeze ${group} by ${by.by}: ${by.reason}`);
       return { ...groupState, frozen: { at: now, ...by } };

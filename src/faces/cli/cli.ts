@@ -19,7 +19,7 @@ import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
 import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
-import { checkVerb, statusVerb, validateVerb } from './looking.ts';
+import { arrayTestVerb, checkVerb, statusVerb, validateVerb } from './looking.ts';
 import { addMovingVerbs } from './moving.ts';
 import { runAnswer } from './questions.ts';
 import {
@@ -215,6 +215,14 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .description('whether each operation would work now; changes nothing')
     .addHelpText('after', `\n${examples('check')}`)
     .action(act((session, values) => checkVerb(session, many(values))));
+  program
+    .command('array')
+    .helpGroup(looking)
+    .description('arrays and their adapters')
+    .command('test')
+    .argument('<array>', 'its name in sites.yaml')
+    .description('try every verb of the array that only looks; changes nothing')
+    .action(act((session, values) => arrayTestVerb(session, one(values))));
 
   const acting = 'Act';
   program

@@ -1,6 +1,7 @@
 /** Verbs that only look: validate, status, check. */
 import { type ExitCode, exitCodes } from '../../domain/errors.ts';
 import type { Settings } from '../../domain/settings.ts';
+import { arrayTestText } from '../../report/array-test.ts';
 import { count, names, page } from '../../report/paper.ts';
 import { checkText, statusText } from '../../report/status.ts';
 import type { Session } from './session.ts';
@@ -54,4 +55,13 @@ export async function checkVerb(session: Session, groups: readonly string[]): Pr
   const findings = report.groups.flatMap((group) => group.operations.flatMap((each) => each.findings));
   if (findings.some((finding) => finding.severity === 'problem')) return exitCodes.blocked;
   return findings.length > 0 || report.gaps.length > 0 ? exitCodes.warnings : exitCodes.done;
+}
+
+/** 1 when a verb failed, 3 when something is not as sites.yaml has it. */
+export async function arrayTestVerb(session: Session, name: string): Promise<ExitCode> {
+  const report = await (await session.app()).testArray(name, session.context());
+  session.show(() => arrayTestText(report, session.paper), report);
+  const outcomes = new Set(report.checks.map(({ outcome }) => outcome));
+  if (outcomes.has('failed')) return exitCodes.failed;
+  return outcomes.has('warning') ? exitCodes.warnings : exitCodes.done;
 }
