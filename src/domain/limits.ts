@@ -18,9 +18,30 @@ export const defaultLimits: Readonly<Record<string, number>> = {
   ready: 10_000,
 };
 
+/** As many starts at once as the hosts work on (performance.md 6: four each), up to what the pool's one core can feed. */
+const startsPerHost = 4;
+const startsMax = 20;
+
+/** What a plan for a pool of so many hosts has beside the usual limits; absent where it has nothing to say. */
+export function limitsFor(
+  site: string,
+  hosts: number,
+): { readonly limits?: Readonly<Record<string, number>> } {
+  const starts = Math.min(startsMax, startsPerHost * Math.max(1, hosts));
+  return starts === defaultLimits['start'] ? {} : { limits: { [`start:${site}`]: starts } };
+}
+
 /** The limit of a resource such as `import:tokyo`: its own, else that of its kind, else one. */
 export function limitOf(resource: string, limits: Readonly<Record<string, number>> = defaultLimits): number {
   return limits[resource] ?? limits[resource.split(':', 1)[0] ?? resource] ?? 1;
+}
+
+/** `limitOf` of one plan. */
+export function limitsOf(plan: {
+  readonly limits?: Readonly<Record<string, number>>;
+}): (resource: string) => number {
+  const limits = { ...defaultLimits, ...plan.limits };
+  return (resource) => limitOf(resource, limits);
 }
 
 /** How documents are fetched: one request per VM, or one for the whole pool, taken apart here. */

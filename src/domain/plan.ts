@@ -33,6 +33,8 @@ export interface Plan {
   readonly basedOn: { readonly observation: string; readonly takenAt: Instant };
   readonly configDigest: string;
   readonly steps: readonly Step[];
+  /** How many steps may occupy a resource at once, where it is not as usual (src/domain/limits.ts). */
+  readonly limits?: Readonly<Record<string, number>>;
   readonly expects: Expectation;
   /** What keeps the plan from being runnable; empty for a runnable plan. */
   readonly waitingOn: readonly string[];

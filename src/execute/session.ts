@@ -5,7 +5,7 @@
 import { canonicalJson } from '../domain/canonical.ts';
 import { type ExitCode, OperatorError, PortError } from '../domain/errors.ts';
 import type { GroupState, Phase } from '../domain/group.ts';
-import { limitOf } from '../domain/limits.ts';
+import { limitsOf } from '../domain/limits.ts';
 import type { Condition, Step } from '../domain/plan.ts';
 import { applyEvent, type Run, type RunEvent, type RunOutcome, type StepState } from '../domain/run.ts';
 import type { Instant } from '../domain/time.ts';
@@ -373,7 +373,7 @@ export class Session {
 
   async #steps(): Promise<void> {
     const schedule = new Schedule(this.#run.plan, (id) => needsNoMore(this.#run, id));
-    const occupancy = new Occupancy(this.#ports.limitOf ?? limitOf);
+    const occupancy = new Occupancy(this.#ports.limitOf ?? limitsOf(this.#run.plan));
     const under = new Set<Promise<void>>();
     let wake = Promise.withResolvers<void>();
     for (;;) {

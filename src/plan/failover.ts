@@ -43,6 +43,7 @@ export function planFailover(request: RecoverRequest): Plan {
     basedOn: { observation: observation.id, takenAt: observation.takenAt },
     configDigest: request.configDigest,
     steps: waitingOn.length > 0 ? [] : (built?.steps ?? []),
+    ...(built?.limits === undefined ? {} : { limits: built.limits }),
     expects: built?.expects ?? nothingExpected(request, pairs, choice),
     waitingOn,
   };
@@ -71,7 +72,7 @@ function missing(
   return waitingOn;
 }
 
-function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
+function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'limits' | 'expects' | 'waitingOn'> {
   const { point, tooYoung } = draft.choice;
   const young = new Set(tooYoung.map((vm) => vm.uuid));
   const vms = point.vms.filter((vm) => !young.has(vm.uuid)).sort(byName);
@@ -87,7 +88,8 @@ function build(draft: RecoverDraft): Pick<Plan, 'steps' | 'expects' | 'waitingOn
   const attached = attach(draft, promoted);
   bringUp(draft, order, attached);
   const expects = expectationOf(draft, order);
-  if (!isFinished(draft.request, draft.pool, draft.steps)) return { steps: draft.steps, expects, waitingOn };
+  if (!isFinished(draft.request, draft.pool, draft.steps))
+    return { steps: draft.steps, ...draft.limits, expects, waitingOn };
   const note = `Nothing is left to do: the group runs at site ${draft.request.group.recovery}`;
   return {
     steps: [],

@@ -84,7 +84,7 @@ function build(
   request: MigrateRequest,
   from: PoolFacts,
   to: PoolFacts,
-): Pick<Plan, 'steps' | 'expects' | 'waitingOn'> {
+): Pick<Plan, 'steps' | 'limits' | 'expects' | 'waitingOn'> {
   const { group, observation } = request;
   const point = expectedPoint(request.lastPointId, group, request.configDigest, from, request.vms);
   const choice = { point, tooYoung: [], skewSeconds: 0 };
@@ -114,6 +114,7 @@ function build(
   const waitingOn = faultsOfOrder(order);
   return {
     steps: waitingOn.length > 0 ? [] : draft.steps,
+    ...draft.limits,
     expects: expectation(draft, order, request),
     waitingOn,
   };
@@ -176,7 +177,7 @@ function expectation(draft: RecoverDraft, order: StartOrder, request: MigrateReq
     ...promised,
     metadataTakenAt: null,
     lossSeconds: 0,
-    forecastSeconds: Math.ceil(forecastSeconds(draft.steps)),
+    forecastSeconds: Math.ceil(forecastSeconds(draft.steps, draft.limits.limits)),
     notes: [
       'Nothing is lost: the last write is brought over and seen at the other side before anything is promoted',
       `Both sites change: ${running} VMs stop at site ${group.production} and start at site ${group.recovery}; they do not serve in between`,

@@ -150,15 +150,24 @@ function verifyPair(
 /** Why a new point is asked for; null when none is, with a note when one ought to be and cannot. */
 function whySync(
   { group, observation, sync, syncNow, frozen }: VerifyRequest,
-  { sr, source }: PairAction,
+  { sr, source, target }: PairAction,
   seen: PairObservation,
   notes: string[],
 ): string | null {
   const newest = newestComplete(seen);
   const ageSeconds = newest === null ? null : secondsBetween(newest.takenAt, observation.takenAt);
   const due = ageSeconds === null || ageSeconds > syncFromRpoShare * group.rpoSeconds;
+  const first = isMissing(observation, seen, target);
   // A promoted or unseen target takes nothing; that is told by the look at the pair.
-  if (!(sync || due) || seen.target?.role !== 'target' || seen.source?.role !== 'source') return null;
+  if (!(sync || due) || !(first || seen.target?.role === 'target') || seen.source?.role !== 'source')
+    return null;
+  // A name that is merely misspelt would get a whole copy: a person must mean it.
+  if (first && !sync) {
+    notes.push(
+      `array ${target.array} has no volume ${target.volume} yet: where the name is right, \`lifeboat verify ${group.name} --sync\` sends the first point of SR ${sr}, which makes it`,
+    );
+    return null;
+  }
   if (frozen && !sync) {
     notes.push(`no new point of SR ${sr} is asked for: group ${group.name} is frozen`);
     return null;
@@ -166,7 +175,9 @@ function whySync(
   const can = syncNow.get(source.array) ?? null;
   if (can === true)
     return sync
-      ? 'A new point was asked for'
+      ? first
+        ? `The first point was asked for: it makes volume ${target.volume} of array ${target.array}`
+        : 'A new point was asked for'
       : ageSeconds === null
         ? 'The target holds no whole point'
         : `The newest point is ${formatDuration(ageSeconds)} old, more than half of the RPO`;
@@ -176,6 +187,16 @@ function whySync(
       : `array ${source.array} sends points of SR ${sr} by its own schedule only: none can be asked for`,
   );
   return null;
+}
+
+/** The target array answers, and has no such volume. */
+function isMissing(
+  { gaps }: Observation,
+  seen: PairObservation,
+  { array, volume }: PairAction['target'],
+): boolean {
+  const gap = gaps.find(({ source }) => source === `array ${array}, volume ${volume}`);
+  return seen.target === null && gap?.problem.code === 'DR-ARRAY-VOLUME';
 }
 
 function expectation(request: VerifyRequest, list: StepList, notes: readonly string[]): Expectation {

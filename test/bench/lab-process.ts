@@ -7,6 +7,9 @@ import { startLab } from '../../src/lab/lab.ts';
 import type { Answers, LabSpec, Order, Reply } from './lab.ts';
 import { benchWorld } from './world.ts';
 
+/** Where only prices count, waiting longer for the client costs nothing but patience. */
+const quietMillis = 5;
+
 let started: Lab | null = null;
 /** For each pool, the simulated second at which the first, second, third ... VM was seen running. */
 const runningAt = new Map<string, number[]>();
@@ -21,9 +24,12 @@ async function start(spec: LabSpec): Promise<Answers['start']> {
     world: benchWorld(spec.world),
     storage: spec.storage,
     costs: spec.costs,
-    ...(spec.skipping ? { clock: new SkippingClock() } : {}),
+    ...(spec.skipping === false
+      ? {}
+      : { clock: spec.skipping === true ? new SkippingClock() : new SkippingClock(quietMillis, true) }),
   });
   started = made;
+  made.costs.hostStartSeconds = spec.hostStartSeconds ?? 0;
   for (const pool of made.pools.values()) watchStarts(made, pool);
   return {
     ...made.credentials,

@@ -9,7 +9,9 @@ export interface LabSpec {
   /** The cost model of src/lab/cost. */
   readonly costs: boolean;
   /** Time in which everybody only waits is left out; the figures are simulated seconds. */
-  readonly skipping: boolean;
+  readonly skipping: boolean | 'prices only';
+  /** `costs.hostStartSeconds`; 0 when absent. */
+  readonly hostStartSeconds?: number;
 }
 
 export interface PoolAddress {

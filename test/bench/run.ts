@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureCatalog } from './catalog.ts';
 import { measureExport } from './export.ts';
+import { measureFailover } from './failover.ts';
 import { type Bench, type Figure, printed } from './figures.ts';
 import { measureMemory } from './memory.ts';
 import { measureRecovery } from './recovery.ts';
@@ -17,6 +18,7 @@ import { measureStorage } from './storage.ts';
 const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   export: measureExport,
   recovery: measureRecovery,
+  failover: measureFailover,
   rules: measureRules,
   catalog: measureCatalog,
   memory: measureMemory,

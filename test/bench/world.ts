@@ -4,7 +4,7 @@
  * the SRs are there already, with every disk: attaching them costs both ways of recovery the same.
  */
 import { randomUUID } from 'node:crypto';
-import { addNetwork, addPool } from '../../src/lab/core/build.ts';
+import { addNetwork, addPool, addVlan } from '../../src/lab/core/build.ts';
 import type { Lab } from '../../src/lab/core/lab.ts';
 import type { LabPool } from '../../src/lab/core/pool.ts';
 import { addBareSr, populate } from '../../src/lab/core/populate.ts';
@@ -16,6 +16,8 @@ export interface WorldSpec {
   readonly firstTier: number;
   /** Names of pools that could take the VMs, each with every disk. */
   readonly recoveries: readonly string[];
+  /** Hosts of each of those pools; one when absent. */
+  readonly hosts?: number;
 }
 
 export const srNames = ['silver', 'gold'] as const;
@@ -40,9 +42,14 @@ export function benchWorld(spec: WorldSpec): (lab: Lab) => void {
         name,
         site: name,
         label: name,
-        hosts: [{ name: `${name}-1`, address: `127.0.${72 + index}.1`, memoryBytes: 16n * tebibyte }],
+        hosts: Array.from({ length: spec.hosts ?? 1 }, (_, host) => ({
+          name: `${name}-${host + 1}`,
+          address: `127.0.${72 + index}.${host + 1}`,
+          memoryBytes: 16n * tebibyte,
+        })),
       });
-      for (const network of networkNames) addNetwork(pool, recoveryNetworkOf(network));
+      for (const [number, network] of networkNames.entries())
+        addVlan(pool, addNetwork(pool, recoveryNetworkOf(network)), BigInt(100 + number));
       copyStorage(production, pool);
     }
   };

@@ -1,6 +1,7 @@
 /** What every plan of a failover and of an export has in common, over many worlds; invariants have their own folder. */
 import fc from 'fast-check';
 import t from 'tap';
+import { limitsFor, limitsOf } from '../../src/domain/limits.ts';
 import type { Step } from '../../src/domain/plan.ts';
 import type { PoolFacts } from '../../src/domain/pool.ts';
 import type { RecoveryPoint } from '../../src/domain/recovery-point.ts';
@@ -185,5 +186,32 @@ t.test('a document is kept only where nothing speaks against it', (t) => {
       );
     }),
   );
+  t.end();
+});
+
+t.test('a pool of many hosts starts more VMs at once, up to what its core can feed', (t) => {
+  const site = 'tokyo';
+  t.same(
+    [1, 2, 3, 5, 10, 64].map((hosts) => limitsOf(limitsFor(site, hosts))(`start:${site}`)),
+    [4, 8, 12, 20, 20, 20],
+  );
+  t.equal(limitsOf(limitsFor(site, 3))('start:osaka'), 4, 'of that site alone');
+  t.equal(limitsOf(limitsFor(site, 3))(`import:${site}`), 1, 'everything else is as usual');
+  const step = (id: string): Step => ({
+    id,
+    after: [],
+    action: { do: 'start-vm', site, vm: { uuid: id, nameLabel: id }, twinSite: null },
+    holdsWhen: null,
+    pointOfNoReturn: false,
+    repeatable: true,
+    timeoutSeconds: 60,
+    forecastSeconds: 2,
+    uses: [`start:${site}`],
+    onFailure: 'continue',
+    why: id,
+  });
+  const steps = Array.from({ length: 24 }, (_, index) => step(`start-${index}`));
+  t.equal(forecastSeconds(steps), 12, 'four at once');
+  t.equal(forecastSeconds(steps, limitsFor(site, 3).limits), 4, 'twelve at once');
   t.end();
 });

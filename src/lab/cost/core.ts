@@ -6,6 +6,19 @@
 import { type Cost, figures } from './figures.ts';
 import type { SimulatedTime } from './time.ts';
 
+/** What xenopsd of one host does beside xapi: four things at a time, each as soon as a worker is free (performance.md 6). */
+export class HostWorkers {
+  readonly #freeAt = [0, 0, 0, 0];
+
+  /** When work that arrives now will be done. */
+  endOf(arrivedAt: number, seconds: number): number {
+    const worker = this.#freeAt.indexOf(Math.min(...this.#freeAt));
+    const end = Math.max(arrivedAt, this.#freeAt[worker] ?? 0) + seconds;
+    this.#freeAt[worker] = end;
+    return end;
+  }
+}
+
 export class Core {
   readonly #time: SimulatedTime;
   #freeAt = 0;

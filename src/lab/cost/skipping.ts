@@ -22,6 +22,7 @@ const longestMillis = 2 ** 31 - 1;
 
 export class SkippingClock implements LabClock {
   readonly #quietMillis: number;
+  readonly #pricesOnly: boolean;
   readonly #origin: number;
   readonly #start = performance.now();
   #skippedMillis = 0;
@@ -30,14 +31,20 @@ export class SkippingClock implements LabClock {
   #sleepers: Sleeper[] = [];
   #turning = false;
 
-  /** @param quietMillis how long nobody must have done anything before time is left out */
-  constructor(quietMillis = 0.4, originMillis = Date.UTC(2026, 10, 21, 12)) {
+  /**
+   * @param quietMillis how long nobody must have done anything before time is left out
+   * @param pricesOnly time that really passes does not count: a busy machine then changes nothing, and the work of the
+   *   client costs nothing either
+   */
+  constructor(quietMillis = 0.4, pricesOnly = false, originMillis = Date.UTC(2026, 10, 21, 12)) {
     this.#quietMillis = quietMillis;
+    this.#pricesOnly = pricesOnly;
     this.#origin = originMillis;
   }
 
   now(): number {
-    return this.#origin + (performance.now() - this.#start) + this.#skippedMillis;
+    const passed = this.#pricesOnly ? 0 : performance.now() - this.#start;
+    return this.#origin + passed + this.#skippedMillis;
   }
 
   /** Seconds that were left out. */
@@ -66,7 +73,12 @@ export class SkippingClock implements LabClock {
     return new Promise((resolve, reject) => {
       const at = this.now() + seconds * 1000;
       const timer =
-        kind === 'time-out' ? setTimeout(() => this.#fire(), Math.min(seconds * 1000, longestMillis)) : null;
+        kind === 'time-out'
+          ? setTimeout(
+              () => (this.#pricesOnly ? wake() : this.#fire()),
+              Math.min(seconds * 1000, longestMillis),
+            )
+          : null;
       const finish = (): void => {
         if (timer !== null) clearTimeout(timer);
         this.#sleepers = this.#sleepers.filter((s) => s !== sleeper);
@@ -110,7 +122,8 @@ export class SkippingClock implements LabClock {
     }
     if (next !== undefined) {
       const rest = next.at - this.now();
-      const wanted = next.kind === 'price' ? 0 : Math.min(longestQuietMillis, rest * quietShare);
+      const wanted =
+        next.kind === 'price' || this.#pricesOnly ? 0 : Math.min(longestQuietMillis, rest * quietShare);
       const quiet = turn - this.#lastActivity >= Math.max(this.#quietMillis, wanted);
       if (rest > 0 && quiet) this.#skippedMillis += rest;
       if (next.at <= this.now()) {

@@ -7,6 +7,8 @@ export interface SimulatedTime {
   now(): number;
   /** Resolves at this simulated second, at once when it has passed. */
   until(seconds: number): Promise<void>;
+  /** The same for a wait beside the pool's core, during which a client has other things to do. */
+  beside(seconds: number): Promise<void>;
 }
 
 /** Of a clock that somebody drives, skips or speeds up; null stands for time as it is. */
@@ -32,6 +34,11 @@ class ClockTime implements SimulatedTime {
     if (rest <= 0) return;
     await (this.#clock instanceof SkippingClock ? this.#clock.price(rest) : this.#clock.sleep(rest));
   }
+
+  async beside(seconds: number): Promise<void> {
+    const rest = seconds - this.now();
+    if (rest > 0) await this.#clock.sleep(rest);
+  }
 }
 
 /** Timers of a process are good to a millisecond; below that only turning round helps. */
@@ -49,5 +56,9 @@ class RealTime implements SimulatedTime {
     const rest = seconds - this.now();
     if (rest > timerSeconds) await new Promise((done) => setTimeout(done, (rest - timerSeconds) * 1000));
     while (this.now() < seconds) await new Promise((done) => setImmediate(done));
+  }
+
+  beside(seconds: number): Promise<void> {
+    return this.until(seconds);
   }
 }

@@ -20,7 +20,7 @@ export function drillExpectation(draft: RecoverDraft, order: StartOrder, promise
   const base = expectationOf(draft, order);
   return {
     ...base,
-    forecastSeconds: Math.ceil(forecastSeconds(promise.steps)),
+    forecastSeconds: Math.ceil(forecastSeconds(promise.steps, draft.limits.limits)),
     tiers: order.tiers.map((tier) => ({
       name: tier.name,
       vms: tier.vms.map((vm) => named(draft.member(vm))),

@@ -2,8 +2,9 @@
 
 import { drillDescription, drillPrefix } from '../../domain/drill.ts';
 import type { GroupState } from '../../domain/group.ts';
+import { limitsFor } from '../../domain/limits.ts';
 import type { Observation, PairObservation } from '../../domain/observation.ts';
-import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction } from '../../domain/plan.ts';
+import type { ImportedVm, NamedVm, NetworkTarget, Operation, PairAction, Plan } from '../../domain/plan.ts';
 import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { PointSr, PointVm } from '../../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
@@ -58,6 +59,12 @@ export class RecoverDraft extends StepList {
     this.pool = pool;
     this.pairs = pairs;
     this.storage = storageOf(request, choice, pairs);
+  }
+
+  /** How many VMs start at once here; spread into the plan. */
+  get limits(): Pick<Plan, 'limits'> {
+    const hosts = this.pool.hosts.filter((host) => host.enabled && host.live).length;
+    return limitsFor(this.request.group.recovery, hosts);
   }
 
   get operation(): Operation {

@@ -22,7 +22,7 @@ export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectati
     lossSeconds,
     rpoSeconds: group.rpoSeconds,
     rtoSeconds: group.rtoSeconds,
-    forecastSeconds: Math.ceil(forecastSeconds(draft.steps)),
+    forecastSeconds: Math.ceil(forecastSeconds(draft.steps, draft.limits.limits)),
     tiers: order.tiers.map((tier) => ({ name: tier.name, vms: tier.vms.map(named) })),
     leftOut: [
       ...tooYoung.map(({ nameLabel }) => ({

@@ -3,6 +3,7 @@
  * wants them. Every step says what it comes after; the executor needs no idea of tiers.
  */
 import { describeGate } from '../../domain/gate-words.ts';
+import { limitsOf } from '../../domain/limits.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
 import { formatDuration } from '../../domain/time.ts';
 import { costs } from '../forecast.ts';
@@ -171,7 +172,10 @@ class Starts {
       uses: [`start:${this.#site}`],
       timeoutSeconds: 900 + slept,
       forecastSeconds:
-        costs.startSeconds(this.#draft.pool.vms.length + this.#draft.choice.point.vms.length) + slept,
+        costs.startSeconds(
+          this.#draft.pool.vms.length + this.#draft.choice.point.vms.length,
+          limitsOf(this.#draft.limits)(`start:${this.#site}`),
+        ) + slept,
       why: [
         `Tier ${tier.name}`,
         ...(needed.length === 0 ? [] : [`it needs ${listed(needed.map((need) => need.vm.nameLabel))}`]),
