@@ -1,0 +1,73 @@
+/** Arrays of type `ontap` (REST) and `ontap-cli` (SSH), and the other sides of their volumes. Nobody is contacted before the first call. */
+import type { ArraySettings } from '../../../domain/settings.ts';
+import type { Clock, Secrets } from '../../../ports/system.ts';
+import { basicLogin, RestClient } from '../rest/client.ts';
+import { restEndpointOf, restSecretOf } from '../rest/options.ts';
+import { type Pace, usualPace } from '../rest/poll.ts';
+import type { OntapControl, Patience } from './control.ts';
+import type { Side } from './direction.ts';
+import { OntapReplication } from './ontap-array.ts';
+import { checkedPath, type OntapOptions, ontapRestOptions } from './options.ts';
+import { noPeer } from './refusals.ts';
+import { OntapRest } from './rest-control.ts';
+
+export interface OntapPeer {
+  readonly array: ArraySettings;
+  readonly volume: string;
+}
+
+export interface OpenSurroundings {
+  readonly secrets: Secrets;
+  readonly clock: Clock;
+  readonly peers: ReadonlyMap<string, OntapPeer>;
+  /** For tests; the usual one when absent. */
+  readonly pace?: Pick<Pace, 'firstSeconds' | 'longestSeconds'>;
+}
+
+interface Opened {
+  readonly control: OntapControl;
+  readonly options: OntapOptions;
+  readonly patience: Patience;
+}
+
+export function openOntap(settings: ArraySettings, surroundings: OpenSurroundings): OntapReplication {
+  return assembled(openRest(settings, surroundings), surroundings);
+}
+
+function assembled({ control, options, patience }: Opened, surroundings: OpenSurroundings): OntapReplication {
+  const open = new Map<string, OntapControl>();
+  const peer = (volume: string): Side => {
+    const known = surroundings.peers.get(volume);
+    const opener = known === undefined ? undefined : openers[known.array.type];
+    if (known === undefined || opener === undefined) throw noPeer(control, volume);
+    const { name } = known.array;
+    const other = open.get(name) ?? opener(known.array, surroundings).control;
+    open.set(name, other);
+    return { control: other, path: checkedPath(name, known.volume) };
+  };
+  return new OntapReplication(control, {
+    options,
+    patience,
+    peer,
+    closePeers: async () => {
+      await Promise.all([...open.values()].map((one) => one.close()));
+    },
+  });
+}
+
+const openers: Readonly<Record<string, (settings: ArraySettings, surroundings: OpenSurroundings) => Opened>> =
+  {
+    ontap: openRest,
+  };
+
+function openRest(settings: ArraySettings, surroundings: OpenSurroundings): Opened {
+  const options = ontapRestOptions(settings);
+  const login = basicLogin(options.username, restSecretOf(settings, surroundings.secrets));
+  const client = new RestClient(restEndpointOf(settings, options), login);
+  const patience = patienceOf(options, surroundings);
+  return { control: new OntapRest(client, options.username, patience, options.protocol), options, patience };
+}
+
+function patienceOf(options: OntapOptions, { clock, pace }: OpenSurroundings): Patience {
+  return { clock, pace: { ...usualPace, ...pace, patienceSeconds: options.stall_seconds } };
+}
