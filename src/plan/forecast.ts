@@ -2,8 +2,8 @@
  * How long a plan will take: a list schedule of its steps over the limited things that they use, with costs measured
  * on a real xapi (performance.md 2, 5, 6). Forecasts are for people; nothing is ever timed out by them.
  */
-import { limitsOf } from '../domain/limits.ts';
 import type { Plan, Step } from '../domain/plan.ts';
+import { forecastEnds } from '../domain/schedule.ts';
 
 export const costs = {
   /** One export by itself; it grows with the pool (performance.md 2: 2.5 ms at 200 VMs, 7.5 ms at 1,000). */
@@ -26,44 +26,8 @@ export const costs = {
 } as const;
 
 /** Seconds until the last step ends when each starts as soon as its predecessors and its resources allow. */
-export function forecastSeconds(steps: readonly Step[], limits: Plan['limits'] = {}): number {
-  const widthOf = limitsOf({ limits });
-  const endOf = new Map<string, number>();
-  const busyUntil = new Map<string, number[]>();
-  let last = 0;
-  for (const step of inOrder(steps)) {
-    let start = Math.max(0, ...step.after.map((id) => endOf.get(id) ?? 0));
-    const lanes = step.uses.map((resource) => {
-      let lane = busyUntil.get(resource);
-      if (lane === undefined) {
-        lane = new Array<number>(widthOf(resource)).fill(0);
-        busyUntil.set(resource, lane);
-      }
-      return lane;
-    });
-    for (const lane of lanes) start = Math.max(start, Math.min(...lane));
-    const end = start + step.forecastSeconds;
-    for (const lane of lanes) lane[lane.indexOf(Math.min(...lane))] = end;
-    endOf.set(step.id, end);
-    last = Math.max(last, end);
-  }
-  return last;
+export function forecastSeconds(steps: readonly Step[], limits?: Plan['limits']): number {
+  return Math.max(0, ...forecastEnds(steps, limits).values());
 }
 
-/** Steps so that each stands behind those it waits for; in the plan's own order otherwise. */
-export function inOrder(steps: readonly Step[]): Step[] {
-  const done = new Set<string>();
-  const ordered: Step[] = [];
-  let rest = [...steps];
-  while (rest.length > 0) {
-    const ready = rest.filter((step) => step.after.every((id) => done.has(id)));
-    if (ready.length === 0)
-      throw new Error(`steps wait for each other: ${rest.map((step) => step.id).join(', ')}`);
-    for (const step of ready) {
-      ordered.push(step);
-      done.add(step.id);
-    }
-    rest = rest.filter((step) => !done.has(step.id));
-  }
-  return ordered;
-}
+export { inOrder } from '../domain/schedule.ts';

@@ -3,7 +3,8 @@ import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
 import { evidenceFacts, evidenceOf, vmEvidenceText } from './evidence.ts';
 import { clean } from './paper.ts';
-import { headFacts, nextSteps, outcomeTone, verdictWords } from './run.ts';
+import { outcomeTone, verdictWords } from './run.ts';
+import { headFacts, nextSteps } from './run-end.ts';
 import { runFacts } from './run-facts.ts';
 import { describeAction, formatInstant, operationWords, outcomeWords } from './words.ts';
 
@@ -34,7 +35,7 @@ export function runHtml(run: Run, now: Instant, journalHash: string | null = nul
   });
   const vms = known.vms.map(
     (vm) =>
-      `<tr><td>${text(vm.nameLabel)}</td><td>${text(vm.tier)}</td><td class="${vm.verdict === 'ready' ? 'good' : 'bad'}">${text(verdictWords[vm.verdict])}</td><td>${vm.at === null ? '' : text(formatInstant(vm.at))}</td><td>${text(vm.detail ?? '')}</td></tr>`,
+      `<tr><td>${text(vm.nameLabel)}</td><td>${text(vm.tier)}</td><td class="${vm.verdict === 'ready' ? 'good' : 'bad'}">${text(verdictWords[vm.verdict])}</td><td class="r">${duration(vm.readySeconds)}</td><td class="r">${duration(vm.forecastSeconds)}</td><td class="r">${duration(vm.lossSeconds)}</td><td>${text(vm.detail ?? '')}</td></tr>`,
   );
   const decisions = run.decisions.map(
     ({ at, by, decision, reason }) =>
@@ -48,7 +49,7 @@ export function runHtml(run: Run, now: Instant, journalHash: string | null = nul
 <title>${text(`${title}: ${outcome}`)}</title><style>${style}</style></head><body>
 <h1>${text(title)}: <span class="${outcomeTone(run)}">${text(outcome)}</span></h1>
 ${run.summary === null ? '' : `<p>${text(run.summary)}</p>`}
-<dl>${headFacts(run, known)
+<dl>${headFacts(run, known, now)
     .map(([label, value]) => `<dt>${text(label)}</dt><dd>${text(value)}</dd>`)
     .join('\n')}
 <dt>Plan digest</dt><dd>${text(run.planDigest)}</dd></dl>
@@ -56,11 +57,13 @@ ${evidenceSection(run, journalHash)}
 ${section('What to do next', list(nextSteps(run, known).map((step) => `<li>${text(step)}</li>`)))}
 ${section('Decisions', list(decisions))}
 ${section('Left out by the plan', list(leftOut))}
-${vms.length === 0 ? '' : section('VMs', grid(['VM', 'Tier', 'Result', 'When', ''], vms))}
+${vms.length === 0 ? '' : section('VMs', grid(['VM', 'Tier', 'Result', 'Ready after', 'Forecast', 'Loss', ''], vms))}
 ${section('Steps', grid(['Step', 'Result', 'Forecast', 'Took', ''], steps))}
 </body></html>
 `;
 }
+
+const duration = (seconds: number | null): string => (seconds === null ? '' : text(formatDuration(seconds)));
 
 function evidenceSection(run: Run, journalHash: string | null): string {
   const evidence = evidenceOf(run, journalHash);

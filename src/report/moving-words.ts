@@ -29,6 +29,8 @@ export function movingChapter(action: MovingAction): string {
     case 'reverse-replication':
     case 'swap-roles':
       return 'Turn the protection round';
+    case 'forget-sr':
+      return 'Leave room for drills at the old site';
     default:
       return unreachable(action);
   }
@@ -48,6 +50,8 @@ export function describeMoving(action: MovingAction): string {
       return `Release ${count(action.vms.length, 'VM')} at site ${action.site} from quarantine`;
     case 'detach-sr':
       return `Unplug SR ${clean(action.sr.nameLabel)} on every host of site ${action.site}`;
+    case 'forget-sr':
+      return `Forget the record of SR ${clean(action.sr.nameLabel)} at site ${action.site}; its storage is not touched`;
     case 'plug-sr':
       return `Plug SR ${clean(action.sr.nameLabel)} at site ${action.site} again, on ${count(action.hosts.length, 'host')}`;
     case 'final-sync':

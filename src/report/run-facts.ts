@@ -3,6 +3,7 @@ import { unreachable } from '../domain/errors.ts';
 import type { Plan, Step } from '../domain/plan.ts';
 import type { Run, StepState } from '../domain/run.ts';
 import { type Instant, secondsBetween } from '../domain/time.ts';
+import { type StepReport, stepReports, vmPromises } from './run-promises.ts';
 import { chapterIn } from './words.ts';
 
 export type VmVerdict =
@@ -22,6 +23,11 @@ export interface VmReport {
   /** When it was ready (or running, in a tier without gates); null until then. */
   readonly at: Instant | null;
   readonly detail: string | null;
+  /** From the start of the run until it was ready; null until then. */
+  readonly readySeconds: number | null;
+  /** When it was to be ready by the forecast, and what of its data is lost; null where the plan says nothing. */
+  readonly forecastSeconds: number | null;
+  readonly lossSeconds: number | null;
 }
 
 export interface ChapterReport {
@@ -35,6 +41,7 @@ export interface ChapterReport {
 
 export interface RunFacts {
   readonly vms: readonly VmReport[];
+  readonly steps: readonly StepReport[];
   readonly chapters: readonly ChapterReport[];
   /** From the start of the run until the last VM was ready; null while one is not. */
   readonly recoverySeconds: number | null;
@@ -44,7 +51,15 @@ export interface RunFacts {
 }
 
 export function runFacts(run: Run, now: Instant): RunFacts {
-  const vms = vmReports(run);
+  const promises = vmPromises(run);
+  const vms = [...vmReports(run), ...savedVms(run)].map(
+    (vm): VmReport => ({
+      ...vm,
+      readySeconds: vm.at === null ? null : secondsBetween(run.startedAt, vm.at),
+      forecastSeconds: promises.get(vm.uuid)?.forecastSeconds ?? null,
+      lossSeconds: promises.get(vm.uuid)?.lossSeconds ?? null,
+    }),
+  );
   const starts = run.plan.steps.some((step) => step.action.do === 'start-vm');
   const ready = vms.every((vm) => vm.verdict === 'ready');
   const moments = vms.flatMap((vm) => (vm.at === null ? [] : [vm.at])).sort();
@@ -53,6 +68,7 @@ export function runFacts(run: Run, now: Instant): RunFacts {
   for (const state of run.steps.values()) counts[state.status] += 1;
   return {
     vms,
+    steps: stepReports(run),
     chapters: chapterReports(run),
     recoverySeconds: starts && ready && last !== undefined ? secondsBetween(run.startedAt, last) : null,
     elapsedSeconds: secondsBetween(run.startedAt, run.endedAt ?? now),
@@ -81,11 +97,37 @@ function stateOf(run: Run, step: Step): StepState {
   return state;
 }
 
-function vmReports(run: Run): VmReport[] {
+type Verdict = Omit<VmReport, 'readySeconds' | 'forecastSeconds' | 'lossSeconds'>;
+
+/** The VMs of an export, which has no tiers: saved, or named with the reason why not. */
+function savedVms(run: Run): Verdict[] {
+  if (run.plan.operation !== 'export') return [];
+  return run.plan.steps.flatMap((step) => {
+    const { action } = step;
+    if (action.do !== 'save-documents') return [];
+    const state = stateOf(run, step);
+    // Written by saveDocuments of the executor.
+    const output = state.output as unknown as {
+      readonly failures: readonly { readonly uuid: string; readonly reason: string }[];
+    } | null;
+    const failures = new Map((output?.failures ?? []).map(({ uuid, reason }) => [uuid, reason]));
+    const kept = new Set((action.kept ?? []).map(({ uuid }) => uuid));
+    return [...action.vms, ...(action.kept ?? [])].map(({ uuid, nameLabel }): Verdict => {
+      const base = { uuid, nameLabel, tier: kept.has(uuid) ? 'unchanged' : 'fetched' };
+      const reason = failures.get(uuid) ?? null;
+      if (!isOver(state)) return { ...base, verdict: 'waiting', at: null, detail: null };
+      return state.status === 'succeeded' && reason === null
+        ? { ...base, verdict: 'ready', at: state.endedAt, detail: null }
+        : { ...base, verdict: 'failed', at: null, detail: reason ?? state.problem?.what ?? state.reason };
+    });
+  });
+}
+
+function vmReports(run: Run): Verdict[] {
   const { plan } = run;
   const of = stepsByVm(plan);
   return plan.expects.tiers.flatMap((tier) =>
-    tier.vms.map((vm): VmReport => {
+    tier.vms.map((vm): Verdict => {
       const base = { uuid: vm.uuid, nameLabel: vm.nameLabel, tier: tier.name };
       const steps = of.get(vm.uuid) ?? [];
       const find = (...kinds: readonly Step['action']['do'][]): StepState | null => {

@@ -1,9 +1,8 @@
 /** A run as a report: what came of it, loss against RPO, time against RTO, per VM and chapter, and what to do next. */
 import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
-import { afterDrill, evidenceLines } from './evidence.ts';
+import { evidenceLines } from './evidence.ts';
 import { problemLines } from './findings.ts';
-import { lossOfMove } from './moving-words.ts';
 import {
   asSentence,
   clean,
@@ -18,29 +17,33 @@ import {
   table,
   wrap,
 } from './paper.ts';
+import { headFacts, nextSteps } from './run-end.ts';
 import { type RunFacts, runFacts, type VmReport } from './run-facts.ts';
-import {
-  describeAction,
-  formatInstant,
-  operationWords,
-  outcomeWords,
-  sitesOf,
-  speaksOfRecovery,
-} from './words.ts';
+import { describeAction, formatInstant, operationWords, outcomeWords } from './words.ts';
+
+/** `full` adds each VM and each step by itself, with what was expected of it. */
+export type RunDetail = 'summary' | 'full';
 
 /** `now` only matters for a run that has not ended. */
-export function runText(run: Run, now: Instant, paper: Paper, journalHash: string | null = null): string {
+export function runText(
+  run: Run,
+  now: Instant,
+  paper: Paper,
+  journalHash: string | null = null,
+  detail: RunDetail = 'summary',
+): string {
   const known = runFacts(run, now);
   const lines = [
     `${heading(paper, `${operationWords[run.plan.operation]} of group ${run.plan.group}`)}: ${paint(paper, outcomeTone(run), run.outcome === null ? 'not ended' : outcomeWords[run.outcome])}`,
   ];
   if (run.summary !== null) lines.push(...wrap(asSentence(clean(run.summary)), paper.width, '  '));
-  lines.push('', ...facts(paper, headFacts(run, known)));
-  if (run.plan.expects.tiers.length > 0) lines.push('', ...vmLines(run, known.vms, paper));
+  lines.push('', ...facts(paper, headFacts(run, known, now)));
+  if (known.vms.length > 0) lines.push('', ...vmLines(run, known.vms, paper));
+  if (known.vms.length > 0 && detail === 'full') lines.push('', ...eachVmLines(known.vms, paper));
   const evidence = evidenceLines(run, paper, journalHash);
   if (evidence.length > 0) lines.push('', ...evidence);
   lines.push('', ...chapterLines(known, paper));
-  const slow = slowestLines(run, paper);
+  const slow = detail === 'full' ? eachStepLines(known, paper) : slowestLines(run, paper);
   if (slow.length > 0) lines.push('', ...slow);
   const trouble = troubleLines(run, paper);
   if (trouble.length > 0) lines.push('', ...trouble);
@@ -75,66 +78,6 @@ export function outcomeTone(run: Pick<Run, 'outcome'>): Tone {
     : 'bad';
 }
 
-/** Label and text of the head of the report; shared with the HTML page. */
-export function headFacts(run: Run, known: RunFacts): [string, string][] {
-  const { plan } = run;
-  const { expects } = plan;
-  const rows: [string, string][] = [
-    ['Run', `${run.id}, started by ${clean(run.by)}`],
-    ['Started', formatInstant(run.startedAt)],
-  ];
-  if (run.endedAt !== null) rows.push(['Ended', formatInstant(run.endedAt)]);
-  if (speaksOfRecovery(plan.operation)) {
-    if (expects.pointId !== null && expects.metadataTakenAt !== null) {
-      rows.push([
-        'Recovery point',
-        `${expects.pointId}, metadata of ${formatInstant(expects.metadataTakenAt)}`,
-      ]);
-    }
-    if (plan.operation !== 'reprotect') {
-      rows.push([
-        'Loss',
-        plan.operation === 'drill' || plan.operation === 'verify'
-          ? `none; a disaster would have cost ${lossFact(run)}`
-          : lossFact(run),
-      ]);
-      if (plan.operation !== 'verify') rows.push(['Recovery time', recoveryFact(run, known)]);
-    }
-  } else if (expects.pointId !== null) {
-    rows.push(['Recovery point', expects.pointId]);
-  }
-  rows.push([
-    'Duration',
-    `${formatDuration(known.elapsedSeconds)}${run.endedAt === null ? ' so far' : ''}; the forecast was ${formatDuration(expects.forecastSeconds)}`,
-  ]);
-  return rows;
-}
-
-function lossFact(run: Run): string {
-  const ofMove = lossOfMove(run);
-  if (ofMove !== null) return ofMove;
-  const { lossSeconds, rpoSeconds } = run.plan.expects;
-  const rpo = formatDuration(rpoSeconds);
-  if (lossSeconds === null) return `unknown; the RPO is ${rpo}`;
-  const loss = formatDuration(Math.max(0, lossSeconds));
-  return lossSeconds > rpoSeconds
-    ? `${loss} of data: MORE than the RPO of ${rpo}`
-    : `${loss} of data, within the RPO of ${rpo}`;
-}
-
-function recoveryFact(run: Run, known: RunFacts): string {
-  const { rtoSeconds } = run.plan.expects;
-  const rto = formatDuration(rtoSeconds);
-  if (known.recoverySeconds === null) {
-    const ready = known.vms.filter((vm) => vm.verdict === 'ready').length;
-    return `not reached: ${ready} of ${count(known.vms.length, 'VM')} ready; the RTO is ${rto}`;
-  }
-  const time = formatDuration(known.recoverySeconds);
-  return known.recoverySeconds > rtoSeconds
-    ? `all VMs ready after ${time}: MORE than the RTO of ${rto}`
-    : `all VMs ready after ${time}, within the RTO of ${rto}`;
-}
-
 export const verdictWords: Readonly<Record<VmReport['verdict'], string>> = {
   ready: 'ready',
   running: 'running, not ready',
@@ -150,8 +93,8 @@ function vmLines(run: Run, vms: readonly VmReport[], paper: Paper): string[] {
   const lines = [
     heading(paper, isExport ? `VMs: ${good} of ${vms.length} saved` : `VMs: ${good} of ${vms.length} ready`),
   ];
-  for (const tier of run.plan.expects.tiers) {
-    const ours = vms.filter((vm) => vm.tier === tier.name);
+  for (const tier of new Set(vms.map((vm) => vm.tier))) {
+    const ours = vms.filter((vm) => vm.tier === tier);
     const ready = ours.filter((vm) => vm.verdict === 'ready');
     const last = ready
       .flatMap((vm) => vm.at ?? [])
@@ -167,7 +110,7 @@ function vmLines(run: Run, vms: readonly VmReport[], paper: Paper): string[] {
           )}`;
     lines.push(
       ...wrap(
-        `${clean(tier.name)}: ${ready.length} of ${ours.length} ${isExport ? 'saved' : 'ready'}${when}${list}`,
+        `${clean(tier)}: ${ready.length} of ${ours.length} ${isExport ? 'saved' : 'ready'}${when}${list}`,
         paper.width,
         `  ${ready.length === ours.length ? paint(paper, 'good', '✓') : paint(paper, 'bad', '✗')} `,
         '    ',
@@ -204,6 +147,43 @@ function chapterLines(known: RunFacts, paper: Paper): string[] {
         chapter.seconds === null ? '' : formatDuration(chapter.seconds),
       ]),
       { right: [1, 2, 3] },
+    ),
+  ];
+}
+
+const duration = (seconds: number | null): string => (seconds === null ? '' : formatDuration(seconds));
+
+function eachVmLines(vms: readonly VmReport[], paper: Paper): string[] {
+  return [
+    heading(paper, 'Each VM'),
+    ...table(
+      paper,
+      ['READY AFTER', 'FORECAST', 'LOSS', 'RESULT', 'VM'],
+      vms.map((vm) => [
+        duration(vm.readySeconds),
+        duration(vm.forecastSeconds),
+        duration(vm.lossSeconds),
+        verdictWords[vm.verdict],
+        clean(vm.nameLabel),
+      ]),
+      { right: [0, 1, 2] },
+    ),
+  ];
+}
+
+function eachStepLines(known: RunFacts, paper: Paper): string[] {
+  return [
+    heading(paper, 'Each step'),
+    ...table(
+      paper,
+      ['TOOK', 'FORECAST', 'RESULT', 'STEP'],
+      known.steps.map((step) => [
+        duration(step.seconds),
+        formatDuration(step.forecastSeconds),
+        step.status,
+        step.what,
+      ]),
+      { right: [0, 1] },
     ),
   ];
 }
@@ -278,69 +258,4 @@ function troubleLines(run: Run, paper: Paper): string[] {
     }
   }
   return lines;
-}
-
-/** What a person does now, in order of weight. */
-export function nextSteps(run: Run, known: RunFacts): string[] {
-  const { plan } = run;
-  const { from, to } = sitesOf(plan);
-  const drilled = afterDrill(run);
-  if (drilled !== null) return drilled;
-  switch (run.outcome) {
-    case null:
-      return [
-        `Watch it: lifeboat run follow ${run.id}. If nobody carries it out any more: lifeboat run resume ${run.id}`,
-      ];
-    case 'stopped':
-      return [`Go on: lifeboat run resume ${run.id}. Everything done so far is kept.`];
-    case 'stuck': {
-      const asked = [...run.steps].find(
-        ([, state]) => state.status === 'unknown' || state.problem?.code === 'DR-RUN-STUCK',
-      );
-      const step = asked === undefined ? 'STEP' : asked[0];
-      return [
-        `Look at the world, then answer: lifeboat run resume ${run.id} --retry ${step} --reason "…" does the step again; --skip ${step} takes it as settled by hand.`,
-        `Or give the run up: lifeboat run abandon ${run.id} --reason "…"`,
-      ];
-    }
-    case 'failed':
-      if (plan.operation === 'export')
-        return [`Put right what failed (above), then export anew: lifeboat export ${plan.group}`];
-      if (plan.operation === 'verify')
-        return [
-          'A promise does not hold now. Put right what failed (above).',
-          `Then verify anew: lifeboat verify ${plan.group}`,
-        ];
-      return [
-        'Put right what failed (above).',
-        `Then go on: lifeboat run resume ${run.id}; what is done is not done again.`,
-      ];
-    case 'abandoned':
-      return [`See how the group stands: lifeboat status ${plan.group}. Nothing was undone.`];
-    case 'undone':
-      return [`See how the group stands: lifeboat status ${plan.group}. A new plan may be made.`];
-    case 'done':
-    case 'done-with-warnings':
-      break;
-  }
-  if (plan.operation === 'verify' && run.outcome === 'done-with-warnings')
-    return ['Every promise holds now. Read the warnings above: each may break one.'];
-  if (plan.operation === 'export' || plan.operation === 'verify') {
-    return run.outcome === 'done'
-      ? [`Nothing. See how the group stands: lifeboat status ${plan.group}`]
-      : ['Read the warnings above: what they name would be missing or different after a failover.'];
-  }
-  const steps: string[] = [];
-  if (known.vms.some((vm) => vm.verdict !== 'ready'))
-    steps.push(
-      `Look after the VMs that are not ready (above). What was left undone is tried again by: lifeboat run resume ${run.id}`,
-    );
-  steps.push('Check the applications themselves, and tell their users how much was lost.');
-  if (from !== null) {
-    steps.push(
-      `Keep site ${from} off the network until it has been looked at: its copies of these VMs must not start beside those at ${to ?? 'the recovery site'}.`,
-    );
-  }
-  steps.push(`Nothing protects the group at its new site yet: lifeboat status ${plan.group}`);
-  return steps;
 }

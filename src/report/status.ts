@@ -60,6 +60,7 @@ function groupLines(group: GroupStatus, paper: Paper): string[] {
           ['Failover', readinessText(group.readiness, group.findings, paper)],
           ['Last run', group.lastRun === null ? 'none' : briefText(group.lastRun)],
           ['Last drill', group.lastDrill === null ? 'never' : briefText(group.lastDrill)],
+          ...(group.lastCanary === undefined ? [] : [canaryRow(group.lastCanary)]),
         ];
   if (group.currentRun !== null)
     rows.push(['Now', `${paint(paper, 'accent', 'a run is under way')}: ${briefText(group.currentRun)}`]);
@@ -256,4 +257,13 @@ export function runListText(runs: readonly RunBrief[], paper: Paper): string {
       ]),
     ),
   );
+}
+
+/** The lag that was measured, and not the one that an array tells. */
+function canaryRow(run: RunBrief): [string, string] {
+  const lag = run.measuredLagSeconds;
+  return [
+    'Canary',
+    `${lag === undefined ? 'not found' : `arrived after ${formatDuration(lag)}`}; ${briefText(run)}`,
+  ];
 }

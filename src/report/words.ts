@@ -5,6 +5,7 @@ import type { Phase as GroupPhase } from '../domain/group.ts';
 import type { Action, Operation, Plan } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { canaryChapter, describeCanary } from './canary-words.ts';
 import { describeDrill, drillChapter } from './drill-words.ts';
 import { describeMoving, movingChapter, pointChapter, sitesOfMove, vmsMoved } from './moving-words.ts';
 import { clean, count, names } from './paper.ts';
@@ -50,11 +51,12 @@ export const operationWords: Readonly<Record<Operation, string>> = {
   failover: 'Failover',
   reprotect: 'Reprotection',
   failback: 'Failback',
+  canary: 'Canary',
 };
 
 /** An export saves and a clean-up removes; everything else has a recovery point, a state of data and a time to speak of. */
 export function speaksOfRecovery(operation: Operation): boolean {
-  return operation !== 'export' && operation !== 'drill-cleanup';
+  return operation !== 'export' && operation !== 'drill-cleanup' && operation !== 'canary';
 }
 
 export const outcomeWords: Readonly<Record<RunOutcome, string>> = {
@@ -119,6 +121,7 @@ export function chapterOf(action: Action): string {
     case 'quarantine-vms':
     case 'release-vms':
     case 'detach-sr':
+    case 'forget-sr':
     case 'plug-sr':
     case 'release-storage':
     case 'final-sync':
@@ -129,6 +132,12 @@ export function chapterOf(action: Action): string {
     case 'reverse-replication':
     case 'swap-roles':
       return movingChapter(action);
+    case 'write-canary':
+    case 'await-canary':
+    case 'clone-canary':
+    case 'find-canary':
+    case 'remove-canary':
+      return canaryChapter(action);
     case 'record-inventory':
     case 'clone-replica':
     case 'record-proof':
@@ -221,6 +230,12 @@ export function describeAction(action: Action): string {
         : `Compare sites ${action.production} and ${action.recovery} with ${formatInstant(action.since.at)}`;
     case 'verify-readiness':
       return `Check whether a failover to site ${action.site} would work now`;
+    case 'write-canary':
+    case 'await-canary':
+    case 'clone-canary':
+    case 'find-canary':
+    case 'remove-canary':
+      return describeCanary(action);
     case 'lift-tombstone':
       return `Take that mark off site ${action.lostSite}: what it holds of group ${action.group} is the original`;
     case 'note-standing':
@@ -229,6 +244,7 @@ export function describeAction(action: Action): string {
     case 'quarantine-vms':
     case 'release-vms':
     case 'detach-sr':
+    case 'forget-sr':
     case 'plug-sr':
     case 'release-storage':
     case 'final-sync':

@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Finding } from '../../src/domain/finding.ts';
+import type { Plan, Step } from '../../src/domain/plan.ts';
 import { diffPoints } from '../../src/domain/point-diff.ts';
 import { applyEvent, beginRun, foldRun, type Run } from '../../src/domain/run.ts';
 import { nothing, previewScope } from '../../src/domain/scope.ts';
@@ -15,7 +16,7 @@ import { planText } from '../../src/report/plan.ts';
 import { runText } from '../../src/report/run.ts';
 import { runFacts } from '../../src/report/run-facts.ts';
 import { previewText, statusText } from '../../src/report/status.ts';
-import { chapterIn, formatStopwatch } from '../../src/report/words.ts';
+import { chapterIn, describeAction, formatStopwatch } from '../../src/report/words.ts';
 import {
   deadProduction,
   disaster,
@@ -122,6 +123,119 @@ t.test('a report of a run: what came of it, loss, time, each VM, what to do', (t
       plainPaper,
     ),
   );
+  t.end();
+});
+
+t.test('the whole report has each VM and each step, forecast beside fact', (t) => {
+  golden(t, 'cases/failover-report.txt', import.meta.url, runText(ended(), now, plainPaper, null, 'full'));
+  const text = runText(ended(), now, { ...plainPaper, width: 80 }, null, 'full');
+  for (const step of failoverPlan().steps) t.ok(text.includes(describeAction(step.action)), step.id);
+  const vms = runFacts(ended(), now).vms;
+  for (const vm of vms.filter(({ verdict }) => verdict === 'ready')) {
+    t.ok((vm.forecastSeconds ?? 0) > 0, `${vm.nameLabel} was to be ready at some time`);
+    t.equal(vm.lossSeconds, 240, 'the age of the replica that its disk is on');
+  }
+  t.end();
+});
+
+t.test('loss of a VM is the age of the oldest replica that one of its disks is on', (t) => {
+  const plan = failoverPlan();
+  const aged = {
+    ...plan,
+    expects: {
+      ...plan.expects,
+      replicas: plan.expects.replicas.map((replica, index) => ({
+        ...replica,
+        ageSeconds: 100 + 500 * index,
+      })),
+    },
+  };
+  const run = foldRun(eventsOf(aged, { end: { outcome: 'done', exitCode: 0, summary: 'x' } }));
+  const losses = new Map(runFacts(run, now).vms.map((vm) => [vm.nameLabel, vm.lossSeconds]));
+  t.same(new Set(losses.values()), new Set([100, 600]));
+  for (const { action } of plan.steps) {
+    if (action.do !== 'compare-disks') continue;
+    const index = plan.steps
+      .filter((step) => step.action.do === 'compare-disks')
+      .map((step) => step.action)
+      .indexOf(action);
+    for (const disk of action.disks)
+      for (const vm of disk.usedBy) t.equal(losses.get(vm), 100 + 500 * index, vm);
+  }
+  t.end();
+});
+
+t.test('the report of every operation states loss, time, forecast and what to do', (t) => {
+  const plan = failoverPlan();
+  const swap: Step = {
+    id: 'swap',
+    after: [],
+    action: { do: 'swap-roles', group: 'shop', activeSite: 'tokyo', roles: 'swapped' } as Step['action'],
+    holdsWhen: null,
+    pointOfNoReturn: false,
+    repeatable: true,
+    timeoutSeconds: 10,
+    forecastSeconds: 1,
+    uses: [],
+    onFailure: 'continue',
+    why: 'x',
+  };
+  const operations = [
+    'export',
+    'verify',
+    'drill',
+    'drill-cleanup',
+    'migrate',
+    'failover',
+    'reprotect',
+    'failback',
+  ] as const;
+  const next = new Map<string, string>();
+  for (const operation of operations) {
+    const turned = ['migrate', 'reprotect', 'failback'].includes(operation);
+    const steps = turned ? [...plan.steps, swap] : plan.steps;
+    const made: Plan = operation === 'export' ? exportPlan() : { ...plan, operation, steps };
+    const run = foldRun(eventsOf(made, { end: { outcome: 'done', exitCode: 0, summary: 'x' } }));
+    const text = runText(run, now, plainPaper);
+    t.match(text, /\n {2}Loss .*RPO of 15 min|\n {2}Loss .*RPO is 15 min/s, operation);
+    t.match(text, /\n {2}Recovery time .*RTO (of|is) 1 h/, operation);
+    t.match(text, /\n {2}Duration .*the forecast was /, operation);
+    const told = (text.split('\nNext\n')[1] ?? '').replace(/\s+/g, ' ');
+    t.match(told, /lifeboat /, `${operation} has a next step`);
+    next.set(operation, told);
+    t.match(runHtml(run, now), /<dt>Loss<\/dt>.*<dt>Recovery time<\/dt>/s, operation);
+    const { facts } = JSON.parse(JSON.stringify(runJson(run, now)));
+    t.match(facts, { rpoSeconds: 900, rtoSeconds: 3600, forecastSeconds: Number, next: [String] }, operation);
+    t.ok(Object.hasOwn(facts, 'lossSeconds') && facts.steps.length === made.steps.length, operation);
+  }
+  t.match(next.get('migrate'), /no data was lost.*is protected from site \S+ to site \S+ now/);
+  t.notMatch(next.get('migrate'), /how much was lost|must not start/);
+  t.match(next.get('failback'), /is protected from site/);
+  t.match(next.get('reprotect'), /plan failback shop/);
+  t.match(next.get('failover'), /lifeboat reprotect shop/);
+  t.end();
+});
+
+t.test('an export says what a disaster at its end would have cost, and who was not saved', (t) => {
+  const plan = exportPlan();
+  const saving = plan.steps.find(({ action }) => action.do === 'save-documents');
+  const recording = plan.steps.find(({ action }) => action.do === 'record-replication');
+  if (saving?.action.do !== 'save-documents' || recording === undefined) throw new Error('an export saves');
+  const [first] = saving.action.vms;
+  const outputs: Readonly<Record<string, unknown>> = {
+    [saving.id]: { vms: [], failures: [{ ...first, reason: 'the export was refused' }] },
+    [recording.id]: [{ newestPoint: replicaPoint(addSeconds(now, -1200)) }],
+  };
+  const events = eventsOf(plan, { end: { outcome: 'done-with-warnings', exitCode: 3, summary: 'x' } }).map(
+    (event) =>
+      event.event === 'StepSucceeded' && outputs[event.step] !== undefined
+        ? { ...event, output: outputs[event.step] as never }
+        : event,
+  );
+  const run = foldRun(events);
+  const text = runText(run, now, plainPaper).replace(/\s+/g, ' ');
+  t.match(text, /Loss none; a disaster at the end of it would have cost 20 min of data: MORE than the/);
+  t.match(text, new RegExp(`VMs: 23 of 24 saved.*${first?.nameLabel} FAILED: the export was refused`, 's'));
   t.end();
 });
 

@@ -42,7 +42,9 @@ export async function exportVerb(
 export interface VerifyFlags {
   readonly sync?: boolean;
   readonly deep?: boolean;
+  readonly canary?: boolean;
   readonly by?: string;
+  readonly yes?: string;
 }
 
 /** 0 when every promise holds, 3 when something is worth a word, 1 when a promise is broken. */
@@ -51,9 +53,25 @@ export async function verifyVerb(
   groups: readonly string[],
   flags: VerifyFlags,
 ): Promise<ExitCode> {
+  if (flags.canary === true) return canaryVerb(session, groups, flags);
   return forEachGroup(session, groups, (app, group) =>
     planAndRun(session, app, verifyRequest(group, flags), flags.by),
   );
+}
+
+/** It makes disks and attaches clones: one group at a time, and after the same question as a drill. */
+function canaryVerb(session: Session, groups: readonly string[], flags: VerifyFlags): Promise<ExitCode> {
+  const [group, ...more] = groups;
+  if (group === undefined || more.length > 0)
+    throw new OperatorError(
+      {
+        code: 'DR-CANARY-GROUP',
+        what: 'A canary is for one group at a time',
+        next: 'Name the group: `lifeboat verify GROUP --canary`',
+      },
+      { exitCode: exitCodes.usage },
+    );
+  return actVerb(session, { operation: 'canary', group, decisions: [] }, flags);
 }
 
 export function verifyRequest(group: string, flags: VerifyFlags): PlanRequest {
@@ -384,14 +402,14 @@ export async function runReport(
   const hash = await runs.journalHash(run.id);
   const now = session.terminal.now();
   if (file === undefined) {
-    session.show(() => runText(run, now, session.paper, hash), { run: runJson(run, now, hash) });
+    session.show(() => runText(run, now, session.paper, hash, 'full'), { run: runJson(run, now, hash) });
     return exitCodes.done;
   }
   const content = file.endsWith('.html')
     ? runHtml(run, now, hash)
     : file.endsWith('.json')
       ? `${JSON.stringify(runJson(run, now, hash), null, 2)}\n`
-      : runText(run, now, plainPaper, hash);
+      : runText(run, now, plainPaper, hash, 'full');
   await writeOut(session, file, content, { replace: true });
   session.show(() => `Report of run ${run.id} written to ${file}\n`, { run: run.id, file });
   return exitCodes.done;
