@@ -1,5 +1,6 @@
 /** The verification as people read it, and when it asks for a new point. */
 import t from 'tap';
+import type { ErrorCode } from '../../src/domain/errors.ts';
 import type { PairObservation } from '../../src/domain/observation.ts';
 import { lookOf } from '../../src/domain/site-look.ts';
 import { addSeconds } from '../../src/domain/time.ts';
@@ -87,6 +88,28 @@ t.test('nothing is asked of a pair that is not in its roles', (t) => {
   }));
   t.same(syncs(request(600, { observation: { ...quiet(), pairs: seen }, sync: true })), []);
   t.same(syncs(request(600, { observation: { ...quiet(), pairs: [] }, sync: true })), []);
+  t.end();
+});
+
+t.test('a replica that is not there yet is made by the first point, when a person asks for it', (t) => {
+  const seen = pairsOfAge(600).map((pair) => ({ ...pair, target: null, points: null }));
+  const missing = (code: ErrorCode): Partial<VerifyRequest> => ({
+    observation: {
+      ...quiet(),
+      pairs: seen,
+      gaps: shop.storage.map(({ target: { array, volume } }) => ({
+        source: `array ${array}, volume ${volume}`,
+        problem: { code, what: `There is no volume ${volume}`, known: [], next: 'Look' },
+      })),
+    },
+  });
+  const [{ target } = { target: null }] = shop.storage;
+  t.same(syncs(request(600, { ...missing('DR-ARRAY-VOLUME'), sync: true })), ['sync-tier-1', 'sync-tier-2']);
+  t.same(syncs(request(600, missing('DR-ARRAY-VOLUME'))), [], 'never by itself');
+  const notes = planVerify(request(600, missing('DR-ARRAY-VOLUME'))).expects.notes.join();
+  t.match(notes, `has no volume ${target?.volume ?? ''} yet`);
+  t.match(notes, /lifeboat verify shop --sync/);
+  t.same(syncs(request(600, { ...missing('DR-ARRAY-UNREACHABLE'), sync: true })), [], 'nor into silence');
   t.end();
 });
 

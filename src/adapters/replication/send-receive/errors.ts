@@ -10,7 +10,7 @@ export function noVolume(array: string, volume: string): PortError {
     code: 'DR-ARRAY-VOLUME',
     what: `There is no volume ${volume}`,
     known: ['either its name is wrong, or nothing has arrived there yet'],
-    next: 'Compare the name in sites.yaml with what the filer lists; the first sync makes a replica that is missing',
+    next: 'Compare the name in sites.yaml with what the filer lists; a replica that is not there yet is made by the first point: `lifeboat verify --sync`',
   });
 }
 
