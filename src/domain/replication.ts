@@ -57,6 +57,15 @@ export interface PairView {
   readonly raw: Json;
 }
 
+/**
+ * The link of a pair as its sides see it. A replica that must never wait for its source cannot tell, so one side that
+ * knows is enough; null for a side that was not seen.
+ */
+export function linkOf(source: PairView | null, target: PairView | null): PairView['link'] {
+  const said = [source?.link, target?.link];
+  return said.includes('down') ? 'down' : said.includes('up') ? 'up' : 'unknown';
+}
+
 /** How hosts reach a volume: the address part of a PBD's device_config. */
 export interface Exposed {
   readonly kind: 'nfs' | 'iscsi' | 'fc' | 'file' | 'rbd' | 'smb' | 'cephfs' | 'gluster';

@@ -84,6 +84,30 @@ t.test('an array that answers while no host does is worth a warning', (t) => {
   t.end();
 });
 
+t.test('a link that only the source knows to be down is told in quiet times', (t) => {
+  const seen = (link: 'up' | 'down') =>
+    quiet({
+      pairs: pairs([replicaPoint(addSeconds(now, -240))]).map((pair) => ({
+        ...pair,
+        target: pair.target === null ? null : { ...pair.target, link: 'unknown' as const },
+        source:
+          pair.target === null
+            ? null
+            : {
+                ...pair.target,
+                pair: { array: 'filer-osaka', volume: 'tier1' },
+                role: 'source' as const,
+                link,
+              },
+      })),
+    });
+  const told = (link: 'up' | 'down') =>
+    codes({ observation: seen(link), standing: true }).filter((code) => /REPLICATION/.test(code));
+  t.same(told('up'), []);
+  t.same(told('down'), ['warning DR-REPLICATION-UNHEALTHY', 'warning DR-REPLICATION-UNHEALTHY']);
+  t.end();
+});
+
 t.test('a replica older than the RPO needs a yes', (t) => {
   const observation = disaster({ pairs: pairs([replicaPoint(addSeconds(now, -41 * 60))]) });
   t.same(codes({ observation }), ['problem DR-REPLICA-OLD', 'problem DR-REPLICA-OLD'], 'one per SR');

@@ -166,6 +166,48 @@ t.test('a source in the wrong role is worth a warning', async (t) => {
   t.match(run.steps.get('replication-sr1')?.warnings, [/volume vol1 of array filer-a is split/]);
 });
 
+t.test('a replica that cannot see its link is no worry while the source says that it is up', async (t) => {
+  const { verify, world } = await house(t);
+  const sides = { source: await world.array(pair.source.array), target: world.filer };
+  const views = {
+    source: await sides.source.observe(pair.source.volume),
+    target: await sides.target.observe(pair.target.volume),
+  };
+  const seen = (link: 'up' | 'down' | 'unknown') => {
+    sides.source.observe = async () => ({ ...views.source, link });
+    sides.target.observe = async () => ({ ...views.target, link: 'unknown' });
+  };
+  seen('up');
+  t.equal((await verify()).exitCode, 0);
+  for (const link of ['down', 'unknown'] as const) {
+    seen(link);
+    const run = await verify();
+    t.equal(run.exitCode, 3, run.summary ?? '');
+    t.match(run.steps.get('replication-sr1')?.warnings, [`the replication link of SR sr1 is ${link}`]);
+  }
+});
+
+t.test('a replica that is not there yet is made by the first point', async (t) => {
+  const { verify, world, state } = await house(t);
+  const gone = new PortError('refused', { code: 'DR-ARRAY-VOLUME', what: 'There is none', next: 'Look' });
+  const { observe, points } = world.filer;
+  const isThere = (): boolean => state.deeds.length > 0;
+  world.filer.observe = async (volume) => {
+    if (volume === pair.target.volume && !isThere()) throw gone;
+    return observe.call(world.filer, volume);
+  };
+  world.filer.points = async (volume) => {
+    if (!isThere()) throw gone;
+    return points.call(world.filer, volume);
+  };
+  const without = await verify();
+  t.equal(without.exitCode, 1);
+  t.match(without.steps.get('replication-sr1')?.problem, { code: 'DR-ARRAY-VOLUME' });
+  const run = await verify({ sync: true });
+  t.equal(run.exitCode, 0, run.summary ?? '');
+  t.same(state.deeds, [`sync ${pair.source.volume}`]);
+});
+
 t.test('an array whose clock is wrong tells ages wrong', async (t) => {
   const { verify, world, clock } = await house(t);
   const identity = await world.filer.identify();

@@ -1,6 +1,6 @@
 /** Is there a replica, is it whole, how old is it, and does the metadata fit it (invariants 2 and 7)? */
 import type { Finding } from '../../domain/finding.ts';
-import type { Role } from '../../domain/replication.ts';
+import { linkOf, type Role } from '../../domain/replication.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import { type CheckContext, problem, unknown, warning } from '../context.ts';
 
@@ -85,7 +85,7 @@ export function replicaIsThere(context: CheckContext): Finding[] {
             ...(pair.target.reportedLagSeconds === null
               ? []
               : [`the array itself reports a lag of ${formatDuration(pair.target.reportedLagSeconds)}`]),
-            `replication link ${pair.target.link}`,
+            `replication link ${linkOf(pair.source, pair.target)}`,
           ],
           next: standing
             ? `Look at the replication of volume ${storage.source.volume} on array ${storage.source.array}.`
@@ -106,14 +106,21 @@ export function replicaIsThere(context: CheckContext): Finding[] {
         }),
       );
     }
-    if (pair.target.health.level === 'bad') {
+    // A link that is down is often known to the source alone.
+    const unhealthy =
+      pair.target.health.level === 'bad'
+        ? pair.target
+        : standing && pair.source?.role === 'source' && pair.source.link === 'down'
+          ? pair.source
+          : null;
+    if (unhealthy !== null) {
       findings.push(
         warning({
           code: 'DR-REPLICATION-UNHEALTHY',
           about: 'array',
           name,
-          what: `Array ${storage.target.array} calls the replication of SR ${storage.sr} unhealthy`,
-          evidence: pair.target.health.reasons,
+          what: `Array ${unhealthy.pair.array} calls the replication of SR ${storage.sr} unhealthy`,
+          evidence: unhealthy.health.reasons,
           next: 'Look at the replication on the array.',
         }),
       );

@@ -3,7 +3,7 @@ import type { Json } from '../../domain/canonical.ts';
 import { OperatorError, PortError, type Problem } from '../../domain/errors.ts';
 import type { Finding } from '../../domain/finding.ts';
 import type { PairAction } from '../../domain/plan.ts';
-import type { PairView, ReplicaPoint } from '../../domain/replication.ts';
+import { linkOf, type PairView, type ReplicaPoint } from '../../domain/replication.ts';
 import { lookOf, type SiteLook } from '../../domain/site-look.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import type { Replication } from '../../ports/replication.ts';
@@ -38,15 +38,28 @@ export async function isSynced(
   signal: AbortSignal,
 ): Promise<Verdict> {
   const array = await world.array(pair.target.array);
-  const point = (await array.points(pair.target.volume, signal)).find(
-    (candidate) => candidate.tag === tag && candidate.complete,
-  );
+  const points = await heldPoints(array, pair.target.volume, signal);
+  const point = points.find((candidate) => candidate.tag === tag && candidate.complete);
   return point === undefined
     ? {
         holds: false,
         because: `array ${pair.target.array} does not hold the new point, tagged ${tag}, whole`,
       }
     : { holds: true, output: pointOutput(pair, point) };
+}
+
+/** A replica that the first point has yet to make holds none. */
+async function heldPoints(
+  array: Replication,
+  volume: string,
+  signal: AbortSignal,
+): Promise<readonly ReplicaPoint[]> {
+  try {
+    return await array.points(volume, signal);
+  } catch (error) {
+    if (error instanceof PortError && error.problem.code === 'DR-ARRAY-VOLUME') return [];
+    throw error;
+  }
 }
 
 function pointOutput(pair: PairAction, point: ReplicaPoint): Json {
@@ -66,13 +79,15 @@ export async function verifyReplication(
     .filter((point) => point.complete)
     .sort((a, b) => (a.takenAt < b.takenAt ? 1 : a.takenAt > b.takenAt ? -1 : 0));
   const ageSeconds = newest === undefined ? null : secondsBetween(newest.takenAt, world.clock.now());
-  const broken = brokenPromise(pair, target, points, ageSeconds, rpoSeconds);
+  const source = await lookAtSource(world, pair, signal);
+  const link = linkOf(source.view, target);
+  const broken = brokenPromise(pair, { target, link, points, ageSeconds, rpoSeconds });
   if (broken !== null) throw new OperatorError(broken);
   return {
     output: {
       sr: pair.sr,
       role: target.role,
-      link: target.link,
+      link,
       health: target.health.level,
       newestPoint: newest?.ref ?? null,
       takenAt: newest?.takenAt ?? null,
@@ -81,18 +96,25 @@ export async function verifyReplication(
     },
     warnings: [
       ...complaintsOf(pair, target),
+      ...(link === 'up' ? [] : [`the replication link of SR ${pair.sr} is ${link}`]),
       ...(await clockComplaints(world, array, signal)),
-      ...(await sourceComplaints(world, pair, signal)),
+      ...source.complaints,
     ],
   };
 }
 
+interface SeenReplica {
+  readonly target: PairView;
+  readonly link: PairView['link'];
+  readonly points: readonly ReplicaPoint[];
+  /** Of the newest complete point; null when there is none. */
+  readonly ageSeconds: number | null;
+  readonly rpoSeconds: number;
+}
+
 function brokenPromise(
   { sr, source, target: { array, volume } }: PairAction,
-  target: PairView,
-  points: readonly ReplicaPoint[],
-  ageSeconds: number | null,
-  rpoSeconds: number,
+  { target, link, points, ageSeconds, rpoSeconds }: SeenReplica,
 ): Problem | null {
   const where = { object: `array ${array}` };
   const { reasons } = target.health;
@@ -117,7 +139,7 @@ function brokenPromise(
     code: 'DR-REPLICA-OLD',
     what: `The replica of SR ${sr} is ${formatDuration(ageSeconds)} old, the RPO is ${formatDuration(rpoSeconds)}`,
     where,
-    known: [`replication link ${target.link}`, ...reasons],
+    known: [`replication link ${link}`, ...reasons],
     next: `Look at the replication of volume ${source.volume} on array ${source.array}.`,
   };
 }
@@ -130,7 +152,6 @@ function complaintsOf({ sr, target }: PairAction, view: PairView): string[] {
       : [
           `array ${target.array} calls the replication of SR ${sr} ${level}: ${reasons.join('; ') || 'no reason given'}`,
         ]),
-    ...(view.link === 'up' ? [] : [`the replication link of SR ${sr} is ${view.link}`]),
   ];
 }
 
@@ -152,26 +173,23 @@ async function clockComplaints(world: World, array: Replication, signal: AbortSi
 }
 
 /** A source that does not answer may be cut off from here alone: the replica's age tells whether points still come. */
-async function sourceComplaints(
+async function lookAtSource(
   world: World,
   { sr, source }: PairAction,
   signal: AbortSignal,
-): Promise<string[]> {
+): Promise<{ readonly view: PairView | null; readonly complaints: readonly string[] }> {
   try {
     const array = await world.array(source.array);
     const view = await array.observe(source.volume, signal);
     const clock = await clockComplaints(world, array, signal);
-    return view.role === 'source'
-      ? clock
-      : [
-          ...clock,
-          `volume ${source.volume} of array ${source.array} is ${view.role}, not the source of SR ${sr}`,
-        ];
+    const wrongRole = `volume ${source.volume} of array ${source.array} is ${view.role}, not the source of SR ${sr}`;
+    return { view, complaints: view.role === 'source' ? clock : [...clock, wrongRole] };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof PortError || error instanceof OperatorError)) throw error;
     const problem = error instanceof PortError ? error.problem : error.problems[0];
-    return [`the source of SR ${sr} could not be looked at: ${problem?.what}. Next: ${problem?.next}`];
+    const unseen = `the source of SR ${sr} could not be looked at: ${problem?.what}. Next: ${problem?.next}`;
+    return { view: null, complaints: [unseen] };
   }
 }
 
