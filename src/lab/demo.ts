@@ -59,8 +59,22 @@ export async function demoWorld(lab: Lab): Promise<void> {
   await demoOf(lab, {});
 }
 
-/** The same with fewer guests, by the name of their role. */
-export async function demoOf(lab: Lab, guests: Readonly<Record<string, number>>): Promise<void> {
+/** Where the SRs of the two volumes come from, and how the replicas get their first point. */
+export interface DemoStorage {
+  /** The device_config of a volume at the production site. */
+  device(volume: (typeof demoVolumes)[number]): Readonly<Record<string, string>>;
+  /** SR type of a volume; absent: nfs. */
+  type?(volume: (typeof demoVolumes)[number]): string;
+  /** Called once everything is written that the guests begin with. */
+  inStep(): Promise<void>;
+}
+
+/** The same with fewer guests, by the name of their role, and on storage of another kind. */
+export async function demoOf(
+  lab: Lab,
+  guests: Readonly<Record<string, number>>,
+  storage: (lab: Lab, pools: readonly LabPool[]) => Promise<DemoStorage> = labArrays,
+): Promise<void> {
   const production = addPool(lab, {
     name: 'production',
     site: 'production',
@@ -75,10 +89,18 @@ export async function demoOf(lab: Lab, guests: Readonly<Record<string, number>>)
   });
   addNetworks(production, productionNetworks);
   addNetworks(recovery, recoveryNetworks);
+  const made = await storage(lab, [production, recovery]);
+  for (const pool of [production, recovery]) vmState(pool).agents = true;
+  await addGuests(production, guests, made);
+  await made.inStep();
+}
+
+/** An array of the lab at each site, which replicate by themselves. */
+async function labArrays(lab: Lab, pools: readonly LabPool[]): Promise<DemoStorage> {
   const arrays = [];
   for (const [site, address] of Object.entries(arrayAddresses)) {
     const array = await addArray(lab, { name: `array-${site}`, site, address, port: lab.port });
-    for (const volume of demoVolumes) addVolume(array, volume, [production, recovery]);
+    for (const volume of demoVolumes) addVolume(array, volume, pools);
     arrays.push(array);
   }
   const [source, target] = arrays;
@@ -89,10 +111,13 @@ export async function demoOf(lab: Lab, guests: Readonly<Record<string, number>>)
         { array: target, volume },
         { intervalSeconds: replicationSeconds },
       );
-  for (const pool of [production, recovery]) vmState(pool).agents = true;
-  await addGuests(production, guests);
-  // The pairs have been in step for long: the target holds a point from the start.
-  for (const volume of demoVolumes) await source?.sync(volume, null).done;
+  return {
+    device: (volume) => ({ server: arrayAddresses.production, serverpath: `/volumes/${volume}` }),
+    // The pairs have been in step for long: the target holds a point from the start.
+    inStep: async () => {
+      for (const volume of demoVolumes) await source?.sync(volume, null).done;
+    },
+  };
 }
 
 function addNetworks(pool: LabPool, networks: readonly Net[]): void {
@@ -103,20 +128,23 @@ function addNetworks(pool: LabPool, networks: readonly Net[]): void {
   }
 }
 
-async function addGuests(pool: LabPool, guests: Readonly<Record<string, number>>): Promise<void> {
+async function addGuests(
+  pool: LabPool,
+  guests: Readonly<Record<string, number>>,
+  storage: DemoStorage,
+): Promise<void> {
   const host = pool.master;
   const srs = new Map<string, string>();
   for (const volume of demoVolumes) {
-    const device = struct({ server: arrayAddresses.production, serverpath: `/volumes/${volume}` });
     const sr = await invoke(
       host,
       'SR.create',
       host.row.ref,
-      device,
+      struct(storage.device(volume)),
       0n,
       `${volume} storage`,
       `NFS volume ${volume} of the production array`,
-      'nfs',
+      storage.type?.(volume) ?? 'nfs',
       'user',
       true,
       struct(),

@@ -43,11 +43,15 @@ export class World {
 
   static async start(
     t: Test,
-    options: { readonly saved?: boolean; readonly guests?: Readonly<Record<string, number>> } = {},
+    options: {
+      readonly saved?: boolean;
+      readonly guests?: Readonly<Record<string, number>>;
+      readonly storage?: Parameters<typeof demoOf>[2];
+    } = {},
   ): Promise<World> {
     const directory = mkdtempSync(join(tmpdir(), 'lifeboat-trouble-'));
     const lab = await startLab({
-      world: (made) => demoOf(made, options.guests ?? {}),
+      world: (made) => demoOf(made, options.guests ?? {}, options.storage),
       storage: join(directory, 'lab'),
       port: await freePort(),
       credentials: { username: 'root', password: poolSecret },
