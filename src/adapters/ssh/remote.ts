@@ -19,6 +19,8 @@ export interface RemoteOptions {
   /** Seconds for the command once it is sent. */
   readonly timeoutSeconds: number;
   readonly signal?: AbortSignal | undefined;
+  /** Sent as it is to a server that has no POSIX shell; the program and its arguments only name it then. */
+  readonly line?: string;
   /** For stdout and stderr each; more is an error of kind `protocol`. 16 MiB when absent. */
   readonly maxOutputBytes?: number;
 }
@@ -33,7 +35,7 @@ export interface RemoteResult {
 }
 
 /** What matters for a program whose streams are the caller's. */
-export type ProgramOptions = Pick<RemoteOptions, 'effect' | 'signal' | 'name'>;
+export type ProgramOptions = Pick<RemoteOptions, 'effect' | 'signal' | 'name' | 'line'>;
 
 /** A running program whose input and output are streams. */
 export interface RemoteProgram {
@@ -98,7 +100,7 @@ export async function openRemote(
   argv: readonly string[],
   options: ProgramOptions,
 ): Promise<RemoteProgram> {
-  const command = shellCommand(argv);
+  const command = options.line ?? shellCommand(argv);
   if (options.signal?.aborted === true) throw notStarted(connection.address, argv, options);
   const channel = await channelFor(connection, command, argv, options);
   return {

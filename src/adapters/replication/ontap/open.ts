@@ -1,13 +1,16 @@
 /** Arrays of type `ontap` (REST) and `ontap-cli` (SSH), and the other sides of their volumes. Nobody is contacted before the first call. */
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
+import { sshServerOf } from '../../ssh/options.ts';
+import { SshRemote } from '../../ssh/pool.ts';
 import { basicLogin, RestClient } from '../rest/client.ts';
 import { restEndpointOf, restSecretOf } from '../rest/options.ts';
 import { type Pace, usualPace } from '../rest/poll.ts';
+import { OntapCli } from './cli-control.ts';
 import type { OntapControl, Patience } from './control.ts';
 import type { Side } from './direction.ts';
 import { OntapReplication } from './ontap-array.ts';
-import { checkedPath, type OntapOptions, ontapRestOptions } from './options.ts';
+import { checkedPath, type OntapOptions, ontapCliOptions, ontapRestOptions } from './options.ts';
 import { noPeer } from './refusals.ts';
 import { OntapRest } from './rest-control.ts';
 
@@ -34,6 +37,10 @@ export function openOntap(settings: ArraySettings, surroundings: OpenSurrounding
   return assembled(openRest(settings, surroundings), surroundings);
 }
 
+export function openOntapCli(settings: ArraySettings, surroundings: OpenSurroundings): OntapReplication {
+  return assembled(openCli(settings, surroundings), surroundings);
+}
+
 function assembled({ control, options, patience }: Opened, surroundings: OpenSurroundings): OntapReplication {
   const open = new Map<string, OntapControl>();
   const peer = (volume: string): Side => {
@@ -58,6 +65,7 @@ function assembled({ control, options, patience }: Opened, surroundings: OpenSur
 const openers: Readonly<Record<string, (settings: ArraySettings, surroundings: OpenSurroundings) => Opened>> =
   {
     ontap: openRest,
+    'ontap-cli': openCli,
   };
 
 function openRest(settings: ArraySettings, surroundings: OpenSurroundings): Opened {
@@ -66,6 +74,16 @@ function openRest(settings: ArraySettings, surroundings: OpenSurroundings): Open
   const client = new RestClient(restEndpointOf(settings, options), login);
   const patience = patienceOf(options, surroundings);
   return { control: new OntapRest(client, options.username, patience, options.protocol), options, patience };
+}
+
+function openCli(settings: ArraySettings, surroundings: OpenSurroundings): Opened {
+  const options = ontapCliOptions(settings);
+  const remote = new SshRemote(sshServerOf(settings, options, surroundings.secrets));
+  return {
+    control: new OntapCli(settings.name, remote, options),
+    options,
+    patience: patienceOf(options, surroundings),
+  };
 }
 
 function patienceOf(options: OntapOptions, { clock, pace }: OpenSurroundings): Patience {
