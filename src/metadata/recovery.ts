@@ -57,6 +57,8 @@ export interface RewrittenDocument {
   readonly parked: readonly ParkedHa[];
   /** Sentences for people: what is different from the original, and what was lost by it. */
   readonly notes: readonly string[];
+  /** Those of the notes that tell of a CD drive whose disc is not at the recovery site. */
+  readonly emptied: readonly string[];
   /** Networks of the document that no target was given for: the import would guess or create them. */
   readonly unmappedNetworks: readonly string[];
   /** Old uuid to new uuid of each VM, when new identities were made. */
@@ -87,12 +89,14 @@ export function rewriteForRecovery(document: MetadataDocument, options: Recovery
     );
 
   const isos = isoLocations(options.pool);
-  for (const vm of made.vms)
-    for (const vbd of vm.vbds)
-      if (vbd.vdi?.sr?.isIso === true && !isos.has(vbd.vdi.location))
-        notes.push(
-          `CD drive ${vbd.userdevice} of ${vm.nameLabel} is emptied: ${vbd.vdi.location} is not there.`,
-        );
+  const emptied = made.vms.flatMap((vm) =>
+    vm.vbds.flatMap(({ userdevice, vdi }) =>
+      vdi?.sr?.isIso === true && !isos.has(vdi.location)
+        ? [`CD drive ${userdevice} of ${vm.nameLabel} is emptied: ${vdi.location} is not there.`]
+        : [],
+    ),
+  );
+  notes.push(...emptied);
   made = ejectIsos(made, (iso) => iso.srType !== 'udev' && isos.has(iso.location));
 
   made = clearPlacement(clearAttached(made));
@@ -133,7 +137,7 @@ export function rewriteForRecovery(document: MetadataDocument, options: Recovery
       `The xapi build of the document is lowered to ${lowerBuildTo.major}.${lowerBuildTo.minor}.`,
     );
   }
-  return { document: nullDangling(made), parked: ha.parked, notes, unmappedNetworks, uuids };
+  return { document: nullDangling(made), parked: ha.parked, notes, emptied, unmappedNetworks, uuids };
 }
 
 function noted(

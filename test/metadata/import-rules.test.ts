@@ -534,6 +534,7 @@ t.test('a document rewritten for the pool brings nothing that its rewriting was 
   t.ok(predictImport([document], recovery, restore).findings.length > 5);
   const networks = recovery.networks.map((network, n) => ({ production: `LAN ${n}`, recovery: network }));
   const made = rewriteForRecovery(document, { networks, pool: recovery });
+  t.match(made.emptied, [/^CD drive \d+ of .* is emptied: .*\.iso is not there\.$/]);
   t.strictSame(codes(predictImport([made.document], recovery, restore)), []);
 });
 

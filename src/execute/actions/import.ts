@@ -57,6 +57,7 @@ interface Prepared {
   readonly vm: ImportedVm;
   readonly document: MetadataDocument;
   readonly notes: readonly string[];
+  readonly emptied: readonly string[];
   readonly parked: readonly ParkedHa[];
 }
 
@@ -162,7 +163,7 @@ class Batch {
             vm,
             `network ${listed(noted.networkNames.flatMap((name) => gone.get(name) ?? []))} is not there, once and as the plan knows it`,
           );
-        else this.#prepared.push({ vm, document: made.document, notes: made.notes, parked: made.parked });
+        else this.#prepared.push({ vm, ...made });
       } catch (error) {
         if (!concernsOneObject(error)) throw error;
         this.#fail(vm, sentenceOf(error));
@@ -225,7 +226,13 @@ class Batch {
     };
     return {
       output: JSON.parse(JSON.stringify(output)) as Json,
-      warnings: failed.map((vm) => `VM ${vm.nameLabel} was not imported: ${vm.reason}`),
+      warnings: [
+        ...failed.map((vm) => `VM ${vm.nameLabel} was not imported: ${vm.reason}`),
+        // A guest may have booted from it: somebody has to know.
+        ...this.#prepared
+          .filter(({ vm }) => this.#results.get(vm.uuid)?.result === 'imported')
+          .flatMap(({ emptied }) => emptied.map((sentence) => sentence.replace(/\.$/, ''))),
+      ],
       partial: failed.length > 0,
     };
   }
