@@ -85,22 +85,18 @@ t.test('an array that answers while no host does is worth a warning', (t) => {
 });
 
 t.test('a link that only the source knows to be down is told in quiet times', (t) => {
-  const seen = (link: 'up' | 'down') =>
-    quiet({
-      pairs: pairs([replicaPoint(addSeconds(now, -240))]).map((pair) => ({
+  const seen = (link: 'up' | 'down') => ({
+    ...quiet(),
+    pairs: pairs([replicaPoint(addSeconds(now, -240))]).map((pair) => {
+      const [target, source] = [pair.target, { array: 'filer-osaka', volume: 'tier1' }];
+      if (target === null) return pair;
+      return {
         ...pair,
-        target: pair.target === null ? null : { ...pair.target, link: 'unknown' as const },
-        source:
-          pair.target === null
-            ? null
-            : {
-                ...pair.target,
-                pair: { array: 'filer-osaka', volume: 'tier1' },
-                role: 'source' as const,
-                link,
-              },
-      })),
-    });
+        target: { ...target, link: 'unknown' as const },
+        source: { ...target, pair: source, role: 'source' as const, link },
+      };
+    }),
+  });
   const told = (link: 'up' | 'down') =>
     codes({ observation: seen(link), standing: true }).filter((code) => /REPLICATION/.test(code));
   t.same(told('up'), []);
