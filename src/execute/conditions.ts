@@ -4,6 +4,7 @@ import { isAttached } from './actions/attach.ts';
 import { isDetached } from './actions/detach.ts';
 import { areNamesRestored } from './actions/disks.ts';
 import { drillConditions } from './actions/drill-handlers.ts';
+import { isForgotten } from './actions/forget.ts';
 import { isReady } from './actions/guests.ts';
 import { isDemoted, isFinallySynced, isReversed } from './actions/handover.ts';
 import { areImported } from './actions/import.ts';
@@ -56,6 +57,7 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     'vm-shut-down': ({ site, vm }, context) => isShutDown(world, site, vm, context.signal),
     'vms-quarantined': ({ site, vms }, context) => areQuarantined(world, site, vms, context.signal),
     'sr-detached': ({ site, sr }, context) => isDetached(world, site, sr, context.signal),
+    'sr-forgotten': ({ site, sr }, context) => isForgotten(world, site, sr, context.signal),
     'finally-synced': ({ pair, tag }, context) => isFinallySynced(world, pair, tag, context.signal),
     'source-demoted': ({ pair }, context) => isDemoted(world, pair, context.signal),
     'replication-reversed': ({ pair, tag }, context) => isReversed(world, pair, tag, context.signal),

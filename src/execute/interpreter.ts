@@ -1,11 +1,13 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
+import { awaitCanary, cloneCanary, findCanary, removeCanary, writeCanary } from './actions/canary.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
 import { detachSr, plugSr, releaseStorage } from './actions/detach.ts';
 import { compareDisks, restoreNames } from './actions/disks.ts';
 import { saveDocuments } from './actions/documents.ts';
 import { drillActions } from './actions/drill-handlers.ts';
+import { forgetSr } from './actions/forget.ts';
 import { awaitReady, GuestWatch } from './actions/guests.ts';
 import {
   demoteSource,
@@ -84,6 +86,7 @@ export function handlersOver(world: World): {
     'quarantine-vms': (action, context) => quarantineVms(world, action, context),
     'release-vms': (action, context) => releaseVms(world, action, context),
     'detach-sr': (action, context) => detachSr(world, action, context),
+    'forget-sr': (action, context) => forgetSr(world, action, context),
     'plug-sr': (action, context) => plugSr(world, action, context),
     'release-storage': (action, context) => releaseStorage(world, action, context),
     'final-sync': (action, context) => finalSync(world, action, context),
@@ -98,6 +101,11 @@ export function handlersOver(world: World): {
     'verify-catalog': (action, context) => verifyCatalog(world, action, context),
     'compare-sites': (action, context) => compareSites(world, action, context),
     'verify-readiness': (action, context) => verifyReadiness(world, action, context),
+    'write-canary': (action, context) => writeCanary(world, action, context),
+    'await-canary': (action, context) => awaitCanary(world, action, context),
+    'clone-canary': (action, context) => cloneCanary(world, action, context),
+    'find-canary': (action, context) => findCanary(world, action, context),
+    'remove-canary': (action, context) => removeCanary(world, action, context),
   };
   return { actions, conditions: conditionsOver(world, looks) };
 }

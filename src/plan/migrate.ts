@@ -107,6 +107,7 @@ function build(
     pointId: request.firstPointId,
     members: request.vms,
     vmsInPool: to.vms.length + request.vms.length,
+    left: draft.storage.map(({ sr }) => sr),
     after: [...promoted.values(), ...servingSteps(draft)],
     needs: [...promoted.values()],
     onFailure: 'continue',

@@ -109,6 +109,7 @@ function build(request: ReprotectRequest, old: PoolFacts): StepList['steps'] {
     pointId: request.firstPointId,
     members: request.vms,
     vmsInPool: poolOf(request.observation, group.recovery)?.vms.length ?? 0,
+    left: replicatedSrs(group, old),
     after: demoted,
     needs: demoted,
     onFailure: 'stop',

@@ -2,6 +2,7 @@
  * The protection turned round: the side that serves replicates to the other one, the sites change places, and the first
  * recovery point of the new direction is taken. None of it holds up the VMs, which serve already.
  */
+import type { NamedSr } from '../domain/actions/moving.ts';
 import type { GroupState, Roles } from '../domain/group.ts';
 import { mirrored } from '../domain/orientation.ts';
 import type { NamedVm, PairAction, Step } from '../domain/plan.ts';
@@ -25,6 +26,8 @@ export interface TurningRound {
   /** Steps that the reversal waits for, and those of them that it cannot do without. */
   readonly after: readonly string[];
   readonly needs: readonly string[];
+  /** The SRs of the group that the pool of the site that was left knows. */
+  readonly left: readonly NamedSr[];
   /** What becomes of the run when it fails: the VMs of a migration serve already. */
   readonly onFailure: Step['onFailure'];
 }
@@ -32,7 +35,29 @@ export interface TurningRound {
 export function turnRound(steps: StepList, turning: TurningRound): void {
   const reversed = turning.pairs.map((pair) => reverse(steps, turning, pair));
   const swapped = swap(steps, turning, reversed);
-  for (const step of firstPoint(turning, swapped)) steps.add(step);
+  const first = firstPoint(turning, swapped);
+  for (const step of first) steps.add(step);
+  const readBack = first.find((step) => step.action.do === 'verify-point');
+  if (readBack === undefined) throw new Error('a point that is saved is read back');
+  for (const sr of turning.left) forget(steps, turning, sr, readBack.id);
+}
+
+/** After the VMs are known where they serve: what the old site knows of its disks is worth nothing from then on. */
+function forget(steps: StepList, { group }: TurningRound, { uuid, nameLabel }: NamedSr, saved: string): void {
+  const site = group.production;
+  const sr = { uuid, nameLabel };
+  steps.add({
+    id: steps.ids.of('forget', nameLabel),
+    after: [saved],
+    action: { do: 'forget-sr', site, sr },
+    holdsWhen: { is: 'sr-forgotten', site, sr },
+    repeatable: true,
+    onFailure: 'continue',
+    uses: [`sr:${site}`],
+    timeoutSeconds: 300,
+    forecastSeconds: 1,
+    why: `Site ${site} holds a replica now: a drill there attaches a clone of the same uuid, a return the SR anew`,
+  });
 }
 
 export function swappedRoles(roles: GroupState['roles']): Roles {

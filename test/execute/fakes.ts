@@ -225,6 +225,12 @@ export class FakePool implements Hypervisor {
     this.#call('secret', uuid);
     return `text of ${uuid}`;
   }
+  async createMarkedVdi(): Promise<string> {
+    throw new Error('no step of this plan makes disks');
+  }
+  async destroyMarkedVdi(): Promise<void> {
+    throw new Error('no step of this plan removes disks');
+  }
   async exportRawVdi(): Promise<AsyncIterable<Uint8Array>> {
     throw new Error('no step of a plan reads raw disks');
   }
@@ -280,7 +286,10 @@ export class FakePool implements Hypervisor {
     const { pool } = this.#call('forget', uuid);
     if (this.#sr(uuid).pbds.some((pbd) => pbd.attached)) throw refused('SR_HAS_PBD', 'a PBD is plugged');
     pool.srs = pool.srs.filter((sr) => sr.uuid !== uuid);
+    const gone = new Set(pool.vdis.filter((vdi) => vdi.srUuid === uuid).map((vdi) => vdi.uuid));
     pool.vdis = pool.vdis.filter((vdi) => vdi.srUuid !== uuid);
+    // The database cleans drives up whose disk is gone (xapi.md 7.9).
+    for (const vm of pool.vms) vm.vbds = vm.vbds.filter((vbd) => !gone.has(vbd.vdiUuid ?? ''));
     this.#did(`forget ${uuid}`);
   }
   async scanSr(sr: string): Promise<void> {

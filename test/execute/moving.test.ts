@@ -106,6 +106,54 @@ t.test('a failback brings the VMs home over their old copies', async (t) => {
   );
 });
 
+t.test('the site that was left forgets the SR, once the VMs are saved from where they serve', async (t) => {
+  const house = movingHouse(names);
+  await house.run(await house.migrate());
+  const { pool } = house.state.sites['tokyo'] ?? { pool: { srs: [], vms: [] } };
+  t.strictSame(pool.srs, [], 'a drill may attach a clone under its uuid');
+  t.ok(when(house, /forget sr1/) > lastOf(house, /seal/), 'no sooner');
+  t.strictSame(
+    pool.vms.map((vm) => vm.vbds),
+    [[], []],
+    'the copies keep no drives',
+  );
+  const back = await house.run(await house.migrate('failback'));
+  t.equal(back.outcome, 'done', back.summary);
+  t.strictSame(
+    house.state.sites['tokyo']?.pool.vms.map((vm) => vm.vbds.map((vbd) => vbd.vdiUuid)),
+    [['disk-db'], ['disk-web']],
+    'and have them again when they come back',
+  );
+});
+
+t.test('an SR that somebody else has disks on is not forgotten', async (t) => {
+  const house = movingHouse(names);
+  const plan = await house.migrate();
+  const { pool } = house.state.sites['tokyo'] ?? { pool: { srs: [], vms: [], vdis: [] } };
+  const [db] = pool.vms;
+  if (db === undefined) throw new Error('there is a VM');
+  const [made] = pool.vdis;
+  if (made === undefined) throw new Error('there is a disk');
+  pool.vdis = [...pool.vdis, { ...made, uuid: 'd-foreign', location: 'd-foreign' }];
+  pool.vms = [
+    ...pool.vms,
+    {
+      ...structuredClone(db),
+      uuid: 'foreign',
+      nameLabel: 'foreign',
+      powerState: 'Halted',
+      vbds: db.vbds.map((vbd) => ({ ...vbd, uuid: 'vbd-foreign', vdiUuid: 'd-foreign' })),
+    },
+  ];
+  const result = await house.run(plan);
+  t.equal(result.outcome, 'done-with-warnings', result.summary);
+  const step = result.run.plan.steps.find(({ action }) => action.do === 'forget-sr');
+  t.match(result.run.steps.get(step?.id ?? '')?.warnings, [
+    /no drill is possible there: foreign would lose their drives/,
+  ]);
+  t.equal(when(house, /forget sr1/), -1);
+});
+
 t.test('a move to where the group is has no steps', async (t) => {
   const house = movingHouse(names);
   t.strictSame((await house.migrate('failback')).steps, []);

@@ -1,5 +1,5 @@
 /**
- * One sitting at the lab, by the real program: protect, drill, migrate, failback, failover, reprotect, failback. At each stop
+ * One sitting at the lab, by the real program: protect, drill, migrate, failback, failover, reprotect, failback, drill. At each stop
  * every VM runs once, at the site where it belongs, and its guest reads back what it wrote before. Nothing here depends
  * on how long anything takes: facts are asserted, not screens.
  */
@@ -83,7 +83,7 @@ function servesAt(t: Test, world: World, here: Site): void {
 // The real program is started more than a dozen times, on whatever machine this is.
 t.setTimeout(600_000);
 
-t.test('protect, drill, migrate, failback, failover, reprotect, failback', async (t) => {
+t.test('protect, drill, migrate, failback, failover, reprotect, failback, drill', async (t) => {
   const world = await World.start(t, { guests, saved: false });
   world.plan(/^.*$/s, recoveryPlan);
   const diary = new Diary(world.lab);
@@ -213,6 +213,16 @@ t.test('protect, drill, migrate, failback, failover, reprotect, failback', async
   diary.isWhole(t, 'production');
   await status('at the end', /Group shop, production → recovery/, /protected; the VMs run at production/);
 
+  ends(
+    t,
+    'drill where the VMs ran before',
+    await world.run('drill', 'shop', '--yes', 'recovery'),
+    0,
+    /Inventory the same before and after/,
+    /Cleaned up yes/,
+  );
+  servesAt(t, world, 'production');
+
   const operations = (await world.runs()).map((run) => `${run.plan.operation} ${run.outcome}`);
   t.strictSame(operations, [
     'export done',
@@ -223,6 +233,7 @@ t.test('protect, drill, migrate, failback, failover, reprotect, failback', async
     'reprotect done',
     'reprotect done',
     'failback done',
+    'drill done',
   ]);
 });
 

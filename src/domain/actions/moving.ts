@@ -65,6 +65,8 @@ export type MovingAction =
         readonly master: boolean;
       }[];
     }
+  /** The record of a detached SR goes, where none but put-away copies use it: no storage is touched (xapi.md 7.9). */
+  | { readonly do: 'forget-sr'; readonly site: string; readonly sr: NamedSr }
   /** The source takes no more writes, its last point arrives at the target (`Replication.prepare`). */
   | { readonly do: 'final-sync'; readonly pair: PairAction; readonly tag: string }
   /** Undoes `final-sync`. */
@@ -109,6 +111,7 @@ export type MovingCondition =
   | { readonly is: 'vm-shut-down'; readonly site: string; readonly vm: NamedVm }
   | { readonly is: 'vms-quarantined'; readonly site: string; readonly vms: readonly QuarantinedVm[] }
   | { readonly is: 'sr-detached'; readonly site: string; readonly sr: NamedSr }
+  | { readonly is: 'sr-forgotten'; readonly site: string; readonly sr: NamedSr }
   | { readonly is: 'finally-synced'; readonly pair: PairAction; readonly tag: string }
   | { readonly is: 'source-demoted'; readonly pair: PairAction }
   | { readonly is: 'replication-reversed'; readonly pair: PairAction; readonly tag: string }

@@ -31,6 +31,8 @@ export class ModelPool implements Hypervisor {
 
   exportRawVdi = neverAsked;
   importRawVdi = neverAsked;
+  createMarkedVdi = neverAsked;
+  destroyMarkedVdi = neverAsked;
   resetPowerState = neverAsked;
   setVifAddress = neverAsked;
 
@@ -142,7 +144,10 @@ export class ModelPool implements Hypervisor {
     const pool = this.#pool();
     if (this.#sr(uuid).pbds.some((pbd) => pbd.attached)) throw refused('SR_HAS_PBD', 'a PBD is plugged');
     pool.srs = pool.srs.filter((sr) => sr.uuid !== uuid);
+    const gone = new Set(pool.vdis.filter((vdi) => vdi.srUuid === uuid).map((vdi) => vdi.uuid));
     pool.vdis = pool.vdis.filter((vdi) => vdi.srUuid !== uuid);
+    // The database cleans drives up whose disk is gone (xapi.md 7.9).
+    for (const vm of pool.vms) vm.vbds = vm.vbds.filter((vbd) => !gone.has(vbd.vdiUuid ?? ''));
     this.#did(`forget ${uuid}`);
   }
   async scanSr(sr: string): Promise<void> {
