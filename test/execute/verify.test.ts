@@ -139,6 +139,23 @@ t.test(
 
 const refusal = new PortError('refused', { code: 'DR-FAKE', what: 'the array is busy', next: 'Wait' });
 
+t.test('a link that is down is told at once, and not when the step has run out of time', async (t) => {
+  const { verify, world, clock } = await house(t);
+  let asked = 0;
+  Object.assign(await world.array(pair.source.array), {
+    syncNow: async () => {
+      asked += 1;
+      throw new PortError('unreachable', { code: 'DR-ARRAY-LINK', what: 'The link is down', next: 'Look' });
+    },
+  });
+  const began = clock.monotonicSeconds();
+  const run = await verify({ sync: true });
+  t.equal(run.exitCode, 1, run.summary ?? '');
+  t.match(run.steps.get('sync-sr1')?.problem, { code: 'DR-ARRAY-LINK' });
+  t.equal(asked, 1);
+  t.equal(clock.monotonicSeconds(), began, 'nobody has waited');
+});
+
 t.test('a volume that is no replica any more, or that holds nothing whole', async (t) => {
   const promoted = await house(t);
   const target = promoted.state.volumes[pair.target.volume];

@@ -11,11 +11,16 @@ import type { ActionOf, ActResult, StepContext, Verdict } from '../handlers.ts';
 import { groupOf, type Verifier, type World } from './world.ts';
 
 /** Nobody waits in a verification for what does not answer: that is what it has to tell. */
-async function lookOnce<T>(look: () => Promise<T>): Promise<T> {
+function lookOnce<T>(look: () => Promise<T>): Promise<T> {
+  return withoutWaiting(['unreachable', 'busy'], look);
+}
+
+/** An error of these kinds is final: trying again until the step runs out of time would only hold up the alarm. */
+async function withoutWaiting<T>(kinds: readonly PortError['kind'][], work: () => Promise<T>): Promise<T> {
   try {
-    return await look();
+    return await work();
   } catch (error) {
-    if (error instanceof PortError && (error.kind === 'unreachable' || error.kind === 'busy'))
+    if (error instanceof PortError && kinds.includes(error.kind))
       throw new OperatorError(error.problem, { cause: error });
     throw error;
   }
@@ -27,7 +32,10 @@ export async function syncReplication(
   context: StepContext,
 ): Promise<ActResult> {
   const array = await world.array(pair.source.array);
-  const point = await array.syncNow(pair.source.volume, tag, context.signal);
+  // Behind another transfer it is worth waiting, at a link that is down it is not.
+  const point = await withoutWaiting(['unreachable'], () =>
+    array.syncNow(pair.source.volume, tag, context.signal),
+  );
   return { output: pointOutput(pair, point), warnings: [] };
 }
 
@@ -38,7 +46,7 @@ export async function isSynced(
   signal: AbortSignal,
 ): Promise<Verdict> {
   const array = await world.array(pair.target.array);
-  const points = await heldPoints(array, pair.target.volume, signal);
+  const points = await withoutWaiting(['unreachable'], () => heldPoints(array, pair.target.volume, signal));
   const point = points.find((candidate) => candidate.tag === tag && candidate.complete);
   return point === undefined
     ? {
