@@ -23,6 +23,8 @@ export interface Programme {
   validate(configFile: string): Promise<Settings>;
   /** Opens the application; contacts nobody and resolves no secret until a verb needs it. */
   open(configFile: string): Promise<App>;
+  /** The operator's procedures that come with the program: the files of `runbooks/`, by name. */
+  procedures?(): Promise<readonly { readonly file: string; readonly text: string }[]>;
   /** `lifeboat lab …`: the words after `lab`, as typed. */
   lab(
     words: readonly string[],
@@ -193,7 +195,8 @@ export type PlanRequest =
       readonly keep: boolean;
       readonly decisions: readonly Decision[];
     }
-  | { readonly operation: 'drill-cleanup'; readonly group: string };
+  | { readonly operation: 'drill-cleanup'; readonly group: string }
+  | { readonly operation: 'canary'; readonly group: string; readonly decisions: readonly Decision[] };
 
 /** What a named person takes upon them; it lands in the journal, and turns the matching problem into a warning. */
 export interface Decision {

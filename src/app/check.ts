@@ -129,6 +129,7 @@ function requestOf(operation: Operation, group: string): PlanRequest {
       return { operation, group, pointId: null, vms: [], keep: false, decisions: [] };
     case 'migrate':
     case 'failback':
+    case 'canary':
       return { operation, group, decisions: [] };
     case 'reprotect':
       return { operation, group, decisions: [], quarantineOnly: false };

@@ -3,6 +3,7 @@ import { oriented } from '../domain/orientation.ts';
 import { observe } from '../observe/observe.ts';
 import type { Context, PlannedRun, PlanRequest } from './app.ts';
 import { groupNamed, observeRequest } from './groups.ts';
+import { canaryRun } from './planning/canary.ts';
 import type { Planning } from './planning/common.ts';
 import { drillCleanupRun, drillRun } from './planning/drill.ts';
 import { exportRun } from './planning/export.ts';
@@ -51,6 +52,8 @@ function planOf(planning: AnyPlanning): PlannedRun | Promise<PlannedRun> {
       return failoverRun({ ...planning, request });
     case 'drill':
       return drillRun({ ...planning, request });
+    case 'canary':
+      return canaryRun({ ...planning, request });
     case 'drill-cleanup':
       return drillCleanupRun({ ...planning, request });
     case 'migrate':

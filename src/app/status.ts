@@ -3,6 +3,7 @@ import { hasMoved } from '../check/after-failover.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
+import { linkOf } from '../domain/replication.ts';
 import { foldRun, type Run } from '../domain/run.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
@@ -89,7 +90,22 @@ export function briefOf(run: Run): RunBrief {
     endedAt: run.endedAt,
     outcome: run.outcome,
     summary: run.summary,
+    ...measuredLag(run),
   };
+}
+
+/** Nothing, unless a canary was found on every SR that it was written to. */
+function measuredLag({ plan, steps }: Run): Pick<RunBrief, 'measuredLagSeconds'> {
+  const lags = plan.steps.flatMap(({ id, action }) => {
+    if (action.do !== 'find-canary') return [];
+    const output = steps.get(id)?.output ?? null;
+    const lag =
+      output !== null && typeof output === 'object' && 'lagSeconds' in output ? output['lagSeconds'] : null;
+    return [typeof lag === 'number' ? lag : null];
+  });
+  return lags.length === 0 || lags.includes(null)
+    ? {}
+    : { measuredLagSeconds: Math.max(...lags.map((lag) => lag ?? 0)) };
 }
 
 function siteStatus(site: string, title: string, observation: Observation): SiteStatus {
@@ -162,12 +178,19 @@ function groupStatus(
     currentRun: runs.find((run) => run.endedAt === null || run.outcome === 'stuck') ?? null,
     lastRun: runs.find((run) => run.endedAt !== null) ?? null,
     lastDrill: runs.find((run) => run.operation === 'drill' && run.endedAt !== null) ?? null,
+    ...lastCanary(runs),
   };
+}
+
+function lastCanary(runs: readonly RunBrief[]): Pick<GroupStatus, 'lastCanary'> {
+  const found = runs.find((run) => run.operation === 'canary' && run.endedAt !== null);
+  return found === undefined ? {} : { lastCanary: found };
 }
 
 function replicaStatus(pair: PairObservation, observation: Observation): ReplicaStatus {
   const point = newestComplete(pair);
   const view = pair.target;
+  const link = linkOf(pair.source, view);
   return {
     sr: pair.sr,
     point,
@@ -179,9 +202,9 @@ function replicaStatus(pair: PairObservation, observation: Observation): Replica
           ? 'promoted'
           : view.role !== 'target'
             ? view.role
-            : view.link === 'up'
+            : link === 'up'
               ? 'replicating'
-              : `link ${view.link}`,
+              : `link ${link}`,
   };
 }
 

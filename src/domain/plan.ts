@@ -3,6 +3,7 @@
  * conditions are tagged unions of plain values; identity is always a uuid, an array's name and a volume.
  */
 
+import type { CanaryAction } from './actions/canary.ts';
 import type { DrillAction, DrillCondition } from './actions/drill.ts';
 import type { GuestAction, GuestCondition } from './actions/guests.ts';
 import type { MovingAction, MovingCondition } from './actions/moving.ts';
@@ -22,7 +23,8 @@ export type Operation =
   | 'migrate'
   | 'failover'
   | 'reprotect'
-  | 'failback';
+  | 'failback'
+  | 'canary';
 
 export interface Plan {
   readonly id: string;
@@ -104,6 +106,7 @@ export interface Step {
 }
 
 export type Action =
+  | CanaryAction
   | DrillAction
   | GuestAction
   | MovingAction

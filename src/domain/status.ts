@@ -56,6 +56,8 @@ export interface GroupStatus {
   readonly currentRun: RunBrief | null;
   readonly lastRun: RunBrief | null;
   readonly lastDrill: RunBrief | null;
+  /** The newest canary that was brought to an end; absent where there was none. */
+  readonly lastCanary?: RunBrief;
 }
 
 export type Readiness = 'ready' | 'ready-with-warnings' | 'not-ready' | 'unknown';
@@ -77,6 +79,8 @@ export interface RunBrief {
   readonly endedAt: Instant | null;
   readonly outcome: RunOutcome | null;
   readonly summary: string | null;
+  /** What a canary measured: from the write at the source to its arrival at the replica; the worst of the SRs. */
+  readonly measuredLagSeconds?: number;
 }
 
 /** Preflight of every operation of some groups, now. */

@@ -10,11 +10,17 @@ const cleaning: ReadonlySet<Action['do']> = new Set<Action['do']>([
   'compare-inventory',
 ]);
 /** The first acts that leave an object somewhere; what they name is what the clean-up looks for. */
-const making: ReadonlySet<Action['do']> = new Set<Action['do']>(['clone-replica', 'attach-sr', 'import-vms']);
+const making: ReadonlySet<Action['do']> = new Set<Action['do']>([
+  'clone-replica',
+  'clone-canary',
+  'attach-sr',
+  'import-vms',
+]);
 
 /** The drill that a plan carries out; null for plans that make none. */
 export function drillOfPlan(plan: Plan): string | null {
-  for (const { action } of plan.steps) if (action.do === 'clone-replica') return action.drill;
+  for (const { action } of plan.steps)
+    if (action.do === 'clone-replica' || action.do === 'clone-canary') return action.drill;
   return null;
 }
 
@@ -41,7 +47,7 @@ export function stateAfterDrill(
   before: Phase | null,
 ): GroupState {
   if (isCleanedUp(run)) return { ...state, currentRun: null, drill: null, phase: phaseAfter(state, before) };
-  if (run.plan.operation === 'drill' && !madeSomething(run)) {
+  if (run.plan.operation !== 'drill-cleanup' && !madeSomething(run)) {
     const currentRun = outcome === 'abandoned' ? null : state.currentRun;
     return { ...state, currentRun, drill: null, phase: phaseAfter(state, before) };
   }

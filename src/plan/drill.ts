@@ -116,11 +116,14 @@ function missing(
     ...missingNetworks(request, pool, vms),
     ...choice.point.srs
       .filter((sr) => group.storage.some((each) => each.sr === sr.uuid || each.sr === sr.nameLabel))
-      .flatMap((sr) => inTheWay(group.name, pool, sr.uuid)),
+      .flatMap((sr) => srInTheWay(group.name, pool, sr.uuid)),
   ];
 }
 
-function missingClone({ group, observation }: DrillRequest, pair: PairObservation): string[] {
+export function missingClone(
+  { group, observation }: Pick<DrillRequest, 'group' | 'observation'>,
+  pair: PairObservation,
+): string[] {
   if (pair.points === null)
     return [`the array of the recovery site: the points of SR ${pair.sr} are unknown`];
   if (pair.target?.role === 'promoted')
@@ -143,7 +146,7 @@ function missingNetworks({ group }: DrillRequest, pool: PoolFacts, vms: readonly
     .map((name) => `an isolated network for drills in place of ${name}`);
 }
 
-function inTheWay(group: string, pool: PoolFacts, uuid: Uuid): string[] {
+export function srInTheWay(group: string, pool: PoolFacts, uuid: Uuid): string[] {
   const known = pool.srs.find((sr) => sr.uuid === uuid);
   if (known === undefined) return [];
   return drillOfSr(known) === null

@@ -47,6 +47,26 @@ export interface Hypervisor {
     signal?: AbortSignal,
   ): Promise<void>;
 
+  /** Makes a disk with this entry in `other_config`, given in the call that makes it; returns its uuid. */
+  createMarkedVdi(
+    sr: Uuid,
+    disk: {
+      readonly nameLabel: string;
+      readonly bytes: number;
+      readonly mark: { readonly key: string; readonly value: string };
+    },
+    signal?: AbortSignal,
+  ): Promise<Uuid>;
+  /**
+   * Removes a disk with its content, if its `other_config` has this entry (invariant 11). Kind `refused`, code
+   * DR-VDI-NOT-OURS, for one without the entry; quiet when there is no such disk.
+   */
+  destroyMarkedVdi(
+    vdi: Uuid,
+    mark: { readonly key: string; readonly value: string },
+    signal?: AbortSignal,
+  ): Promise<void>;
+
   /**
    * SR uuids that a probe from this host finds there; `[]` when the device is readable and holds none (xapi.md 7.4). Kind
    * `refused`, code DR-SR-DUPLICATE-LUN, when the host sees another LUN with the same SR on it (xapi.md 7.6).

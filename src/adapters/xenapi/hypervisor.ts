@@ -27,6 +27,7 @@ import {
 } from './facts.ts';
 import { portError } from './failures.ts';
 import { type Endpoint, type HostLink, LinkError } from './link.ts';
+import { type Mark, MarkedDisks } from './marked-disks.ts';
 import { isPeer, Objects } from './objects.ts';
 import { withRetry } from './retry.ts';
 import { greet } from './rpc.ts';
@@ -93,6 +94,7 @@ class XapiHypervisor implements Hypervisor {
   readonly #transfers: Transfers;
   readonly #disks: Disks;
   readonly #objects: Objects;
+  readonly #marked: MarkedDisks;
   readonly #storage: Storage;
   readonly #vms: Vms;
   readonly #shapes: VmShapes;
@@ -119,6 +121,7 @@ class XapiHypervisor implements Hypervisor {
     this.#transfers = new Transfers(this.#pool, this.#tasks);
     this.#disks = new Disks(this.#pool, this.#tasks);
     this.#objects = new Objects(this.#pool, this.#tasks);
+    this.#marked = new MarkedDisks(this.#objects);
     this.#storage = new Storage(this.#objects);
     this.#vms = new Vms(this.#objects);
     this.#shapes = new VmShapes(this.#objects);
@@ -275,6 +278,18 @@ class XapiHypervisor implements Hypervisor {
     signal?: AbortSignal,
   ): Promise<void> {
     return this.#disks.write(vdi, content, bytes, signal);
+  }
+
+  createMarkedVdi(
+    sr: Uuid,
+    disk: { readonly nameLabel: string; readonly bytes: number; readonly mark: Mark },
+    signal?: AbortSignal,
+  ): Promise<Uuid> {
+    return this.#marked.create(sr, disk, signal);
+  }
+
+  destroyMarkedVdi(vdi: Uuid, mark: Mark, signal?: AbortSignal): Promise<void> {
+    return this.#marked.destroy(vdi, mark, signal);
   }
 
   probe(

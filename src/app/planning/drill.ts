@@ -129,7 +129,11 @@ async function inventoryBefore(ports: AppPorts, runId: string): Promise<Inventor
 }
 
 /** A drill that another process carries out cleans up itself: taking its clone away under it would break it. */
-async function assertNobodyDrills(ports: AppPorts, group: string, state: GroupState | null): Promise<void> {
+export async function assertNobodyDrills(
+  ports: AppPorts,
+  group: string,
+  state: GroupState | null,
+): Promise<void> {
   const run = state?.currentRun ?? null;
   if (run === null || !(await (await ports.states()).isCarriedOut(run))) return;
   throw new OperatorError(

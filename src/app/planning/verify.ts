@@ -66,7 +66,7 @@ export async function verifyFindings(
 }
 
 /** Which source arrays send a point on request; an array that does not answer has its say in the step that looks at it. */
-async function syncOnRequest(
+export async function syncOnRequest(
   ports: AppPorts,
   group: GroupSettings,
   observation: Observation,

@@ -20,7 +20,9 @@ import { tellError } from './errors.ts';
 import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { arrayTestVerb, checkVerb, statusVerb, validateVerb } from './looking.ts';
+import { addBundle } from './bundle.ts';
 import { addMovingVerbs } from './moving.ts';
+import { addRunbook } from './runbook.ts';
 import { runAnswer } from './questions.ts';
 import {
   exportRequest,
@@ -245,6 +247,11 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
       .helpGroup(acting)
       .argument('[group...]', 'only these groups')
       .option('--by <name>', 'who answers for the run, instead of the login')
+      .option(
+        '--canary',
+        'of one group: write a small marked disk, and measure when it arrives at the replica',
+      )
+      .option('--yes <site>', 'with --canary: the name of the site that is changed, instead of typing it')
       .description('prove the promise: replicas within the RPO, points readable, a failover that would work'),
   )
     .addHelpText('after', `\n${examples('verify')}`)
@@ -323,6 +330,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .action(act((session, values, flags) => failoverVerb(session, many(values), flags as FailoverFlags)));
 
   addDrill({ program, plan, helpGroup: acting, act });
+  addRunbook({ program, helpGroup: looking, act });
 
   addMovingVerbs(program, plan, act, acting, overridable);
 
@@ -535,6 +543,8 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .option('--dry-run', 'only say what would go')
     .description('let go of points that retention no longer keeps; never the last good one')
     .action(act((session, values, flags) => catalogPrune(session, maybe(values), flags['dryRun'] === true)));
+
+  addBundle({ program, helpGroup: keeping, act });
 
   const secret = program
     .command('secret')
