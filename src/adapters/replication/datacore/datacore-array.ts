@@ -59,6 +59,7 @@ class DatacoreReplication implements Replication {
   readonly #api: DatacoreApi;
   readonly #surroundings: DatacoreSurroundings;
   readonly #others = new Map<string, DatacoreApi>();
+  readonly #carrying = new Map<string, Promise<void>>();
 
   constructor(settings: ArraySettings, surroundings: DatacoreSurroundings) {
     this.array = settings.name;
@@ -273,8 +274,17 @@ class DatacoreReplication implements Replication {
     return { api: this.#api, clock, pace, signal };
   }
 
+  /** One at a time for a volume: each writes its point into the same description. */
   #carry(volume: string, tag: string, signal: AbortSignal | undefined): Promise<ReplicaPoint> {
-    return carry({ ...this.#operating(signal), volume, other: this.#other(volume) }, tag);
+    const carrying = { ...this.#operating(signal), volume, other: this.#other(volume) };
+    const before = this.#carrying.get(volume) ?? Promise.resolve();
+    const point = before.then(() => carry(carrying, tag));
+    const settled = point.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#carrying.set(volume, settled);
+    return point;
   }
 
   #other(volume: string): OtherSide {
