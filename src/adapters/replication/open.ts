@@ -6,6 +6,7 @@ import type { Clock, Secrets } from '../../ports/system.ts';
 import { openCephArray } from './ceph/ceph-array.ts';
 import { openBtrfs } from './btrfs/open.ts';
 import { openCommandArray } from './command/command-array.ts';
+import { openDatacoreArray } from './datacore/datacore-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openLinstorArray } from './linstor/linstor-array.ts';
 import { openManualArray } from './manual/manual-array.ts';
@@ -44,6 +45,7 @@ const types: Readonly<
   ceph: openCephArray,
   btrfs: openBtrfs,
   command: openCommandArray,
+  datacore: openDatacoreArray,
   lab: openLabArray,
   linstor: openLinstorArray,
   manual: openManualArray,
