@@ -5,7 +5,7 @@ import type { SrRecord } from '../../ports/hypervisor.ts';
 import { portError, protocolError } from './failures.ts';
 import { isPeer, type Objects } from './objects.ts';
 import { explainProbe, srUuids } from './probe.ts';
-import { assertNoTwin } from './twin-luns.ts';
+import { TwinLuns } from './twin-luns.ts';
 import type { XapiRecord, XapiValue } from './values.ts';
 
 interface Pbd {
@@ -17,8 +17,12 @@ interface Pbd {
 export class Storage {
   readonly #objects: Objects;
 
+  readonly #twins: TwinLuns;
+
   constructor(objects: Objects) {
     this.#objects = objects;
+    const { site, clock } = objects.pool.options;
+    this.#twins = new TwinLuns(site, clock);
   }
 
   async probe(
@@ -47,7 +51,7 @@ export class Storage {
       if (uuids !== null) {
         const ask = async (config: TextMap): Promise<string> =>
           String((await this.#objects.run('SR.probe', [ref, config, type, smConfig], { signal })) ?? '');
-        await assertNoTwin(this.#site, type, deviceConfig, uuids, ask);
+        await this.#twins.assertNone(type, deviceConfig, uuids, ask);
         return uuids;
       }
       throw protocolError(

@@ -5,6 +5,7 @@
  */
 import { PortError } from '../../domain/errors.ts';
 import type { TextMap, Uuid } from '../../domain/pool.ts';
+import type { Clock } from '../../ports/system.ts';
 import { portError } from './failures.ts';
 import { offeredLuns, type SeenLun, srUuids } from './probe.ts';
 
@@ -17,36 +18,63 @@ const unguarded: ReadonlyMap<string, boolean> = new Map([
 
 type Ask = (config: TextMap) => Promise<string>;
 
-/**
- * @param found - the SRs that the probe of this LUN has found
- * @param ask - probes with another device_config from the same host
- * @throws PortError refused, DR-SR-DUPLICATE-LUN
- */
-export async function assertNoTwin(
-  site: string,
-  type: string,
-  deviceConfig: TextMap,
-  found: readonly Uuid[],
-  ask: Ask,
-): Promise<void> {
-  const everyLun = unguarded.get(type);
-  const { SCSIid: ours, ...rung } = deviceConfig;
-  if (everyLun === undefined || ours === undefined || found.length === 0) return;
-  const luns = await lunsOf(rung, ask, everyLun);
-  const size = luns.find((lun) => lun.scsiId === ours)?.size;
-  const twins: string[] = [];
-  for (const lun of luns) {
-    // A login for each LUN of a target takes long, and the plug of lvmoiscsi looks once more.
-    if (lun.scsiId === ours || !(everyLun || size === undefined || lun.size === size)) continue;
-    if (await holdsOneOf(found, { ...deviceConfig, SCSIid: lun.scsiId }, ask)) twins.push(lun.scsiId);
+/** Which hosts see a LUN differs, what is on it does not: the hosts of a pool share what one of them has read just now. */
+const sharedSeconds = 60;
+
+export class TwinLuns {
+  readonly #site: string;
+  readonly #clock: Pick<Clock, 'monotonicSeconds'>;
+  readonly #read = new Map<string, { readonly atSeconds: number; readonly srs: Promise<readonly Uuid[]> }>();
+
+  constructor(site: string, clock: Pick<Clock, 'monotonicSeconds'>) {
+    this.#site = site;
+    this.#clock = clock;
   }
-  if (twins.length === 0) return;
-  throw portError('refused', site, {
-    code: 'DR-SR-DUPLICATE-LUN',
-    what: 'Original and copy of the LUN are both visible to the host',
-    known: [`LUN ${[ours, ...twins].sort().join(' and LUN ')} hold SR ${found.join(', ')}`],
-    next: 'Mask one of the two LUNs on the array: they can never be attached to one pool together',
-  });
+
+  /**
+   * @param found - the SRs that the probe of this LUN has found
+   * @param ask - probes with another device_config from the same host
+   * @throws PortError refused, DR-SR-DUPLICATE-LUN
+   */
+  async assertNone(type: string, deviceConfig: TextMap, found: readonly Uuid[], ask: Ask): Promise<void> {
+    const everyLun = unguarded.get(type);
+    const { SCSIid: ours, ...rung } = deviceConfig;
+    if (everyLun === undefined || ours === undefined || found.length === 0) return;
+    const luns = await lunsOf(rung, ask, everyLun);
+    const size = luns.find((lun) => lun.scsiId === ours)?.size;
+    const twins: string[] = [];
+    for (const { scsiId, size: itsSize } of luns) {
+      // A login for each LUN of a target takes long, and the plug of lvmoiscsi looks once more.
+      if (scsiId === ours || !(everyLun || size === undefined || itsSize === size)) continue;
+      const srs = await this.#srsOn(scsiId, () => ask({ ...deviceConfig, SCSIid: scsiId }));
+      if (srs.some((uuid) => found.includes(uuid))) twins.push(scsiId);
+    }
+    if (twins.length === 0) return;
+    throw portError('refused', this.#site, {
+      code: 'DR-SR-DUPLICATE-LUN',
+      what: 'Original and copy of the LUN are both visible to the host',
+      known: [`LUN ${[ours, ...twins].sort().join(' and LUN ')} hold SR ${found.join(', ')}`],
+      next: 'Mask one of the two LUNs on the array: they can never be attached to one pool together',
+    });
+  }
+
+  /** A LUN that this host cannot read is in use by something else; the next host reads it for itself. */
+  async #srsOn(scsiId: string, ask: () => Promise<string>): Promise<readonly Uuid[]> {
+    const nowSeconds = this.#clock.monotonicSeconds();
+    const known = this.#read.get(scsiId);
+    const isFresh = known !== undefined && nowSeconds - known.atSeconds <= sharedSeconds;
+    const looked = isFresh
+      ? known
+      : { atSeconds: nowSeconds, srs: ask().then((answer) => srUuids(answer) ?? []) };
+    this.#read.set(scsiId, looked);
+    try {
+      return await looked.srs;
+    } catch (error) {
+      if (this.#read.get(scsiId) === looked) this.#read.delete(scsiId);
+      if (!isRefusal(error)) throw error;
+      return [];
+    }
+  }
 }
 
 async function lunsOf(rung: TextMap, ask: Ask, everyLun: boolean): Promise<readonly SeenLun[]> {
@@ -60,16 +88,6 @@ async function lunsOf(rung: TextMap, ask: Ask, everyLun: boolean): Promise<reado
     // Nobody but us looks for twins there: not to know is no all-clear.
     if (everyLun) throw error;
     return [];
-  }
-}
-
-/** A LUN that cannot be read is in use by something else, and is no copy of ours that LVM could take. */
-async function holdsOneOf(found: readonly Uuid[], config: TextMap, ask: Ask): Promise<boolean> {
-  try {
-    return srUuids(await ask(config))?.some((uuid) => found.includes(uuid)) ?? false;
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
-    return false;
   }
 }
 

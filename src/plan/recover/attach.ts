@@ -1,6 +1,6 @@
 /** The SRs of the group at the recovery site: same UUIDs, true names, the disks compared with the recovery point. */
 import type { SrToAttach } from '../../domain/plan.ts';
-import { type HostFacts, plainDeviceConfig, type VdiFacts } from '../../domain/pool.ts';
+import { type HostFacts, plainDeviceConfig, type TextMap, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
 import { askPerson, capabilitiesOf, hostNames } from '../hand-offs.ts';
@@ -140,7 +140,7 @@ function srToAttach(
     contentType: sr.contentType,
     shared: sr.shared,
     smConfig: sr.smConfig,
-    deviceConfig: plainDeviceConfig(sr.pbds[0]?.deviceConfig ?? {}),
+    deviceConfig: commonConfig(sr),
     pointId: draft.choice.point.id,
     exposedBy,
     hosts: hosts.map((host) => ({
@@ -149,6 +149,15 @@ function srToAttach(
       master: host.uuid === draft.pool.masterUuid,
     })),
   };
+}
+
+/** What most hosts of production say: one that was set apart there is no model for the hosts here. */
+function commonConfig(sr: PointSr): TextMap {
+  const configs = sr.pbds.map((pbd) => plainDeviceConfig(pbd.deviceConfig));
+  const texts = configs.map((config) => JSON.stringify(Object.entries(config).sort()));
+  const countOf = (text: string | undefined): number => texts.filter((other) => other === text).length;
+  const most = Math.max(0, ...texts.map(countOf));
+  return configs.find((_, index) => countOf(texts[index]) === most) ?? {};
 }
 
 function disksOf(sr: PointSr, point: RecoveryPoint) {
