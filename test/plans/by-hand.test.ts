@@ -57,16 +57,10 @@ t.test('a failover asks a person to promote, after the point is recorded and bef
         'each SR is attached after its question',
       );
   t.ok(kinds(plan).includes('compare-disks'), 'the word is not the proof');
-  golden(
-    t,
-    'cases/failover-by-hand.plan.txt',
-    import.meta.url,
-    // How long steps take is forecast, and tested, elsewhere.
-    planText({ plan, digest: 'd'.repeat(64), findings: [] }, plainPaper, 'runbook').replace(
-      /about [0-9][^,)\n]*/g,
-      'about …',
-    ),
-  );
+  const text = planText({ plan, digest: 'd'.repeat(64), findings: [] }, plainPaper, 'runbook');
+  // How the rest reads, and how long it takes, is tested elsewhere.
+  const story = text.slice(text.indexOf('  Take over'), text.indexOf('  Import the VMs'));
+  golden(t, 'cases/failover-by-hand.plan.txt', import.meta.url, story.replace(/ \(about [^)]*\)/g, ''));
   t.end();
 });
 
