@@ -10,6 +10,7 @@ import { openDatacoreArray } from './datacore/datacore-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openLinstorArray } from './linstor/linstor-array.ts';
 import { openManualArray } from './manual/manual-array.ts';
+import { openOntap, openOntapCli } from './ontap/open.ts';
 import { openZfs } from './zfs/open.ts';
 
 export interface ReplicationSurroundings {
@@ -49,6 +50,8 @@ const types: Readonly<
   lab: openLabArray,
   linstor: openLinstorArray,
   manual: openManualArray,
+  ontap: openOntap,
+  'ontap-cli': openOntapCli,
   zfs: openZfs,
 };
 
