@@ -3,14 +3,15 @@ import { exitCodes, OperatorError } from '../../domain/errors.ts';
 import type { ArraySettings, Settings } from '../../domain/settings.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
-import { openCephArray } from './ceph/ceph-array.ts';
 import { openBtrfs } from './btrfs/open.ts';
+import { openCephArray } from './ceph/ceph-array.ts';
 import { openCommandArray } from './command/command-array.ts';
 import { openDatacoreArray } from './datacore/datacore-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openLinstorArray } from './linstor/linstor-array.ts';
 import { openManualArray } from './manual/manual-array.ts';
 import { openOntap, openOntapCli } from './ontap/open.ts';
+import { openTrueNas } from './truenas/open.ts';
 import { openZfs } from './zfs/open.ts';
 
 export interface ReplicationSurroundings {
@@ -48,10 +49,11 @@ const types: Readonly<
   command: openCommandArray,
   datacore: openDatacoreArray,
   lab: openLabArray,
-  linstor: openLinstorArray,
-  manual: openManualArray,
   ontap: openOntap,
   'ontap-cli': openOntapCli,
+  linstor: openLinstorArray,
+  manual: openManualArray,
+  truenas: (array, surroundings) => openTrueNas(array, surroundings),
   zfs: openZfs,
 };
 
