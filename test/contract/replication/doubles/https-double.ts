@@ -1,6 +1,7 @@
 /** What the doubles of REST arrays share: JSON over TLS on loopback, counted, whose power can go and whose answers can be lost. */
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
 import { type Certificate, selfSigned } from '../../../../src/lab/server/certificate.ts';
 
@@ -42,7 +43,7 @@ export async function startHttpsDouble(
 ): Promise<HttpsDouble> {
   const certificate = selfSigned('array', names, `double ${names.join(' ')}`);
   const requests: string[] = [];
-  const sockets = new Set<Socket>();
+  const sockets = new Set<Duplex>();
   const server = createServer({ key: certificate.key, cert: certificate.cert }, (request, response) => {
     void (async () => {
       const url = new URL(request.url ?? '/', 'https://array');
