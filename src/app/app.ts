@@ -74,6 +74,11 @@ export interface App {
   /** Stops all automatic work on a group, and remembers who, when and why. */
   freeze(group: string, by: AuditedBy): Promise<GroupState>;
   unfreeze(group: string, by: AuditedBy): Promise<GroupState>;
+  /**
+   * Stops the drill of a group that another process carries out, and waits for its end: an emergency comes first. Returns
+   * its run; null when none is under way. What it made stays, until a failover or `drill cleanup` takes it away.
+   */
+  stopDrill(group: string, by: AuditedBy, signal?: AbortSignal): Promise<string | null>;
   /** Takes the lock of a group from a holder on another machine; returns the runs that held it. */
   breakLock(group: string, by: AuditedBy): Promise<readonly string[]>;
   /** What people did to the groups beside the runs, newest first. */

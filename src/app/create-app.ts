@@ -7,6 +7,7 @@ import type { App } from './app.ts';
 import { check } from './check.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
+import { stopDrill } from './open-drill.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
 import { poolOf } from './planning/common.ts';
@@ -30,6 +31,7 @@ export function createApp(ports: AppPorts): App {
     testArray: (array, context) => testArray(ports, array, context),
     freeze: (group, by) => freeze(ports, group, by),
     unfreeze: (group, by) => unfreeze(ports, group, by),
+    stopDrill: (group, by, signal) => stopDrill(ports, group, by, signal),
     breakLock: (group, by) => breakLock(ports, group, by),
     audit: ({ group }) => audit(ports, group),
     runs: {

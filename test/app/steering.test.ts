@@ -172,3 +172,36 @@ t.test('words for a run: only where somebody hears them, and only what is possib
   await lock.release();
   await t.rejects(unheard, { code: 'DR-RUN-IDLE' }, 'the process died with the message unheard');
 });
+
+t.test('a drill that is under way gives way to a failover: it is told to stop, and waited for', async (t) => {
+  const { app, states, journals, inbox, clock } = house();
+  const begin = async (run: string, operation: Plan['operation']): Promise<void> => {
+    const journal = await journals.create(run);
+    const plan = planOf([startStep('db')], { operation, group: 'shop' });
+    const started = { event: 'RunStarted', at: now, run, plan, planDigest: 'd', by: 'Ada', version: '1' };
+    await journal.append(started as never);
+    const state = (await states.get('shop')) ?? (await app.freeze('shop', ada));
+    states.states.set('shop', { ...state, phase: 'drilling', currentRun: run });
+  };
+  await begin('d1', 'drill');
+  t.equal(await app.stopDrill('shop', ada), null, 'its process is gone: there is nobody to stop');
+
+  const lock = await states.lock('shop', 'd1');
+  let isOver = false;
+  const stopped = app.stopDrill('shop', ada).finally(() => {
+    isOver = true;
+  });
+  while (inbox.length === 0) await clock.sleep(1);
+  t.match(inbox, [{ run: 'd1', message: { says: 'stop', ...ada } }]);
+  inbox.length = 0;
+  for (let look = 0; look < 5; look += 1) await clock.sleep(1);
+  t.notOk(isOver, 'the lock is still held');
+  await lock.release();
+  t.equal(await stopped, 'd1');
+
+  await begin('m1', 'migrate');
+  await states.lock('shop', 'm1');
+  t.equal(await app.stopDrill('shop', ada), null, 'anything else is not stopped by this');
+  t.same(inbox, []);
+  await t.rejects(app.stopDrill('shpo', ada), { code: 'DR-GROUP-UNKNOWN' });
+});

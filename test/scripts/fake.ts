@@ -126,6 +126,7 @@ export async function call(words: readonly string[], world: World = {}, typed: T
       }
       files.set(path, typeof content === 'string' ? content : Buffer.from(content).toString('utf8'));
     },
+    makeDirectory: async () => undefined,
     onInterrupt: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -176,6 +177,10 @@ function programme(world: World, asked: string[], interrupt: () => void): Progra
   };
   return {
     version: '0.1.0',
+    procedures: async () => [
+      { file: 'checks.md', text: '# When a check stands in the way\n\n## DR-NETWORK-MISSING\n\nMake it.\n' },
+      { file: 'moving.md', text: '# Moving a group\n' },
+    ],
     validate: async (file) => {
       asked.push(`validate ${file}`);
       open();
@@ -305,6 +310,10 @@ function app(world: World, asked: string[], interrupt: () => void): App {
     unfreeze: async (group, by) => {
       note(`unfreeze ${group} by ${by.by}: ${by.reason}`);
       return groupState;
+    },
+    stopDrill: async (group, by) => {
+      note(`stop drill of ${group} by ${by.by}: ${by.reason}`);
+      return group === 'shop' ? 'run-0040' : null;
     },
     breakLock: async (group, by) => {
       note(`break lock of ${group} by ${by.by}: ${by.reason}`);

@@ -117,3 +117,16 @@ t.test('some VMs of a group', async (t) => {
   t.equal(some.code, 0);
   t.match(some.asked[1], /"vms":\["db-01","db-02"\]/);
 });
+
+t.test('a failover stops a drill first, where a person says so', async (t) => {
+  const done = await call(['failover', 'shop', '--stop-drill', 'this is no exercise', '--yes', 'tokyo']);
+  t.equal(done.code, 0, done.err);
+  t.equal(done.asked[1], 'stop drill of shop by night-shift: this is no exercise');
+  t.match(done.asked[2], /^plan ."operation":"failover"/, 'the plan is made after it');
+  t.match(done.out, /drill of group shop was stopped: run run-0040/);
+  const none = await call(['failover', 'payroll', '--stop-drill', 'perhaps', '--yes', 'tokyo']);
+  t.match(none.out, /No drill of group payroll is under way/);
+  const unsaid = await call(['failover', 'shop', '--stop-drill', ' ', '--yes', 'tokyo']);
+  t.match(unsaid, { code: 2, err: /DR-DECISION-REASON/ });
+  t.notOk(unsaid.asked.some((asked) => /stop drill|^run /.test(asked)));
+});

@@ -211,7 +211,7 @@ export class SqliteStates implements GroupStates {
         next:
           liveness === 'elsewhere'
             ? `Make sure that nothing runs on ${mark.host} any more, then break the lock: \`lifeboat run break-lock ${group} --reason "…"\`; or wait for that run`
-            : `Wait for it, or follow it with \`lifeboat run follow ${text(row, 'run')}\``,
+            : `Wait for it, follow it with \`lifeboat run follow ${text(row, 'run')}\`, or stop it with \`lifeboat run stop ${text(row, 'run')} --reason "…"\``,
       },
       { exitCode: exitCodes.locked },
     );

@@ -16,6 +16,7 @@ import { planFailover } from '../../plan/failover.ts';
 import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { Context, Decision, PlannedRun } from '../app.ts';
 import { verificationHistory } from '../journals.ts';
+import { drillInTheWay, drillUnderWay } from '../open-drill.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
 import { chosenPoint, confirmationOf, overridesOf, type Planning, planIdOf, poolOf } from './common.ts';
@@ -95,6 +96,8 @@ export async function failoverFindings(ports: AppPorts, request: FindingsRequest
     if (underWay && !request.standing) throw beingCarriedOut(group.name, open.run);
     return [unfinishedMove(group, open, underWay)];
   }
+  const drill = request.standing ? null : await drillUnderWay(ports, state);
+  if (drill !== null) throw drillInTheWay(group.name, drill);
   // The plan takes open drills away first: what is checked is the pool as it is then.
   const cleared = recovery === null ? null : withoutDrills(recovery, group.name);
   if (hasMoved(state, group)) return request.standing ? checkAfterFailover(checked) : groupMayMove(checked);

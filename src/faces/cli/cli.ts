@@ -7,6 +7,7 @@ import type { Programme } from '../../app/app.ts';
 import { type ExitCode, exitCodes, type Problem } from '../../domain/errors.ts';
 import { jsonLine } from '../../report/json.ts';
 import { paint } from '../../report/paper.ts';
+import { addBundle } from './bundle.ts';
 import {
   catalogDiff,
   catalogExtract,
@@ -20,10 +21,9 @@ import { tellError } from './errors.ts';
 import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { arrayTestVerb, checkVerb, statusVerb, validateVerb } from './looking.ts';
-import { addBundle } from './bundle.ts';
 import { addMovingVerbs } from './moving.ts';
-import { addRunbook } from './runbook.ts';
 import { runAnswer } from './questions.ts';
+import { addRunbook } from './runbook.ts';
 import {
   exportRequest,
   exportVerb,
@@ -325,6 +325,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
       .argument('<group...>', 'several are carried out one after the other, in this order')
       .description('bring groups up at their recovery site: shows the plans, asks once, does it'),
   )
+    .option('--stop-drill <reason>', 'a drill that is under way is stopped first')
     .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
     .addHelpText('after', `\n${examples('failover')}`)
     .action(act((session, values, flags) => failoverVerb(session, many(values), flags as FailoverFlags)));

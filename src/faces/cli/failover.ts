@@ -5,7 +5,15 @@ import { clean, paint } from '../../report/paper.ts';
 import { severalText } from '../../report/plan.ts';
 import { confirm } from './confirm.ts';
 import { tellError } from './errors.ts';
-import { actVerb, carryOut, type FailoverFlags, failoverRequest, isBlocked, showPlan } from './runs.ts';
+import {
+  actVerb,
+  carryOut,
+  type FailoverFlags,
+  failoverRequest,
+  isBlocked,
+  reasonOf,
+  showPlan,
+} from './runs.ts';
 import { type Session, worst } from './session.ts';
 
 /**
@@ -19,6 +27,7 @@ export async function failoverVerb(
 ): Promise<ExitCode> {
   const [only, ...more] = [...new Set(groups)];
   if (only === undefined) throw new Error('the command line asks for at least one group');
+  if (flags.stopDrill !== undefined) await stopDrills(session, [only, ...more], flags.stopDrill, flags.by);
   if (more.length === 0) return actVerb(session, failoverRequest(session, only, flags), flags);
   if (flags.point !== undefined || flags.vm !== undefined) {
     throw new OperatorError(
@@ -44,6 +53,25 @@ export async function failoverVerb(
   session.say(severalText(open.map(({ plan }) => plan)));
   await confirmAll(session, open, flags.yes);
   return carryOutInTurn(session, app, open, flags.by);
+}
+
+/** A drill has the site to itself; what it leaves the plan, which is made after it, takes away. */
+async function stopDrills(
+  session: Session,
+  groups: readonly string[],
+  given: string,
+  by: string = session.terminal.user,
+): Promise<void> {
+  const reason = reasonOf('stop-drill', given);
+  const app = await session.app();
+  for (const group of groups) {
+    const run = await app.stopDrill(group, { by, reason }, session.signal);
+    session.say(
+      run === null
+        ? `No drill of group ${clean(group)} is under way.\n`
+        : `The drill of group ${clean(group)} was stopped: run ${clean(run)}. Its copies stand until a failover or \`lifeboat drill cleanup ${clean(group)}\` takes them away.\n`,
+    );
+  }
 }
 
 /** Half of what was asked for is not what was asked for: nothing begins. */

@@ -21,6 +21,7 @@ export interface FailoverFlags {
   readonly vm?: readonly string[];
   readonly declareLost?: string;
   readonly acceptLoss?: string;
+  readonly stopDrill?: string;
   readonly override?: readonly string[];
   readonly by?: string;
   readonly full?: boolean;
@@ -158,18 +159,21 @@ export function failoverRequest(session: Session, group: string, flags: Failover
 
 /** What a person decides by a flag of that name; its value is the reason. */
 export function decision(name: Decision['decision'], reason: string | undefined, by: string): Decision[] {
-  if (reason === undefined) return [];
-  if (reason.trim() === '') {
-    throw new OperatorError(
-      {
-        code: 'DR-DECISION-REASON',
-        what: `--${name} has no reason`,
-        next: `say why in a sentence: --${name} "…"; it lands in the journal with your name`,
-      },
-      { exitCode: exitCodes.usage },
-    );
-  }
-  return [{ decision: name, by, reason: reason.trim() }];
+  return reason === undefined ? [] : [{ decision: name, by, reason: reasonOf(name, reason) }];
+}
+
+/** The sentence that a flag of this name takes; an empty one is an error of usage. */
+export function reasonOf(flag: string, given: string): string {
+  const reason = given.trim();
+  if (reason !== '') return reason;
+  throw new OperatorError(
+    {
+      code: 'DR-DECISION-REASON',
+      what: `--${flag} has no reason`,
+      next: `say why in a sentence: --${flag} "…"; it lands in the journal with your name`,
+    },
+    { exitCode: exitCodes.usage },
+  );
 }
 
 export function overridesIn(session: Session, flags: Pick<FailoverFlags, 'by' | 'override'>): Decision[] {

@@ -147,7 +147,10 @@ export class ModelPool implements Hypervisor {
     const gone = new Set(pool.vdis.filter((vdi) => vdi.srUuid === uuid).map((vdi) => vdi.uuid));
     pool.vdis = pool.vdis.filter((vdi) => vdi.srUuid !== uuid);
     // The database cleans drives up whose disk is gone (xapi.md 7.9).
-    for (const vm of pool.vms) vm.vbds = vm.vbds.filter((vbd) => !gone.has(vbd.vdiUuid ?? ''));
+    pool.vms = pool.vms.map((vm) => ({
+      ...vm,
+      vbds: vm.vbds.filter((vbd) => !gone.has(vbd.vdiUuid ?? '')),
+    }));
     this.#did(`forget ${uuid}`);
   }
   async scanSr(sr: string): Promise<void> {
