@@ -31,6 +31,8 @@ export class OntapCli implements OntapControl {
   readonly endpoint: OntapControl['endpoint'];
   readonly #remote: SshRemote;
   readonly #protocol: OntapCliOptions['protocol'];
+  /** Of the cluster's clock, once it was read: it changes when a cluster moves house. */
+  #zone: string | null = null;
 
   constructor(array: string, remote: SshRemote, { host, port, protocol }: OntapCliOptions) {
     this.endpoint = { array, url: `ssh://${host}:${port}` };
@@ -83,9 +85,9 @@ export class OntapCli implements OntapControl {
       'instance-uuid',
       'version-uuid',
     ];
-    const [rows, { zone }] = await Promise.all([
+    const [rows, zone] = await Promise.all([
       this.#table('volume snapshot show', ofVolume(only), fields, asking),
-      this.#clock(asking),
+      this.#zone ?? this.#clock(asking).then((clock) => clock.zone),
     ]);
     return rows.map((row) => {
       const createTime = instantIn(zone, unquote(this.#given(row, 'create-time')));
@@ -390,6 +392,7 @@ export class OntapCli implements OntapControl {
     const zone = this.#given(row, 'timezone');
     const now = instantIn(zone, unquote(this.#given(row, 'date')));
     if (now === null) throw this.#strange('cluster date show', 'a time that is none');
+    this.#zone = zone;
     return { now, zone };
   }
 

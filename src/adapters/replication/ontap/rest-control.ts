@@ -484,7 +484,7 @@ export class OntapRest implements OntapControl {
     // A break that fails has one code for "later" and for "never": the words tell them apart.
     const passing =
       code === '13303808' ? busyWords.test(words) : busyCodes.has(code) || busyWords.test(words);
-    if (passing) return busy(this.endpoint, words, code);
+    if (passing || status === 429 || status === 503) return busy(this.endpoint, words, code);
     return refusedByArray(this.endpoint, words, code);
   }
 

@@ -1,0 +1,141 @@
+/** What goes wrong with ONTAP itself, over REST: jobs, pages, codes, releases, LUNs, and what was done by hand. */
+import t from 'tap';
+import { durationSeconds } from '../../../src/adapters/replication/ontap/rest-answers.ts';
+import { openReplication } from '../../../src/adapters/replication/open.ts';
+import { systemClock } from '../../../src/adapters/system/clock.ts';
+import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { promotionConfirmation } from '../../../src/domain/replication.ts';
+import { startRestFace } from './doubles/ontap/rest-face.ts';
+import { makeClusters, populate, volumes } from './doubles/ontap/rig.ts';
+
+const clusters = makeClusters();
+const { face, doubles } = await startRestFace(t, clusters);
+face.reset();
+const source = face.open('source');
+const target = face.open('target');
+const access = { addresses: ['192.0.2.102'], iqns: ['iqn.2026-01.test:a'] };
+t.beforeEach(() => face.reset());
+
+async function failureOf(work: Promise<unknown>): Promise<PortError> {
+  const error = await work.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof PortError) return error;
+  throw error ?? new Error('it succeeded');
+}
+
+function promotion(point: string) {
+  return { mode: 'unplanned', point, confirm: promotionConfirmation(volumes.target, point) } as const;
+}
+
+t.test('500 pairs cost as many requests as one, and pages are followed', async (t) => {
+  for (let at = 0; at < 499; at += 1) populate(clusters, `svm1:v${at}`, `svm2:v${at}_dst`);
+  const all = [...clusters.target.volumes.keys()];
+  const cost = async (work: () => Promise<unknown>): Promise<number> => {
+    const before = face.requests('target');
+    await work();
+    return face.requests('target') - before;
+  };
+  t.equal(await cost(() => target.observeAll(all)), await cost(() => target.observeAll(all.slice(0, 1))));
+  doubles.target.pageRecords = 200;
+  const views = await target.observeAll(all);
+  t.equal(all.filter((each) => 'role' in (views.get(each) ?? {})).length, 500);
+  t.equal((await target.discover()).length, 500);
+});
+
+t.test(
+  'a job that fails is told in the words of ONTAP; a break during a transfer is for later',
+  async (t) => {
+    const point = await source.syncNow(volumes.source, 'lb-one-1');
+    const breaking = (body: unknown) => (body as { state?: string } | null)?.state === 'broken_off';
+    doubles.target.instead(({ body }) => breaking(body), {
+      status: 400,
+      body: { error: { code: '13303808', message: 'Break failed: another transfer is in progress.' } },
+    });
+    t.match(await failureOf(target.promote(volumes.target, promotion(point.ref))), {
+      kind: 'busy',
+      peerCode: '13303808',
+    });
+    t.equal((await target.observe(volumes.target)).role, 'target');
+    await target.promote(volumes.target, promotion(point.ref));
+    t.equal((await target.observe(volumes.target)).role, 'promoted');
+    face.reset();
+    clusters.source.snapshot(volumes.source, 'by-hand', null);
+    const taken = await failureOf(source.syncNow(volumes.source, 'by-hand'));
+    t.match(taken, { kind: 'refused', problem: { code: 'DR-ARRAY-NAME' } });
+  },
+);
+
+t.test('rights, strange answers and busy arrays are told apart', async (t) => {
+  const error = (code: string, message: string) => ({ error: { code, message } });
+  const cases = [
+    [403, error('6', 'not authorized for that command'), 'auth'],
+    [503, error('1', 'Service Unavailable'), 'busy'],
+    [400, error('2', 'The volume is temporarily locked.'), 'busy'],
+    [200, { records: [{ uuid: 1 }] }, 'protocol'],
+  ] as const;
+  for (const [status, body, kind] of cases) {
+    doubles.target.instead(({ path }) => path === '/api/storage/volumes', { status, body });
+    t.equal((await failureOf(target.observe(volumes.target))).kind, kind, `status ${status}`);
+  }
+});
+
+t.test('a release without version_uuid and delta: points are known by name and time', async (t) => {
+  doubles.source.old = true;
+  doubles.target.old = true;
+  const point = await source.syncNow(volumes.source, 'lb-old-1');
+  t.match(point.ref, /^lb-old-1@/);
+  await target.promote(volumes.target, promotion(point.ref));
+  t.match(await source.divergence(volumes.source), { common: { ref: point.ref }, bytesLost: null });
+});
+
+t.test('a LUN is mapped for its hosts, taken from them by prepare and given back', async (t) => {
+  const volume = clusters.source.volume(volumes.source);
+  const lun = clusters.source.addLun(volume, 'lun0');
+  const exposed = await source.expose(volumes.source, access);
+  t.match(exposed, { kind: 'iscsi', lun: 0, portals: ['192.0.2.12'], scsiId: `3600a0980${lun.serialHex}` });
+  t.same(clusters.source.igroups[0]?.initiators, access.iqns);
+  await source.prepare(volumes.source, 'lb-final-1');
+  t.same(lun.maps, []);
+  t.equal(volume.policy, 'lifeboat_closed');
+  await source.unprepare(volumes.source);
+  t.same(lun.maps, [{ igroup: 'lifeboat_shop', id: 0 }]);
+  t.equal(volume.policy, 'default');
+  t.equal(volume.comment, '');
+  await source.conceal(volumes.source, access);
+  t.same(lun.maps, []);
+});
+
+t.test('hosts that are let in again by hand are seen', async (t) => {
+  const volume = clusters.source.volume(volumes.source);
+  volume.comment = 'of the accounts department';
+  await source.fence(volumes.source);
+  t.match(await source.observe(volumes.source), { role: 'demoted', writable: false });
+  volume.policy = 'default';
+  t.match(await source.observe(volumes.source), { writable: 'unknown', health: { level: 'bad' } });
+  volume.policy = 'lifeboat_closed';
+  clusters.source.addRule(clusters.source.policy('svm1', 'lifeboat_closed'), '0.0.0.0/0');
+  t.match(await failureOf(source.prepare(volumes.source, 'lb-final-1')), {
+    problem: { code: 'DR-ARRAY-IN-USE' },
+  });
+  await source.unprepare(volumes.source);
+  t.equal(volume.comment, 'of the accounts department');
+});
+
+t.test('a volume with the name of a copy is never removed', async (t) => {
+  const foreign = clusters.target.addVolume('svm2:lifeboat_drill_shop_dst_d1', { comment: 'mine' });
+  const error = await failureOf(target.drillStop(volumes.target, 'd1'));
+  t.match(error, { kind: 'refused', problem: { code: 'DR-ARRAY-NOT-OURS' } });
+  t.ok([...clusters.target.volumes.values()].includes(foreign));
+});
+
+t.test('options are checked at once; both types are known', async (t) => {
+  const surroundings = { secrets: { resolve: async () => '' }, clock: systemClock, peers: new Map() };
+  for (const type of ['ontap', 'ontap-cli']) {
+    const array = { name: 'a', site: 's', type, options: { keep_points: 0 }, secret: null };
+    t.throws(() => openReplication(array, surroundings), OperatorError);
+  }
+  t.equal(durationSeconds('P2DT1H2M3S'), 2 * 86_400 + 3723);
+  t.equal(durationSeconds('soon'), null);
+});
