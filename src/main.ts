@@ -1,6 +1,7 @@
 /** Where adapters meet the application, and the only place where they do. Nothing is contacted before a verb needs it. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { openCatalog } from './adapters/catalog/open.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
@@ -35,6 +36,14 @@ const version = (
 
 const programme: Programme = {
   version,
+  procedures: async () => {
+    // Beside dist/ in a package as beside src/ in a checkout.
+    const folder = fileURLToPath(new URL('../runbooks', import.meta.url));
+    return readdirSync(folder)
+      .filter((file) => file.endsWith('.md') && file !== 'README.md')
+      .sort()
+      .map((file) => ({ file, text: readFileSync(join(folder, file), 'utf8') }));
+  },
   validate: async (configFile) => settingsOf(configFile),
   open: async (configFile) => openApp(settingsOf(configFile)),
   lab: async (words, { json }) => {

@@ -14,7 +14,8 @@ h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d9dee3;vertical-align:top}
 th{font-weight:600}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#57606a}dd{margin:0}
 .good{color:#116329}.warn{color:#7d4e00}.bad{color:#a40e26;font-weight:600}.r{text-align:right}
-@media print{body{margin:0;max-width:none}tr{break-inside:avoid}}
+pre{white-space:pre-wrap;font:12px/1.4 ui-monospace,monospace;background:#f6f8fa;padding:.8rem;border-radius:4px}
+@media print{pre{background:none;padding:0}h2.chapter{break-before:page}body{margin:0;max-width:none}tr{break-inside:avoid}}
 `;
 
 export function runHtml(run: Run, now: Instant, journalHash: string | null = null): string {
@@ -44,21 +45,29 @@ export function runHtml(run: Run, now: Instant, journalHash: string | null = nul
   const leftOut = run.plan.expects.leftOut.map(
     ({ nameLabel, reason }) => `<li>${text(`${nameLabel}: ${reason}`)}</li>`,
   );
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${text(`${title}: ${outcome}`)}</title><style>${style}</style></head><body>
-<h1>${text(title)}: <span class="${outcomeTone(run)}">${text(outcome)}</span></h1>
+  return htmlPage(
+    `${title}: ${outcome}`,
+    `<h1>${text(title)}: <span class="${outcomeTone(run)}">${text(outcome)}</span></h1>
 ${run.summary === null ? '' : `<p>${text(run.summary)}</p>`}
 <dl>${headFacts(run, known, now)
-    .map(([label, value]) => `<dt>${text(label)}</dt><dd>${text(value)}</dd>`)
-    .join('\n')}
+      .map(([label, value]) => `<dt>${text(label)}</dt><dd>${text(value)}</dd>`)
+      .join('\n')}
 <dt>Plan digest</dt><dd>${text(run.planDigest)}</dd></dl>
 ${evidenceSection(run, journalHash)}
 ${section('What to do next', list(nextSteps(run, known).map((step) => `<li>${text(step)}</li>`)))}
 ${section('Decisions', list(decisions))}
 ${section('Left out by the plan', list(leftOut))}
 ${vms.length === 0 ? '' : section('VMs', grid(['VM', 'Tier', 'Result', 'Ready after', 'Forecast', 'Loss', ''], vms))}
-${section('Steps', grid(['Step', 'Result', 'Forecast', 'Took', ''], steps))}
+${section('Steps', grid(['Step', 'Result', 'Forecast', 'Took', ''], steps))}`,
+  );
+}
+
+/** A page that needs nothing else: no script, nothing fetched. */
+export function htmlPage(title: string, body: string): string {
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>${text(title)}</title><style>${style}</style></head><body>
+${body}
 </body></html>
 `;
 }
@@ -96,6 +105,6 @@ const entities: Readonly<Record<string, string>> = {
 };
 
 /** Names come from other people's systems: nothing of them may become markup. */
-function text(value: string): string {
+export function text(value: string): string {
   return clean(value).replace(/[&<>"']/g, (character) => entities[character] ?? character);
 }

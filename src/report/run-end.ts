@@ -62,6 +62,7 @@ function lossFact(run: Run, now: Instant): string {
       return seconds === null
         ? `none; what a disaster would have cost is ${measured}`
         : `none; a disaster would have cost ${measured}`;
+    case 'canary':
     case 'drill-cleanup':
     case 'reprotect':
     case 'migrate':

@@ -16,6 +16,7 @@ import type { Capabilities, Exposed, PairView, ReplicaPoint } from '../../src/do
 import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../src/domain/settings.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
+import type { Clock } from '../../src/ports/system.ts';
 import { noGuests } from '../support/guests.ts';
 import type { PoolAddress } from './lab.ts';
 import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
@@ -50,6 +51,8 @@ export interface HouseOptions {
   readonly recovery: string;
   readonly stateDirectory: string;
   readonly catalogDirectory: string;
+  /** Of Lifeboat; the system's when absent. */
+  readonly clock?: Clock;
   /** Whether a failover starts the VMs, or leaves all of them halted. */
   readonly starts?: boolean;
 }
@@ -57,7 +60,7 @@ export interface HouseOptions {
 const groupName = 'everything';
 
 export function openHouse(options: HouseOptions): House {
-  const { lab, recovery, stateDirectory, catalogDirectory, starts = true } = options;
+  const { lab, recovery, stateDirectory, catalogDirectory, starts = true, clock = systemClock } = options;
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const group: GroupSettings = {
     name: groupName,
@@ -140,7 +143,7 @@ export function openHouse(options: HouseOptions): House {
   const app = createApp({
     settings,
     version: 'bench',
-    clock: systemClock,
+    clock,
     entropy: systemEntropy,
     journals: new JournalFiles(join(stateDirectory, 'runs')),
     states: async () => states,

@@ -85,6 +85,7 @@ function desk(run: Run | null = null) {
     readInput: async () => '',
     readFile: async () => '',
     writeFile: async () => undefined,
+    makeDirectory: async () => undefined,
     onInterrupt: () => () => undefined,
     exitNow: () => {
       throw new Error('left');

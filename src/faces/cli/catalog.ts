@@ -105,9 +105,8 @@ async function readPoint(session: Session, pointId: string): Promise<RecoveryPoi
   const group = pointId.endsWith('/latest') ? pointId.slice(0, -'/latest'.length) : null;
   if (group === null) return app.catalog.read(pointId, session.signal);
   knownGroup(app, group);
-  const listing = await app.catalog.list(group, session.signal);
-  const newest = listing.points.find((point) => point.good) ?? listing.points[0];
-  if (newest === undefined) {
+  const newest = await newestPoint(session, group);
+  if (newest === null) {
     throw new OperatorError(
       {
         code: 'DR-POINT-NONE',
@@ -117,10 +116,18 @@ async function readPoint(session: Session, pointId: string): Promise<RecoveryPoi
       { exitCode: exitCodes.usage },
     );
   }
-  return app.catalog.read(newest.id, session.signal);
+  return newest;
 }
 
-function knownGroup(app: App, name: string): App['settings']['groups'][number] {
+/** The newest good point of a group, else the newest; null when there is none. */
+export async function newestPoint(session: Session, group: string): Promise<RecoveryPoint | null> {
+  const app = await session.app();
+  const { points } = await app.catalog.list(group, session.signal);
+  const newest = points.find((point) => point.good) ?? points[0];
+  return newest === undefined ? null : app.catalog.read(newest.id, session.signal);
+}
+
+export function knownGroup(app: App, name: string): App['settings']['groups'][number] {
   const found = app.settings.groups.find((group) => group.name === name);
   if (found !== undefined) return found;
   const names = app.settings.groups.map((group) => group.name);
@@ -159,12 +166,12 @@ function vmNamed(point: RecoveryPoint, word: string): PointVm {
 }
 
 /** A name label may hold anything; a file name may not. */
-function fileName(label: string): string {
+export function fileName(label: string): string {
   return label.replaceAll(/[^A-Za-z0-9_.-]+/g, '_').replace(/^\.+/, '') || 'vm';
 }
 
 /** The catalog gives the secrets of SRs in clear text to those who hold its key; a listing does not repeat them. */
-function withoutSecrets(point: RecoveryPoint): RecoveryPoint {
+export function withoutSecrets(point: RecoveryPoint): RecoveryPoint {
   return {
     ...point,
     srs: point.srs.map((sr) => ({

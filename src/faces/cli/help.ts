@@ -24,6 +24,14 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat check', 'every operation of every group'],
     ['lifeboat check shop || mail -s "shop is not ready" oncall', 'exit code 10 when something blocks'],
   ],
+  runbook: [
+    ['lifeboat runbook shop', 'the plans of today, as text'],
+    ['lifeboat runbook shop shop.html', 'one page, to be printed'],
+  ],
+  bundle: [
+    ['lifeboat bundle /media/usb/lifeboat', 'everything that a rescue needs, for a safe place'],
+    ['lifeboat bundle /media/usb/shop shop', 'of one group'],
+  ],
   export: [
     ['lifeboat export', 'every group, one after the other'],
     ['lifeboat export shop --everything', 'fetch also what did not change since the last point'],

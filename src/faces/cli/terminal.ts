@@ -1,5 +1,5 @@
 /** What the command line needs of the machine: streams, questions, files, clock, interrupts. Tests bring their own. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
@@ -36,6 +36,8 @@ export interface Terminal {
     content: string | Uint8Array,
     options?: { readonly replace?: boolean },
   ): Promise<void>;
+  /** Makes a directory that only its owner enters, and those above it; quiet when it is there. */
+  makeDirectory(path: string): Promise<void>;
   /** Calls the listener for each interrupt (Ctrl-C, SIGTERM) until the returned function is called. */
   onInterrupt(listener: () => void): () => void;
   /** Ends the process at once. */
@@ -115,6 +117,9 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
     readFile: (path) => readFile(path, 'utf8'),
     writeFile: (path, content, options) =>
       writeFile(path, content, { mode: 0o600, flag: options?.replace === true ? 'w' : 'wx' }),
+    makeDirectory: async (path) => {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+    },
     onInterrupt: (listener) => {
       process.on('SIGINT', listener);
       process.on('SIGTERM', listener);
