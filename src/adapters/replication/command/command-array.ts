@@ -20,9 +20,8 @@ import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
 import { answers, foundPairs, newestFirst, pairView, replicaPoint } from './answers.ts';
-import { type Asked, failureOf, notUnderstood, refused, stopped, unsupported } from './failures.ts';
-import { type CommandOptions, commandOptions } from './options.ts';
-import { callProgram } from './program.ts';
+import { type Effort, issuesOf, type Parameters, ProgramCalls } from './calls.ts';
+import { notUnderstood, refused, stopped, unsupported } from './failures.ts';
 
 interface Peer {
   readonly array: ArraySettings;
@@ -35,12 +34,8 @@ interface Surroundings {
   readonly peers: ReadonlyMap<string, Peer>;
 }
 
-const contract = 1;
 /** Seconds between two calls while an array is busy, or a point is under way: soon at first, then more seldom. */
 const poll = { firstSeconds: 0.2, mostSeconds: 10 };
-
-type Parameters = Readonly<Record<string, unknown>>;
-type Effort = 'read' | 'write' | 'transfer';
 
 export function openCommandArray(settings: ArraySettings, surroundings: Surroundings): Replication {
   return new CommandArray(settings, surroundings);
@@ -49,30 +44,29 @@ export function openCommandArray(settings: ArraySettings, surroundings: Surround
 class CommandArray implements Replication {
   readonly array: string;
   readonly #settings: ArraySettings;
-  readonly #options: CommandOptions;
   readonly #surroundings: Surroundings;
-  readonly #closed = new AbortController();
+  readonly #calls: ProgramCalls;
   #capabilities: Capabilities | null = null;
 
   constructor(settings: ArraySettings, surroundings: Surroundings) {
     this.array = settings.name;
     this.#settings = settings;
-    this.#options = commandOptions(settings);
+    this.#calls = new ProgramCalls(settings, surroundings.secrets);
     this.#surroundings = surroundings;
   }
 
   identify(signal?: AbortSignal): Promise<ArrayIdentity> {
-    return this.#ask(answers.identity, 'identify', {}, 'read', signal);
+    return this.#calls.ask(answers.identity, 'identify', {}, 'read', signal);
   }
 
   /** Asked once: a program does not change while it is used. */
   async capabilities(signal?: AbortSignal): Promise<Capabilities> {
-    this.#capabilities ??= await this.#ask(answers.capabilities, 'capabilities', {}, 'read', signal);
+    this.#capabilities ??= await this.#calls.ask(answers.capabilities, 'capabilities', {}, 'read', signal);
     return this.#capabilities;
   }
 
   async discover(signal?: AbortSignal): Promise<readonly FoundPair[]> {
-    return foundPairs(await this.#ask(answers.pairs, 'discover', {}, 'read', signal));
+    return foundPairs(await this.#calls.ask(answers.pairs, 'discover', {}, 'read', signal));
   }
 
   async observe(volume: string, signal?: AbortSignal): Promise<PairView> {
@@ -87,7 +81,7 @@ class CommandArray implements Replication {
     signal?: AbortSignal,
   ): Promise<ReadonlyMap<string, PairView | PortError>> {
     if (volumes.length === 0) return new Map();
-    const { volumes: said } = await this.#ask(answers.views, 'observe', { volumes }, 'read', signal);
+    const { volumes: said } = await this.#calls.ask(answers.views, 'observe', { volumes }, 'read', signal);
     const observedAt = this.#surroundings.clock.now();
     return new Map(
       volumes.map((volume) => {
@@ -98,7 +92,7 @@ class CommandArray implements Replication {
           volume,
           view.success
             ? pairView({ array: this.array, volume }, view.data, observedAt, raw)
-            : notUnderstood(this.#asked('observe', 'read'), issuesOf(view.error)),
+            : notUnderstood(this.#calls.asked('observe', 'read'), issuesOf(view.error)),
         ];
       }),
     );
@@ -279,7 +273,7 @@ class CommandArray implements Replication {
 
   async drillList(signal?: AbortSignal): Promise<readonly DrillLeftover[]> {
     if ((await this.capabilities(signal)).drill === 'none') return [];
-    return (await this.#ask(answers.drills, 'drillList', {}, 'read', signal)).drills;
+    return (await this.#calls.ask(answers.drills, 'drillList', {}, 'read', signal)).drills;
   }
 
   async fence(volume: string, signal?: AbortSignal): Promise<void> {
@@ -288,7 +282,7 @@ class CommandArray implements Replication {
   }
 
   close(): Promise<void> {
-    this.#closed.abort();
+    this.#calls.close();
     return Promise.resolve();
   }
 
@@ -308,14 +302,14 @@ class CommandArray implements Replication {
     signal: AbortSignal | undefined,
   ): Promise<ReplicaPoint> {
     const { clock } = this.#surroundings;
-    const end = clock.monotonicSeconds() + this.#options.transfer_seconds;
+    const end = clock.monotonicSeconds() + this.#calls.options.transfer_seconds;
     for (let wait = poll.firstSeconds; ; wait = Math.min(wait * 2, poll.mostSeconds)) {
       const point = await this.#sendOnce(verb, volume, parameters, signal);
       if (point !== null) return point;
       if (clock.monotonicSeconds() > end)
         throw new PortError('busy', {
           code: 'DR-ARRAY-SYNC-LATE',
-          what: `A point of volume ${volume} has not arrived within ${this.#options.transfer_seconds} s`,
+          what: `A point of volume ${volume} has not arrived within ${this.#calls.options.transfer_seconds} s`,
           where: { object: `array ${this.array}` },
           next: 'Look at the link between the arrays; asking again with the same tag finds the point',
         });
@@ -352,67 +346,7 @@ class CommandArray implements Replication {
   ): Promise<T> {
     const peer = this.#surroundings.peers.get(volume);
     const other = peer === undefined ? {} : { peerArray: peer.array.name, peerVolume: peer.volume };
-    return this.#ask(schema, verb, { volume, ...other, ...parameters }, effort, signal);
-  }
-
-  async #ask<T>(
-    schema: z.ZodType<T>,
-    verb: string,
-    parameters: Parameters,
-    effort: Effort,
-    signal: AbortSignal | undefined,
-  ): Promise<T> {
-    const over = AbortSignal.any([this.#closed.signal, ...(signal === undefined ? [] : [signal])]);
-    const asked = this.#asked(verb, effort);
-    const secret =
-      this.#settings.secret === null ? null : await this.#surroundings.secrets.resolve(this.#settings.secret);
-    if (over.aborted) throw stopped(asked);
-    const { timeoutSeconds } = asked;
-    const request = JSON.stringify({
-      contract,
-      verb,
-      array: this.array,
-      timeoutSeconds,
-      ...parameters,
-      secret,
-    });
-    const { program_file: program, arguments: args } = this.#options;
-    const call = { argv: [program, ...args] as const, request: `${request}\n`, timeoutSeconds };
-    const end = await callProgram(call, process.env, over);
-    const redact = (text: string): string =>
-      secret === null || secret === '' ? text : text.replaceAll(secret, '***');
-    const failure = failureOf(asked, end, redact);
-    if (failure !== null) throw failure;
-    return this.#read(schema, asked, end.ended === 'by-itself' ? end.stdout : '', redact);
-  }
-
-  /** An answer is kept as evidence: a program that repeats the secret in it is not followed in that. */
-  #read<T>(schema: z.ZodType<T>, asked: Asked, stdout: string, redact: (text: string) => string): T {
-    let said: unknown;
-    try {
-      const safe = (_: string, value: unknown): unknown =>
-        typeof value === 'string' ? redact(value) : value;
-      said = stdout.trim() === '' ? {} : JSON.parse(stdout, safe);
-    } catch {
-      throw notUnderstood(asked, [
-        'it is not one JSON value',
-        `it begins with ${redact(stdout).slice(0, 80)}`,
-      ]);
-    }
-    const result = schema.safeParse(said);
-    if (result.success) return result.data;
-    throw notUnderstood(asked, issuesOf(result.error));
-  }
-
-  #asked(verb: string, effort: Effort): Asked {
-    const {
-      program_file: program,
-      read_seconds: read,
-      write_seconds: write,
-      transfer_seconds: transfer,
-    } = this.#options;
-    const timeoutSeconds = { read, write, transfer }[effort];
-    return { array: this.array, program, verb, writes: effort !== 'read', timeoutSeconds };
+    return this.#calls.ask(schema, verb, { volume, ...other, ...parameters }, effort, signal);
   }
 
   #noVolume(volume: string): PortError {
@@ -439,10 +373,4 @@ class CommandArray implements Replication {
 
 function accessOf({ addresses, iqns, wwns = [] }: Access): Parameters {
   return { addresses, iqns, wwns };
-}
-
-function issuesOf(error: z.ZodError): string[] {
-  return error.issues
-    .slice(0, 5)
-    .map((issue) => `${issue.path.map(String).join('.') || 'answer'}: ${issue.message}`);
 }
