@@ -5,11 +5,12 @@
 import type { Plan } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import { formatDuration } from '../domain/time.ts';
-import { choosePoint, replicaInstant } from './choose-point.ts';
+import { choosePoint, pointsToChooseFrom, replicaInstant } from './choose-point.ts';
 import { cleanUp, compareInventory } from './drill/clean-up.ts';
 import { goOnToCleanUp } from './drill/on-failure.ts';
 import { missingClone, srInTheWay } from './drill.ts';
 import { forecastSeconds } from './forecast.ts';
+import { handedOff } from './hand-offs.ts';
 import { pairsOf } from './pairs.ts';
 import { attachExposed, hostsMasterFirst } from './recover/attach.ts';
 import { RecoverDraft, type RecoverRequest, type StorageOfPlan } from './recover/draft.ts';
@@ -30,7 +31,7 @@ const marginSeconds = 600;
 export function planCanary(request: CanaryRequest): Plan {
   const { group, observation } = request;
   const pairs = pairsOf(group, observation);
-  const points = observation.catalog.points.filter((point) => point.group === group.name);
+  const points = pointsToChooseFrom(group, observation, null);
   const choice = choosePoint(points, replicaInstant(pairs), null);
   const [production, recovery] = [poolAt(request, group.production), poolAt(request, group.recovery)];
   const draft =
@@ -53,6 +54,7 @@ export function planCanary(request: CanaryRequest): Plan {
     ...(recovery === null ? [`the pool of site ${group.recovery}, which cannot be read`] : []),
     ...(choice === null ? ['a good recovery point of the group: it says how the SRs are attached'] : []),
     ...pairs.flatMap((pair) => missingClone({ group, observation }, pair)),
+    ...workedByHand(request),
     ...missingSource(production, draft),
     ...(recovery === null || draft === null
       ? []
@@ -79,6 +81,14 @@ export function planCanary(request: CanaryRequest): Plan {
 function poolAt({ observation }: CanaryRequest, site: string): PoolFacts | null {
   const view = observation.sites[site];
   return view?.reachable === true ? view.pool : null;
+}
+
+/** What a person would have to state is what a canary is to find out. */
+function workedByHand({ group, observation }: CanaryRequest): string[] {
+  const arrays = new Set(group.storage.map(({ target }) => target.array));
+  return [...arrays]
+    .filter((array) => handedOff(observation, array, 'promote') !== null)
+    .map((array) => `an array that can be asked: array ${array} is worked by hand`);
 }
 
 function missingSource(production: PoolFacts | null, draft: RecoverDraft | null): string[] {

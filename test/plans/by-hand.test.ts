@@ -3,6 +3,7 @@ import t from 'tap';
 import type { Plan } from '../../src/domain/plan.ts';
 import type { Capabilities } from '../../src/domain/replication.ts';
 import { addSeconds } from '../../src/domain/time.ts';
+import { planCanary } from '../../src/plan/canary.ts';
 import { planDrill } from '../../src/plan/drill.ts';
 import { planFailover } from '../../src/plan/failover.ts';
 import { plainPaper } from '../../src/report/paper.ts';
@@ -109,5 +110,36 @@ t.test('a drill asks for the copy before it is looked at, and for its removal on
     if (action.do === 'clone-replica') t.ok(before.includes('ask'));
     if (action.do === 'ask' && action.name.startsWith('remove-clone')) t.ok(before.includes('forget-clone'));
   }
+  t.end();
+});
+
+t.test('a canary needs an array that can be asked, and cleans up whatever breaks', (t) => {
+  const plan = (capabilities: Capabilities): Plan =>
+    planCanary({
+      planId: 'canary-shop-20260314T020000Z-0001',
+      drillId: 'shop-20260314T020000Z-0001',
+      group: shop,
+      configDigest: 'c'.repeat(64),
+      generation: 4,
+      observation: peace(undefined, { arrays: [filer({ capabilities })] }),
+      syncNow: new Map([['filer-osaka', true]]),
+    });
+  t.match(plan(byHand).waitingOn, ['an array that can be asked: array filer-tokyo is worked by hand']);
+  t.same(plan(byHand).steps, []);
+  const well = plan(cloning);
+  t.same(well.waitingOn, []);
+  t.same(
+    well.steps.filter(({ pointOfNoReturn }) => pointOfNoReturn),
+    [],
+  );
+  for (const { action, needs } of well.steps)
+    if (action.do === 'remove-canary' || action.do === 'remove-copies') t.same(needs, [], action.do);
+  const [inventory, ...rest] = well.steps;
+  t.equal(inventory?.action.do, 'record-inventory');
+  t.same(
+    rest.filter(({ onFailure }) => onFailure === 'stop').map(({ id }) => id),
+    [],
+    'nothing stops the run before its clean-up',
+  );
   t.end();
 });
