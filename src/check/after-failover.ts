@@ -6,6 +6,7 @@ import { type Finding, sortFindings } from '../domain/finding.ts';
 import type { GroupState, Phase } from '../domain/group.ts';
 import type { VmFacts } from '../domain/pool.ts';
 import { isQuarantined } from '../domain/quarantine.ts';
+import { vmsInScope } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { type CheckContext, problem, type Rule, warning } from './context.ts';
 import { recoveryPoolIsReady } from './rules/recovery-pool.ts';
@@ -38,7 +39,8 @@ export function checkAfterFailover(context: CheckContext): Finding[] {
 function lostSiteIsBack(context: CheckContext): Finding[] {
   const { group, production, recovery, state } = context;
   if (production === null) return [];
-  const ours = oursAmong(context, production.vms);
+  const serving = recovery === null ? [] : vmsInScope(recovery, group.scope);
+  const ours = oursAmong(context, production.vms, serving);
   if (ours.length === 0) return [];
   const evidence = [
     `site ${group.production} was taken for lost by run ${state?.tombstone?.run ?? 'unknown'}`,
@@ -136,8 +138,13 @@ export function unfinishedMove(
   });
 }
 
-function oursAmong(context: CheckContext, vms: readonly VmFacts[]): VmFacts[] {
-  const ours = new Set(context.point?.vms.map((vm) => vm.uuid) ?? []);
+/** `serving`: what serves is ours too, also where the recovery point does not know it. */
+function oursAmong(
+  context: CheckContext,
+  vms: readonly VmFacts[],
+  serving: readonly { readonly uuid: string }[] = [],
+): VmFacts[] {
+  const ours = new Set([...(context.point?.vms ?? []), ...serving].map((vm) => vm.uuid));
   return vms.filter((vm) => ours.has(vm.uuid) && !vm.isSnapshot && !vm.isTemplate);
 }
 

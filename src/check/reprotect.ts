@@ -6,6 +6,7 @@ import { type Finding, sortFindings } from '../domain/finding.ts';
 import type { VmFacts } from '../domain/pool.ts';
 import type { Divergence } from '../domain/replication.ts';
 import { type CheckContext, counted, labels, problem, storageOf, warning } from './context.ts';
+import { noDrillIsOpen } from './drill.ts';
 import { groupMayMove } from './rules/group-state.ts';
 
 export interface ReprotectCheck {
@@ -28,6 +29,8 @@ export function checkReprotect(check: ReprotectCheck): Finding[] {
   return sortFindings([
     ...state,
     ...copiesAreHalted(check),
+    // Once the sites have changed places nobody looks for it where it is, and its clone may hold the volume.
+    ...noDrillIsOpen(context),
     ...storageIsNotUsed(check),
     ...nothingIsLostUnsaid(check),
     ...vmsServe(check),

@@ -72,7 +72,11 @@ function missing({ group, observation, vms }: MigrateRequest): string[] {
     if (poolOf(observation, site) === null) waitingOn.push(`the pool of site ${site}, which cannot be read`);
   if (poolOf(observation, group.production) !== null && vms.length === 0)
     waitingOn.push(`VMs: none at site ${group.production} matches the rules of the group`);
+  const from = poolOf(observation, group.production);
   for (const { sr, source, target } of pairsOf(group, observation)) {
+    // A pair that stayed behind would replicate the wrong way round, over what is written from then on.
+    if (from !== null && !from.srs.some((known) => known.uuid === sr || known.nameLabel === sr))
+      waitingOn.push(`SR ${sr}, which the pool of site ${group.production} does not know`);
     if (source === null) waitingOn.push(`the array of site ${group.production}, which holds SR ${sr}`);
     if (target === null)
       waitingOn.push(`the array of site ${group.recovery}, which holds the copy of SR ${sr}`);

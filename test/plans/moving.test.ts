@@ -2,6 +2,7 @@
 import t from 'tap';
 import { checkMigrate } from '../../src/check/migrate.ts';
 import { checkReprotect } from '../../src/check/reprotect.ts';
+import { drillMark } from '../../src/domain/drill.ts';
 import type { GroupState, Roles } from '../../src/domain/group.ts';
 import type { Observation, PairObservation } from '../../src/domain/observation.ts';
 import { mirrored } from '../../src/domain/orientation.ts';
@@ -370,3 +371,51 @@ t.test('a reprotection waits for a site that is still dead', (t) => {
   t.notMatch(text, /Steps:/);
   t.end();
 });
+
+t.test('a reprotection waits until a drill at the serving site is cleaned up; a quarantine need not', (t) => {
+  const tokyo = tokyoServing();
+  const [first] = tokyo.vms;
+  if (first === undefined) throw new Error('there is a VM');
+  const copy = {
+    ...first,
+    uuid: 'copy',
+    nameLabel: `drill: ${first.nameLabel}`,
+    powerState: 'Halted' as const,
+    otherConfig: { [drillMark]: 'shop-20260314T010000Z-0001' },
+  };
+  const observation = look(
+    osakaPutAway(),
+    { ...tokyo, vms: [...tokyo.vms, copy] },
+    bothArrays('source', 'promoted'),
+  );
+  t.match(reprotectText(observation), /DR-DRILL-OPEN[\s\S]*lifeboat drill cleanup shop/);
+  t.notMatch(reprotectText(observation, { quarantineOnly: true }), /DR-DRILL-OPEN/);
+  t.end();
+});
+
+t.test(
+  'a migration waits for storage that the pool does not know: its pair would stay the wrong way round',
+  (t) => {
+    const renamed = {
+      ...shop,
+      storage: shop.storage.map((each, index) => (index === 0 ? { ...each, sr: 'gone' } : each)),
+    };
+    const observation = look(productionPool(), recoveryPool(), bothArrays('source', 'target'));
+    const plan = planMigrate({
+      operation: 'migrate',
+      planId: 'migrate-shop-1',
+      group: renamed,
+      roles: 'as-configured',
+      configDigest: 'c',
+      generation: 1,
+      observation,
+      vms: matchableVms(productionPool()),
+      lastPointId: 'shop/1',
+      firstPointId: 'shop/2',
+      force: false,
+    });
+    t.same(plan.steps, []);
+    t.match(plan.waitingOn.join('; '), /SR gone, which the pool of site osaka does not know/);
+    t.end();
+  },
+);

@@ -56,11 +56,16 @@ export async function reprotectRun(planning: Planning<'reprotect'>): Promise<Pla
   };
 }
 
-/** What the old site holds of the group: by the rules, and by what the recovery point knows. */
+/**
+ * What the old site holds of the group: by the rules, by what the recovery point knows, and by what serves under the same
+ * uuid at the other site, for a name or a tag may have been changed since at either of them.
+ */
 function staleCopies({ group, observation }: Planning<'reprotect'>): Matchable[] {
   const old = poolOf(observation, group.production);
   if (old === null) return [];
-  const known = new Set(chosenPoint(group, observation, null)?.vms.map((vm) => vm.uuid) ?? []);
+  const serving = scopeOf(group, poolOf(observation, group.recovery));
+  const noted = chosenPoint(group, observation, null)?.vms ?? [];
+  const known = new Set([...noted, ...serving].map((vm) => vm.uuid));
   const byRules = new Set(scopeOf(group, old).map((vm) => vm.uuid));
   return matchableVms(old).filter((vm) => known.has(vm.uuid) || byRules.has(vm.uuid));
 }
