@@ -31,7 +31,7 @@ const rules: readonly Rule[] = [
 ];
 
 /** What the final synchronisation and the last recovery point make good. */
-const settledByTheMove = new Set(['DR-REPLICA-OLD', 'DR-POINT-OLD', 'DR-SKEW']);
+const settledByTheMove = new Set(['DR-REPLICA-OLD', 'DR-POINT-OLD', 'DR-POINT-OTHER-SITE', 'DR-SKEW']);
 
 export function checkMigrate(context: CheckContext, rehearsal: readonly Finding[]): Finding[] {
   return runRules(rules, context, rehearsal).filter(({ code }) => !settledByTheMove.has(code));

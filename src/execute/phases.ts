@@ -89,7 +89,7 @@ export function stateAtEnd(
       return {
         ...ended,
         currentRun: null,
-        phase: hasTurnedRound(run) ? 'protected' : done,
+        phase: hasTurnedRound(run) ? 'protected' : onlyPutAway(run) && before === 'stuck' ? before : done,
         ...(moved ? { activeSite: site } : {}),
       };
     }
@@ -106,6 +106,11 @@ export function stateAtEnd(
       return outcome === 'abandoned' ? { ...open, phase: 'stuck' } : open;
     }
   }
+}
+
+/** A quarantine alone: what was wrong with the group before is still wrong. */
+function onlyPutAway({ plan }: Run): boolean {
+  return plan.operation === 'reprotect' && !plan.steps.some(({ action }) => action.do === 'swap-roles');
 }
 
 /** The replication was reversed and the sites have changed places: what was moved is protected again. */

@@ -3,9 +3,10 @@
  * point is not there, however new the metadata is. So the newest point is taken whose disks are all known to be older
  * than the replica; and it is said who is left behind.
  */
-import type { PairObservation } from '../domain/observation.ts';
+import type { Observation, PairObservation } from '../domain/observation.ts';
 import type { PointVm, RecoveryPoint } from '../domain/recovery-point.ts';
 import type { ReplicaPoint } from '../domain/replication.ts';
+import type { GroupSettings } from '../domain/settings.ts';
 import { type Instant, secondsBetween } from '../domain/time.ts';
 
 export interface Choice {
@@ -14,6 +15,20 @@ export interface Choice {
   readonly tooYoung: readonly PointVm[];
   /** Positive when the metadata is newer than the replica. */
   readonly skewSeconds: number | null;
+}
+
+/**
+ * The points among which a plan chooses, newest first. After the sites have changed places those of the other direction are
+ * of another pool, with other networks: they are taken only where nothing else is left, or where a person names one.
+ */
+export function pointsToChooseFrom(
+  group: Pick<GroupSettings, 'name' | 'production'>,
+  observation: Pick<Observation, 'catalog'>,
+  wanted: string | null,
+): readonly RecoveryPoint[] {
+  const all = observation.catalog.points.filter((point) => point.group === group.name);
+  const ofThisWay = all.filter((point) => point.site === group.production);
+  return wanted !== null || ofThisWay.length === 0 ? all : ofThisWay;
 }
 
 /** The newest complete point that the target of a pair holds; null when it holds none or could not be asked. */

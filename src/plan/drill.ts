@@ -8,7 +8,13 @@ import type { Plan } from '../domain/plan.ts';
 import type { PoolFacts, Uuid } from '../domain/pool.ts';
 import type { PointVm } from '../domain/recovery-point.ts';
 import { byName } from '../domain/scope.ts';
-import { type Choice, choosePoint, newestComplete, replicaInstant } from './choose-point.ts';
+import {
+  type Choice,
+  choosePoint,
+  newestComplete,
+  pointsToChooseFrom,
+  replicaInstant,
+} from './choose-point.ts';
 import { cleanUp, compareInventory } from './drill/clean-up.ts';
 import { attachClones } from './drill/clone.ts';
 import { drillExpectation } from './drill/expectation.ts';
@@ -37,7 +43,7 @@ export interface DrillRequest
 export function planDrill(request: DrillRequest): Plan {
   const { group, observation } = request;
   const pairs = pairsOf(group, observation);
-  const points = observation.catalog.points.filter((point) => point.group === group.name);
+  const points = pointsToChooseFrom(group, observation, request.pointId);
   const choice = choosePoint(points, replicaInstant(pairs), request.pointId);
   const recovery = observation.sites[group.recovery];
   const pool = recovery?.reachable === true ? recovery.pool : null;

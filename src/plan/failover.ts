@@ -5,7 +5,7 @@
 import type { PairObservation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import { byName } from '../domain/scope.ts';
-import { choosePoint, newestComplete, replicaInstant } from './choose-point.ts';
+import { choosePoint, newestComplete, pointsToChooseFrom, replicaInstant } from './choose-point.ts';
 import { cleanUpBefore } from './drill/clean-up-before.ts';
 import { alreadyPromoted, pairsOf } from './pairs.ts';
 import { attach } from './recover/attach.ts';
@@ -25,7 +25,7 @@ export type { RecoverRequest } from './recover/draft.ts';
 export function planFailover(request: RecoverRequest): Plan {
   const { group, observation } = request;
   const pairs = pairsOf(group, observation);
-  const groupPoints = observation.catalog.points.filter((p) => p.group === group.name);
+  const groupPoints = pointsToChooseFrom(group, observation, request.pointId);
   const choice = choosePoint(groupPoints, replicaInstant(pairs), request.pointId);
   const recovery = observation.sites[group.recovery];
   const pool = recovery?.reachable === true ? recovery.pool : null;

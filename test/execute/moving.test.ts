@@ -341,6 +341,15 @@ t.test('a quarantine alone touches no storage and leaves the group failed over',
   t.match(await house.standing(), { phase: 'failed-over', tombstone: { site: 'tokyo' } });
 });
 
+t.test('a quarantine does not hide that the group is stuck', async (t) => {
+  const house = await afterFailover('Halted');
+  const standing = await house.standing();
+  await house.states.change('payroll', standing.generation, { ...standing, phase: 'stuck' });
+  const result = await house.run(await house.reprotect({ quarantineOnly: true }));
+  t.equal(result.outcome, 'done', result.summary);
+  t.match(await house.standing(), { phase: 'stuck', currentRun: null });
+});
+
 t.test('invariant 8: a migration that crashes at any line is resumed to the same end', async (t) => {
   const whole = movingHouse(names);
   const plan = await whole.migrate();

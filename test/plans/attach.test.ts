@@ -3,7 +3,16 @@ import t from 'tap';
 import type { SrFacts } from '../../src/domain/pool.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { planFailover } from '../../src/plan/failover.ts';
-import { disaster, now, pointOf, productionPool, shop } from '../support/two-sites.ts';
+import {
+  alive,
+  disaster,
+  now,
+  pairs,
+  pointOf,
+  productionPool,
+  recoveryPool,
+  shop,
+} from '../support/two-sites.ts';
 
 /** The device_config of the first SR in the plan, after a change of its PBDs at production. */
 function planned(change: (sr: SrFacts) => SrFacts['pbds']): Readonly<Record<string, string>> | null {
@@ -48,3 +57,34 @@ t.test('no password, no secret of a lost pool, and no SR without PBDs in the way
     {},
   );
 });
+
+t.test(
+  'storage that was promoted before, and has no point any more, waits for the fence all the same',
+  (t) => {
+    const observation = disaster({
+      sites: {
+        osaka: alive(productionPool(), 'osaka'),
+        tokyo: alive(recoveryPool(), 'tokyo'),
+      },
+      pairs: pairs([]).map((pair) => ({
+        ...pair,
+        target: pair.target === null ? null : { ...pair.target, role: 'promoted' as const },
+      })),
+    });
+    const plan = planFailover({
+      planId: 'f1',
+      group: shop,
+      configDigest: 'c'.repeat(64),
+      generation: 1,
+      observation,
+      pointId: null,
+      declaredLost: true,
+    });
+    t.same(plan.waitingOn, []);
+    const fence = plan.steps.find(({ action }) => action.do === 'fence-vms');
+    const shown = plan.steps.filter(({ action }) => action.do === 'expose');
+    t.equal(shown.length, shop.storage.length);
+    for (const step of shown) t.same(step.after, [fence?.id], `${step.id} after the fence`);
+    t.end();
+  },
+);

@@ -1,6 +1,8 @@
 import t from 'tap';
+import { pointIsOfThisPool } from '../../src/check/rules/identity.ts';
 import { addSeconds } from '../../src/domain/time.ts';
-import { choosePoint } from '../../src/plan/choose-point.ts';
+import { choosePoint, pointsToChooseFrom } from '../../src/plan/choose-point.ts';
+import { inQuietTimes } from '../check/a-context.ts';
 import { now, pointOf, productionPool, vdi, vm } from '../support/two-sites.ts';
 
 /** The pool with one more VM, whose disk did not exist before. */
@@ -64,5 +66,21 @@ t.test('an unknown replica is no reason to refuse a look at the newest point', (
   t.equal(choice?.point.id, afterSame.id);
   t.equal(choice?.skewSeconds, null);
   t.equal(choosePoint([], replica, null), null);
+  t.end();
+});
+
+t.test('points of the other direction are taken only where nothing else is left, or by name', (t) => {
+  const group = { name: 'shop', production: 'osaka' };
+  const here = { ...before, group: 'shop', site: 'osaka' };
+  const there = { ...afterSame, group: 'shop', site: 'tokyo' };
+  const among = (points: readonly (typeof here)[], wanted: string | null = null): string[] =>
+    pointsToChooseFrom(group, { catalog: { observedAt: now, points, damaged: [] } }, wanted).map(
+      ({ id }) => id,
+    );
+  t.same(among([there, here]), [here.id], 'although the other one is newer');
+  t.same(among([there, { ...here, group: 'payroll' }]), [there.id]);
+  t.same(among([there, here], there.id), [there.id, here.id]);
+  const told = pointIsOfThisPool(inQuietTimes({ point: there }));
+  t.match(told, [{ code: 'DR-POINT-OTHER-SITE', severity: 'problem', next: /lifeboat export shop/ }]);
   t.end();
 });

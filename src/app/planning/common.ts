@@ -8,7 +8,7 @@ import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import { type Matchable, vmsInScope } from '../../domain/scope.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import type { Instant } from '../../domain/time.ts';
-import { choosePoint, replicaInstant } from '../../plan/choose-point.ts';
+import { choosePoint, pointsToChooseFrom, replicaInstant } from '../../plan/choose-point.ts';
 import { pairsOf } from '../../plan/pairs.ts';
 import type { Context, Decision, PlannedRun, PlanRequest } from '../app.ts';
 import type { AppPorts } from '../ports.ts';
@@ -56,7 +56,7 @@ export function chosenPoint(
   observation: Observation,
   pointId: string | null,
 ): RecoveryPoint | null {
-  const points = observation.catalog.points.filter((point) => point.group === group.name);
+  const points = pointsToChooseFrom(group, observation, pointId);
   return choosePoint(points, replicaInstant(pairsOf(group, observation)), pointId)?.point ?? null;
 }
 

@@ -1,6 +1,7 @@
 /** Are these the two pools that are meant, were they looked at just now, and do their clocks agree? */
 import type { Finding } from '../../domain/finding.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
+import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import { type CheckContext, problem, warning } from '../context.ts';
 
@@ -26,7 +27,8 @@ export function sitesAreTwoPools({ group, production, recovery }: CheckContext):
 }
 
 export function pointIsOfThisPool({ group, point, production, recovery }: CheckContext): Finding[] {
-  if (point === null || point.site !== group.production) return [];
+  if (point === null) return [];
+  if (point.site !== group.production) return [ofTheOtherWay(group, point)];
   if (recovery !== null && recovery.uuid === point.poolUuid && recovery.uuid !== production?.uuid)
     return [
       problem({
@@ -54,6 +56,18 @@ export function pointIsOfThisPool({ group, point, production, recovery }: CheckC
       next: `If the pool was set up anew, run: lifeboat export ${group.name} --everything`,
     }),
   ];
+}
+
+/** It names networks and hosts of the site that the VMs are to be brought to, and no disk that was made since. */
+function ofTheOtherWay(group: CheckContext['group'], point: RecoveryPoint): Finding {
+  return problem({
+    code: 'DR-POINT-OTHER-SITE',
+    about: 'catalog',
+    name: point.id,
+    what: `Recovery point ${point.id} was taken at site ${point.site}, and group ${group.name} is protected from site ${group.production}`,
+    evidence: [`taken at ${point.takenAt}, before the sites changed places`],
+    next: `Save one from site ${group.production} while it lives: lifeboat export ${group.name}. If it is lost, and this is all there is: --override "DR-POINT-OTHER-SITE=REASON".`,
+  });
 }
 
 /** What was seen a while ago says nothing about now (invariant 7). */

@@ -58,7 +58,12 @@ export function takeOver(
   const promoted = new Map<StorageOfPlan, string>();
   for (const item of draft.storage) {
     const { pair, replica, settings } = item;
-    if (replica === null) continue;
+    // Promoted before, and without a point: nothing to promote, and yet nothing of it before the old site is fenced.
+    if (replica === null) {
+      const [last] = before.toReversed();
+      if (last !== undefined) promoted.set(item, last);
+      continue;
+    }
     const behind = { after: [...before, ...fenced], ...(fenced.length === 0 ? {} : { needs: before }) };
     const byHand = promotedByHand(draft, item, replica, behind);
     if (byHand !== null) {
