@@ -71,6 +71,18 @@ t.test('a promoted device takes writes although its last snapshot was of a block
   t.match(await rig.target.observe(rig.volumes.target), { role: 'promoted', writable: true });
 });
 
+t.test('a promotion that died before it let anybody write is finished by the same call', async (t) => {
+  const rig = await open(t);
+  const last = await rig.source.prepare(rig.volumes.source, 'lb-final-1');
+  const confirm = promotionConfirmation(rig.volumes.target, last.ref);
+  const promotion = { mode: 'planned', point: last.ref, confirm } as const;
+  target.traps.push({ matches: ({ body }) => JSON.stringify(body).includes('promoted:'), effect: 'die' });
+  await failureOf(rig.target.promote(rig.volumes.target, promotion));
+  t.match(await rig.target.observe(rig.volumes.target), { role: 'promoted', writable: false });
+  await rig.target.promote(rig.volumes.target, promotion);
+  t.match(await rig.target.observe(rig.volumes.target), { role: 'promoted', writable: true });
+});
+
 t.test('a cluster that is busy with an earlier shipment is waited for', async (t) => {
   const rig = await open(t);
   source.cluster.busyFor = 5;

@@ -47,7 +47,7 @@ export async function promoteTo(
   const { volume, mark } = state;
   if (roleOf(state) === 'promoted') {
     if (mark?.point !== point) throw otherPoint(api.array, volume, mark?.point ?? 'an unknown point');
-    if (mark.role === 'promoting') await finish(api, volume, point, signal);
+    if (mark.role === 'promoting' || isBlocked(state)) await finish(api, volume, point, signal);
     return;
   }
   mustBe(api, state, 'promotion', 'target');
@@ -79,8 +79,9 @@ async function finish(
   point: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  await unblock(api, volume, signal);
+  // The mark first: once somebody may write, no repeated call takes this for a promotion that it has to begin anew.
   await writeMark(api, volume, { role: 'promoted', point }, signal);
+  await unblock(api, volume, signal);
 }
 
 /** Throws unless the source takes no writes and this is the last point that it has cut. */

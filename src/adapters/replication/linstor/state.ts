@@ -64,6 +64,16 @@ export async function look(
   return { volumes: new Map(volumes), drills: marks.drills };
 }
 
+/** One request; empty where there is no such definition. */
+export function snapshotsOf(
+  api: LinstorApi,
+  volume: string,
+  signal: AbortSignal | undefined,
+): Promise<Snapshot[]> {
+  const query = new URLSearchParams({ resources: volume }).toString();
+  return api.get(answers.snapshots, `/v1/view/snapshots?${query}`, signal);
+}
+
 export async function lookAt(
   api: LinstorApi,
   volume: string,

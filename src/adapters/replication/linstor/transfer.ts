@@ -7,18 +7,18 @@ import { busy } from '../rest/errors.ts';
 import { type Pace, pollUntil } from '../rest/poll.ts';
 import type { Snapshot } from './answers.ts';
 import { definitionPath, type LinstorApi } from './api.ts';
-import { lookAcross, type OtherSide } from './peers.ts';
+import { readMarks } from './marks.ts';
+import type { OtherSide } from './peers.ts';
 import {
   dispatchOf,
   isReceived,
-  lookAt,
   newestFirst,
   pointOf,
   receiptOf,
   refOf,
+  snapshotsOf,
   tagProp,
   takenAtProp,
-  type VolumeState,
 } from './state.ts';
 
 export interface Carrying {
@@ -40,8 +40,8 @@ export async function carry(carrying: Carrying, tag: string): Promise<ReplicaPoi
   const { api, volume, other, clock, pace, signal } = carrying;
   let shipped = false;
   const step = async (): Promise<ReplicaPoint | string> => {
-    const state = await lookAt(api, volume, signal);
-    const snapshot = state.snapshots.find(({ name }) => name === snapshotName(tag));
+    const here = await snapshotsOf(api, volume, signal);
+    const snapshot = here.find(({ name }) => name === snapshotName(tag));
     if (snapshot === undefined) return cut(carrying, tag);
     const arrived = await arrival(other, snapshot, signal);
     if (arrived !== null) return arrived;
@@ -103,24 +103,25 @@ async function arrival(
   snapshot: Snapshot,
   signal: AbortSignal | undefined,
 ): Promise<ReplicaPoint | null> {
-  const there = await lookAcross(other, signal);
-  const found = there?.snapshots.find((one) => isReceived(one) && refOf(one) === snapshot.uuid);
+  const there = await snapshotsOf(other.api, other.volume, signal);
+  const found = there.find((one) => isReceived(one) && refOf(one) === snapshot.uuid);
   return found !== undefined && receiptOf(found) === 'complete' ? pointOf(found, true) : null;
 }
 
-/** Our older points go; never the newest, nor one that a mark or a drill names, nor anybody else's. */
+/** Our older points go; never the newest, nor one that a mark names, nor anybody else's. */
 async function trim({ api, volume, other, signal }: Carrying): Promise<void> {
-  const here = await lookAt(api, volume, signal);
-  const there = await lookAcross(other, signal);
-  await trimSide(api, here, signal);
-  if (there !== null) await trimSide(other.api, there, signal);
+  await trimSide(api, volume, signal);
+  await trimSide(other.api, other.volume, signal);
 }
 
-async function trimSide(api: LinstorApi, state: VolumeState, signal: AbortSignal | undefined): Promise<void> {
-  const ours = state.snapshots.filter(({ snapshot_definition_props: props }) => props[tagProp] !== undefined);
+async function trimSide(api: LinstorApi, volume: string, signal: AbortSignal | undefined): Promise<void> {
+  const all = await snapshotsOf(api, volume, signal);
+  const ours = all.filter(({ snapshot_definition_props: props }) => props[tagProp] !== undefined);
   const old = newestFirst(ours).slice(api.options.keep_points);
-  for (const snapshot of old.filter((one) => refOf(one) !== state.mark?.point)) {
-    const path = definitionPath(state.volume, `/snapshots/${encodeURIComponent(snapshot.name)}`);
+  if (old.length === 0) return;
+  const marked = (await readMarks(api, signal)).volumes.get(volume)?.point;
+  for (const snapshot of old.filter((one) => refOf(one) !== marked)) {
+    const path = definitionPath(volume, `/snapshots/${encodeURIComponent(snapshot.name)}`);
     // A snapshot that a drill stands on, or that is being shipped, stays until the next time.
     await api.remove(path, signal).catch((error: unknown) => {
       if (!(error instanceof PortError) || error.kind === 'cancelled') throw error;
