@@ -51,6 +51,8 @@ export interface HouseOptions {
   readonly recovery: string;
   readonly stateDirectory: string;
   readonly catalogDirectory: string;
+  /** The VMs of each group, by uuid; one group of all VMs when absent. */
+  readonly groups?: readonly (readonly string[])[];
   /** Of Lifeboat; the system's when absent. */
   readonly clock?: Clock;
   /** Whether a failover starts the VMs, or leaves all of them halted. */
@@ -112,7 +114,11 @@ export function openHouse(options: HouseOptions): House {
     stateDirectory,
     sites: ['production', recovery].map(site),
     arrays: [],
-    groups: [group],
+    groups: options.groups?.map((uuids, index) => ({
+      ...group,
+      name: `group-${index}`,
+      scope: { include: { ...noMatch, uuids }, exclude: noMatch },
+    })) ?? [group],
     catalog: { targets: [], encryption: { passphrase: { from: 'env', name: 'UNUSED' } } },
     secretsFile: join(stateDirectory, 'secrets'),
   };

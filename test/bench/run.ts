@@ -11,6 +11,7 @@ import { measureExport } from './export.ts';
 import { measureFailover } from './failover.ts';
 import { type Bench, type Figure, printed } from './figures.ts';
 import { measureMemory } from './memory.ts';
+import { measurePreflight } from './preflight.ts';
 import { measureRecovery } from './recovery.ts';
 import { measureRules } from './rules.ts';
 import { measureStorage } from './storage.ts';
@@ -19,6 +20,7 @@ const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   export: measureExport,
   recovery: measureRecovery,
   failover: measureFailover,
+  preflight: measurePreflight,
   rules: measureRules,
   catalog: measureCatalog,
   memory: measureMemory,
