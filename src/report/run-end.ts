@@ -139,7 +139,7 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
   const steps: string[] = [];
   if (known.vms.some((vm) => vm.verdict !== 'ready'))
     steps.push(
-      `Look after the VMs that are not ready (above). What was left undone is tried again by: lifeboat run resume ${run.id}`,
+      `Look after the VMs that are not ready. What was left undone is tried again by: lifeboat run resume ${run.id}`,
     );
   if (plan.operation === 'migrate' || plan.operation === 'failback')
     return [...steps, ...afterMove(run, { from, to })];
