@@ -95,7 +95,14 @@ export interface App {
       options: { readonly onEvent: (event: RunEvent) => void; readonly signal?: AbortSignal },
     ): Promise<Run>;
     /** Goes on with a run that crashed, was stopped, or is stuck; `answers` settle the questions of stuck steps. */
-    resume(runId: string, options: RunOptions & { readonly answers: readonly Answer[] }): Promise<Run>;
+    resume(
+      runId: string,
+      options: RunOptions & {
+        readonly answers: readonly Answer[];
+        /** What a person takes upon them now and had not before: `declare-lost`, `force-shutdown`. */
+        readonly decisions?: readonly Decision[];
+      },
+    ): Promise<Run>;
     /** Gives a run up: its group leaves the phase of the run; nothing is undone. */
     abandon(runId: string, options: { readonly by: string; readonly reason: string }): Promise<Run>;
     /**

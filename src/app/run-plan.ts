@@ -7,7 +7,7 @@ import type { Run } from '../domain/run.ts';
 import { declareLost } from '../execute/decisions.ts';
 import { abandon, type ExecutorPorts, execute, resume, undo } from '../execute/executor.ts';
 import { handlersOver } from '../execute/interpreter.ts';
-import type { Answer, Decision, FiledPlan, PlannedRun, RunOptions } from './app.ts';
+import type { App, Decision, FiledPlan, PlannedRun, RunOptions } from './app.ts';
 import { assertMayRunByItself } from './freeze.ts';
 import { silentSitesOf } from './plan-file.ts';
 import { verifierOver } from './planning/verify.ts';
@@ -45,12 +45,13 @@ export async function runPlan(
 export async function resumeRun(
   ports: AppPorts,
   name: string,
-  options: RunOptions & { readonly answers: readonly Answer[] },
+  options: Parameters<App['runs']['resume']>[1],
 ): Promise<Run> {
   const runId = await runIdOf(ports, name);
   const { run } = await resume(await executorPorts(ports), {
     runId,
     answers: options.answers,
+    ...(options.decisions === undefined ? {} : { decisions: options.decisions }),
     ...commonOptions(ports, options),
   });
   return run;

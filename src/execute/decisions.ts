@@ -13,6 +13,9 @@ export function lossDeclared(
   return decisions.find((decision) => decision.decision === declareLost) ?? null;
 }
 
+/** A named person allows guests that do not shut down by themselves to be switched off. */
+export const forceShutdown = 'force-shutdown';
+
 /** A named person wants a step to give up waiting. */
 export function cancelDecision(step: string): string {
   return `cancel-step ${step}`;

@@ -125,7 +125,8 @@ export function movingHouse(names: readonly string[], change: (state: FakeState)
     run: (plan: Plan, decisions: { by: string; decision: string; reason: string }[] = []) =>
       execute(ports, { ...common, plan, planDigest: planDigest(plan), decisions }),
     /** By a new process, which remembers nothing. */
-    resume: (runId: string) => resume({ ...ports, ...handlersOver(world) }, { ...common, runId }),
+    resume: (runId: string, decisions: { by: string; decision: string; reason: string }[] = []) =>
+      resume({ ...ports, ...handlersOver(world) }, { ...common, runId, decisions }),
     undo: (runId: string) =>
       undo({ ...ports, ...handlersOver(world) }, { ...common, runId, reason: 'we stay' }),
     standing: async (): Promise<GroupState> => {

@@ -190,6 +190,20 @@ t.test('a guest that does not shut down is switched off where a person said so',
   t.strictSame(house.powerStates('osaka'), ['db Running', 'web Running']);
 });
 
+t.test('a guest that stays up is switched off by a run that is resumed with that word', async (t) => {
+  const house = movingHouse(names);
+  house.world.pool('tokyo').before = refuses('clean-shutdown', 'db');
+  const { run } = await house.run(await house.migrate());
+  t.match(run.steps.get('shut-down-db')?.problem?.next, /run resume .* --force-shutdown "REASON"/);
+  t.equal((await house.resume(run.id)).outcome, 'failed', 'nobody has said so yet');
+  const said = [{ by: 'Ada', decision: 'force-shutdown', reason: 'the night is short' }];
+  const result = await house.resume(run.id, said);
+  t.equal(result.outcome, 'done-with-warnings', result.summary);
+  t.match(result.run.steps.get('shut-down-db')?.warnings, [/was switched off/]);
+  t.match(result.run.decisions, said, 'and the journal knows who said so');
+  t.strictSame(house.powerStates('osaka'), ['db Running', 'web Running']);
+});
+
 t.test('a last point that has not arrived is not promoted, and everything is taken back', async (t) => {
   const house = movingHouse(names);
   const points = house.world.filer.points.bind(house.world.filer);

@@ -347,8 +347,9 @@ function app(world: World, asked: string[], interrupt: () => void): App {
         note(`follow ${id}`);
         return play(failoverPlan(), onEvent);
       },
-      resume: async (id, { answers, by }) => {
-        note(`resume ${id} by ${by} ${JSON.stringify(answers)}`);
+      resume: async (id, { answers, by, decisions = [] }) => {
+        const decided = decisions.map(({ decision, reason }) => ` ${decision}: ${reason}`).join('');
+        note(`resume ${id} by ${by} ${JSON.stringify(answers)}${decided}`);
         return foldRun(
           eventsOf(failoverPlan(), { end: { outcome: 'done', exitCode: 0, summary: '24 VMs are ready' } }),
         );

@@ -130,3 +130,20 @@ t.test('a failover stops a drill first, where a person says so', async (t) => {
   t.match(unsaid, { code: 2, err: /DR-DECISION-REASON/ });
   t.notOk(unsaid.asked.some((asked) => /stop drill|^run /.test(asked)));
 });
+
+t.test(
+  'what a person takes upon them when a run is resumed stands in the journal with a reason',
+  async (t) => {
+    const resumed = await call([
+      ...['run', 'resume', 'latest', '--force-shutdown', 'the guest hangs'],
+      ...['--declare-lost', 'it burns', '--by', 'Ada'],
+    ]);
+    t.match(resumed.asked, [
+      'open sites.yaml',
+      'read latest',
+      /by Ada \[\] declare-lost: it burns force-shutdown: the guest hangs$/,
+    ]);
+    const unsaid = await call(['run', 'resume', 'latest', '--force-shutdown', '']);
+    t.match(unsaid, { code: 2, err: /DR-DECISION-REASON/ });
+  },
+);

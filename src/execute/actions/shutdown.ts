@@ -6,6 +6,7 @@ import { OperatorError, PortError } from '../../domain/errors.ts';
 import type { NamedVm } from '../../domain/plan.ts';
 import { formatDuration } from '../../domain/time.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
+import { forceShutdown } from '../decisions.ts';
 import type { ActionOf, ActResult, ConditionOf, StepContext, Verdict } from '../handlers.ts';
 import type { TwinWatch } from './twins.ts';
 import { fencedOperations } from './vms.ts';
@@ -34,7 +35,9 @@ export async function shutDownVm(
   if (state.powerState === 'Halted') return { output: { how: 'was halted' }, warnings: [] };
   const refusal = await cleanly(world, hypervisor, vm, context);
   if (refusal === null) return { output: { how: 'shut down by itself' }, warnings: [] };
-  if (!action.force) throw stillRunning(action, refusal, context);
+  // It may have been said only when the run was resumed.
+  const force = action.force || context.decisions.some(({ decision }) => decision === forceShutdown);
+  if (!force) throw stillRunning(action, refusal, context);
   await hypervisor.hardShutdownVm(vm.uuid, context.signal);
   return {
     output: { how: 'switched off' },
@@ -73,14 +76,14 @@ async function cleanly(
 function stillRunning(
   { vm, site }: ActionOf<'shut-down-vm'>,
   refusal: string,
-  { run, plan }: StepContext,
+  { run }: StepContext,
 ): OperatorError {
   return new OperatorError({
     code: 'DR-GUEST-STAYS-UP',
     what: `VM ${vm.nameLabel} does not shut down by itself`,
     where: { site, object: `VM ${vm.nameLabel}` },
     known: [refusal, 'nothing has been handed over: the group can stay where it is'],
-    next: `Shut it down from inside and go on: \`lifeboat run resume ${run}\`. To stay: \`lifeboat run undo ${run} --reason "…"\`. To switch such guests off: undo it, then \`lifeboat ${plan.operation} ${plan.group} --force-shutdown "REASON"\``,
+    next: `Shut it down from inside and go on: \`lifeboat run resume ${run}\`. To stay: \`lifeboat run undo ${run} --reason "…"\`. To switch off what does not stop: \`lifeboat run resume ${run} --force-shutdown "REASON"\``,
   });
 }
 

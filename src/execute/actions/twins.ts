@@ -152,7 +152,7 @@ function unknownTwin(what: string, site: string, silence: string, context: StepC
     what,
     where: { site },
     known: [silence, 'nobody has declared the site lost'],
-    next: `If the site is lost, say so: \`lifeboat failover ${context.plan.group} --declare-lost "REASON"\`; else make it reachable and resume the run`,
+    next: `If the site is lost, say so: \`lifeboat run resume ${context.run} --declare-lost "REASON"\`; else make it reachable and resume the run`,
   });
 }
 

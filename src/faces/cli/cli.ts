@@ -374,6 +374,8 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .option('--retry <step>', 'a stuck step: do it again', collect)
     .option('--skip <step>', 'a stuck step: it is settled by hand', collect)
     .option('--reason <text>', 'what you saw; needed with --retry and --skip')
+    .option('--declare-lost <reason>', 'the old site fell silent since, and is taken for lost')
+    .option('--force-shutdown <reason>', 'guests that do not shut down by themselves are switched off')
     .option('--by <name>', 'who answers for it, instead of the login')
     .description('go on with a run that crashed, was stopped, failed or is stuck')
     .action(

@@ -336,6 +336,8 @@ export async function runResume(
     readonly retry?: readonly string[];
     readonly skip?: readonly string[];
     readonly reason?: string;
+    readonly declareLost?: string;
+    readonly forceShutdown?: string;
   },
 ): Promise<ExitCode> {
   const app = await session.app();
@@ -369,6 +371,10 @@ export async function runResume(
     ...skip.map((step) => ({ step, answer: 'skip' as const, reason })),
   ];
   const person = flags.by ?? session.terminal.user;
+  const decisions = [
+    ...decision('declare-lost', flags.declareLost, person),
+    ...decision('force-shutdown', flags.forceShutdown, person),
+  ];
   return watched(
     session,
     base,
@@ -376,6 +382,7 @@ export async function runResume(
       app.runs.resume(base.id, {
         by: person,
         answers,
+        decisions,
         onEvent: watch.onEvent,
         signal: session.signal,
       }),
