@@ -1,11 +1,7 @@
-/**
- * A cluster over its CLI behind SSH, for releases before REST (storage.md C.2). The clustershell is no POSIX shell and its
- * exit status says nothing: a command succeeded unless its text says `Error:`.
- */
-import type { PortError } from '../../../domain/errors.ts';
+/** A cluster over its CLI behind SSH, for releases before REST (storage.md C.2). */
 import type { SshRemote } from '../../ssh/pool.ts';
-import { busy, missingRight, notUnderstood, refusedByArray } from '../rest/errors.ts';
-import { commandLine, instantIn, lagSeconds, preamble, type Row, readTable } from './cli-text.ts';
+import { absent, already, OntapCommands } from './cli-commands.ts';
+import { instantIn, lagSeconds, type Row } from './cli-text.ts';
 import type {
   Asking,
   ClusterFacts,
@@ -22,47 +18,44 @@ import type {
 import type { OntapCliOptions } from './options.ts';
 import { partsOf } from './options.ts';
 
-const readSeconds = 15;
-const verbSeconds = 120;
-
 type Parameters = Readonly<Record<string, string>>;
 
 export class OntapCli implements OntapControl {
   readonly endpoint: OntapControl['endpoint'];
-  readonly #remote: SshRemote;
+  readonly #commands: OntapCommands;
   readonly #protocol: OntapCliOptions['protocol'];
   /** Of the cluster's clock, once it was read: it changes when a cluster moves house. */
   #zone: string | null = null;
 
   constructor(array: string, remote: SshRemote, { host, port, protocol }: OntapCliOptions) {
     this.endpoint = { array, url: `ssh://${host}:${port}` };
-    this.#remote = remote;
+    this.#commands = new OntapCommands(this.endpoint, remote);
     this.#protocol = protocol;
   }
 
   async cluster(asking: Asking): Promise<ClusterFacts> {
     const [[about], [version], clock] = await Promise.all([
-      this.#table('cluster identity show', {}, ['uuid', 'name'], asking),
-      this.#table('cluster image show', {}, ['node', 'version'], asking),
+      this.#commands.table('cluster identity show', {}, ['uuid', 'name'], asking),
+      this.#commands.table('cluster image show', {}, ['node', 'version'], asking),
       this.#clock(asking),
     ]);
     return {
-      name: this.#given(about, 'name'),
-      serial: this.#given(about, 'uuid'),
+      name: this.#commands.given(about, 'name'),
+      serial: this.#commands.given(about, 'uuid'),
       version: version?.get('version') ?? '',
       clock: clock.now,
     };
   }
 
   async volumes(only: string | null, asking: Asking): Promise<readonly Volume[]> {
-    const rows = await this.#table('volume show', ofVolume(only), volumeFields, asking);
+    const rows = await this.#commands.table('volume show', ofVolume(only), volumeFields, asking);
     return rows.map((row) => this.#volume(row, null));
   }
 
   async volumesWithComment(beginning: string, asking: Asking): Promise<readonly Volume[]> {
     const [rows, clones] = await Promise.all([
-      this.#table('volume show', { comment: `${beginning}*` }, volumeFields, asking),
-      this.#table('volume clone show', {}, ['vserver', 'flexclone', 'parent-volume'], asking),
+      this.#commands.table('volume show', { comment: `${beginning}*` }, volumeFields, asking),
+      this.#commands.table('volume clone show', {}, ['vserver', 'flexclone', 'parent-volume'], asking),
     ]);
     const parents = new Map(
       clones.map((row) => [
@@ -86,15 +79,15 @@ export class OntapCli implements OntapControl {
       'version-uuid',
     ];
     const [rows, zone] = await Promise.all([
-      this.#table('volume snapshot show', ofVolume(only), fields, asking),
+      this.#commands.table('volume snapshot show', ofVolume(only), fields, asking),
       this.#zone ?? this.#clock(asking).then((clock) => clock.zone),
     ]);
     return rows.map((row) => {
-      const createTime = instantIn(zone, unquote(this.#given(row, 'create-time')));
-      if (createTime === null) throw this.#strange('volume snapshot show', 'a time that is none');
+      const createTime = instantIn(zone, unquote(this.#commands.given(row, 'create-time')));
+      if (createTime === null) throw this.#commands.strange('volume snapshot show', 'a time that is none');
       return {
-        volume: `${this.#given(row, 'vserver')}:${this.#given(row, 'volume')}`,
-        name: this.#given(row, 'snapshot'),
+        volume: `${this.#commands.given(row, 'vserver')}:${this.#commands.given(row, 'volume')}`,
+        name: this.#commands.given(row, 'snapshot'),
         uuid: row.get('instance-uuid') ?? '',
         versionUuid: row.get('version-uuid') ?? null,
         createTime,
@@ -105,7 +98,7 @@ export class OntapCli implements OntapControl {
 
   async relationships(destination: string | null, asking: Asking): Promise<readonly Relationship[]> {
     const only: Parameters = destination === null ? {} : { 'destination-path': destination };
-    const rows = await this.#table('snapmirror show', only, relationshipFields, asking);
+    const rows = await this.#commands.table('snapmirror show', only, relationshipFields, asking);
     return rows.map((row) => {
       const status = (row.get('status') ?? '').toLowerCase();
       const failed = row.get('last-transfer-error');
@@ -113,9 +106,9 @@ export class OntapCli implements OntapControl {
       const reason = row.get('unhealthy-reason');
       return {
         uuid: row.get('relationship-id') ?? '',
-        source: this.#given(row, 'source-path'),
+        source: this.#commands.given(row, 'source-path'),
         sourceCluster: null,
-        destination: this.#given(row, 'destination-path'),
+        destination: this.#commands.given(row, 'destination-path'),
         state: stateOf(row.get('state') ?? '', status),
         transfer: {
           state: activeWords.has(status) ? 'transferring' : failed === undefined ? 'success' : 'failed',
@@ -135,11 +128,11 @@ export class OntapCli implements OntapControl {
   async outgoing(source: string | null, asking: Asking): Promise<readonly Outgoing[]> {
     const only: Parameters = source === null ? {} : { 'source-path': source };
     const fields = ['source-path', 'destination-path', 'relationship-id'];
-    const rows = await this.#table('snapmirror list-destinations', only, fields, asking);
+    const rows = await this.#commands.table('snapmirror list-destinations', only, fields, asking);
     return rows.map((row) => ({
       uuid: row.get('relationship-id') ?? '',
-      source: this.#given(row, 'source-path'),
-      destination: this.#given(row, 'destination-path'),
+      source: this.#commands.given(row, 'source-path'),
+      destination: this.#commands.given(row, 'destination-path'),
       destinationCluster: null,
     }));
   }
@@ -147,17 +140,17 @@ export class OntapCli implements OntapControl {
   async luns({ svm, name }: Volume, asking: Asking): Promise<readonly Lun[]> {
     const only = { vserver: svm, volume: name };
     const [luns, maps] = await Promise.all([
-      this.#table('lun show', only, ['path', 'serial-hex'], asking),
-      this.#table('lun mapping show', only, ['path', 'igroup', 'lun-id'], asking),
+      this.#commands.table('lun show', only, ['path', 'serial-hex'], asking),
+      this.#commands.table('lun mapping show', only, ['path', 'igroup', 'lun-id'], asking),
     ]);
     return luns.map((row) => {
-      const path = this.#given(row, 'path');
+      const path = this.#commands.given(row, 'path');
       return {
         path,
         serialHex: row.get('serial-hex') ?? null,
         maps: maps
           .filter((map) => map.get('path') === path)
-          .map((map) => ({ igroup: this.#given(map, 'igroup'), id: Number(map.get('lun-id')) })),
+          .map((map) => ({ igroup: this.#commands.given(map, 'igroup'), id: Number(map.get('lun-id')) })),
       };
     });
   }
@@ -165,19 +158,24 @@ export class OntapCli implements OntapControl {
   async rules(svm: string, policy: string, asking: Asking): Promise<readonly ExportRule[] | null> {
     const only = { vserver: svm, policyname: policy };
     const [known, rows] = await Promise.all([
-      this.#table('vserver export-policy show', only, ['vserver', 'policyname'], asking),
-      this.#table('vserver export-policy rule show', only, ['ruleindex', 'clientmatch', 'rwrule'], asking),
+      this.#commands.table('vserver export-policy show', only, ['vserver', 'policyname'], asking),
+      this.#commands.table(
+        'vserver export-policy rule show',
+        only,
+        ['ruleindex', 'clientmatch', 'rwrule'],
+        asking,
+      ),
     ]);
     if (known.length === 0) return null;
     return rows.map((row) => ({
-      index: Number(this.#given(row, 'ruleindex')),
+      index: Number(this.#commands.given(row, 'ruleindex')),
       clients: (row.get('clientmatch') ?? '').split(',').filter(Boolean),
       rw: !['never', 'none'].includes(row.get('rwrule') ?? 'never'),
     }));
   }
 
   async igroup(svm: string, name: string, asking: Asking): Promise<Igroup | null> {
-    const [row] = await this.#table(
+    const [row] = await this.#commands.table(
       'lun igroup show',
       { vserver: svm, igroup: name },
       ['igroup', 'initiator'],
@@ -189,13 +187,13 @@ export class OntapCli implements OntapControl {
 
   async portals(svm: string, asking: Asking): Promise<Portals> {
     const [lifs, [service]] = await Promise.all([
-      this.#table(
+      this.#commands.table(
         'network interface show',
         { vserver: svm, 'status-oper': 'up' },
         ['address', 'data-protocol'],
         asking,
       ),
-      this.#table('vserver iscsi show', { vserver: svm }, ['vserver', 'target-name'], asking),
+      this.#commands.table('vserver iscsi show', { vserver: svm }, ['vserver', 'target-name'], asking),
     ]);
     const of = (protocol: string): string[] =>
       lifs
@@ -210,11 +208,11 @@ export class OntapCli implements OntapControl {
   }
 
   comment(volume: Volume, text: string, asking: Asking): Promise<void> {
-    return this.#change('volume modify', { ...of(volume), comment: text }, asking);
+    return this.#commands.change('volume modify', { ...of(volume), comment: text }, asking);
   }
 
   takeSnapshot(volume: Volume, name: string, label: string, asking: Asking): Promise<void> {
-    return this.#change(
+    return this.#commands.change(
       'volume snapshot create',
       { ...of(volume), snapshot: name, 'snapmirror-label': label },
       asking,
@@ -222,7 +220,7 @@ export class OntapCli implements OntapControl {
   }
 
   dropSnapshot(volume: Volume, { name }: Snapshot, asking: Asking): Promise<void> {
-    return this.#change('volume snapshot delete', { ...of(volume), snapshot: name }, asking, absent);
+    return this.#commands.change('volume snapshot delete', { ...of(volume), snapshot: name }, asking, absent);
   }
 
   startTransfer(relationship: Relationship, snapshot: string, asking: Asking): Promise<void> {
@@ -257,7 +255,12 @@ export class OntapCli implements OntapControl {
     asking: Asking,
   ): Promise<void> {
     const ends = { 'source-path': source, 'destination-path': destination, type: 'XDP' };
-    return this.#change('snapmirror create', policy === null ? ends : { ...ends, policy }, asking, already);
+    return this.#commands.change(
+      'snapmirror create',
+      policy === null ? ends : { ...ends, policy },
+      asking,
+      already,
+    );
   }
 
   deleteRelationship(relationship: Relationship, asking: Asking): Promise<void> {
@@ -271,7 +274,7 @@ export class OntapCli implements OntapControl {
       'relationship-info-only': 'true',
       ...(uuid === '' ? {} : { 'relationship-id': uuid }),
     };
-    return this.#change('snapmirror release', one, asking, absent);
+    return this.#commands.change('snapmirror release', one, asking, absent);
   }
 
   async clone(
@@ -289,31 +292,31 @@ export class OntapCli implements OntapControl {
       // In the same command: a copy without our mark would never be removed.
       comment,
     };
-    await this.#change('volume clone create', made, asking);
+    await this.#commands.change('volume clone create', made, asking);
   }
 
   mount(volume: Volume, junction: string, asking: Asking): Promise<void> {
-    return this.#change('volume mount', { ...of(volume), 'junction-path': junction }, asking);
+    return this.#commands.change('volume mount', { ...of(volume), 'junction-path': junction }, asking);
   }
 
   unmount(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('volume unmount', of(volume), asking);
+    return this.#commands.change('volume unmount', of(volume), asking);
   }
 
   useExportPolicy(volume: Volume, policy: string, asking: Asking): Promise<void> {
-    return this.#change('volume modify', { ...of(volume), policy }, asking);
+    return this.#commands.change('volume modify', { ...of(volume), policy }, asking);
   }
 
   takeOffline(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('volume offline', of(volume), asking);
+    return this.#commands.change('volume offline', of(volume), asking);
   }
 
   deleteVolume(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('volume delete', of(volume), asking, absent);
+    return this.#commands.change('volume delete', of(volume), asking, absent);
   }
 
   createPolicy(svm: string, policy: string, asking: Asking): Promise<void> {
-    return this.#change(
+    return this.#commands.change(
       'vserver export-policy create',
       { vserver: svm, policyname: policy },
       asking,
@@ -322,12 +325,17 @@ export class OntapCli implements OntapControl {
   }
 
   deletePolicy(svm: string, policy: string, asking: Asking): Promise<void> {
-    return this.#change('vserver export-policy delete', { vserver: svm, policyname: policy }, asking, absent);
+    return this.#commands.change(
+      'vserver export-policy delete',
+      { vserver: svm, policyname: policy },
+      asking,
+      absent,
+    );
   }
 
   addRule(svm: string, policy: string, client: string, asking: Asking): Promise<void> {
     const rule = { protocol: 'nfs', clientmatch: client, rorule: 'sys', rwrule: 'sys', superuser: 'sys' };
-    return this.#change(
+    return this.#commands.change(
       'vserver export-policy rule create',
       { vserver: svm, policyname: policy, ...rule },
       asking,
@@ -336,7 +344,7 @@ export class OntapCli implements OntapControl {
 
   removeRule(svm: string, policy: string, index: number, asking: Asking): Promise<void> {
     const rule = { vserver: svm, policyname: policy, ruleindex: String(index) };
-    return this.#change('vserver export-policy rule delete', rule, asking, absent);
+    return this.#commands.change('vserver export-policy rule delete', rule, asking, absent);
   }
 
   async createIgroup(
@@ -346,29 +354,29 @@ export class OntapCli implements OntapControl {
     asking: Asking,
   ): Promise<void> {
     const igroup = { vserver: svm, igroup: name, protocol: this.#protocol, ostype: 'xen' };
-    await this.#change('lun igroup create', igroup, asking, already);
+    await this.#commands.change('lun igroup create', igroup, asking, already);
     for (const one of initiators) await this.addInitiator(svm, name, one, asking);
   }
 
   addInitiator(svm: string, igroup: string, initiator: string, asking: Asking): Promise<void> {
-    return this.#change('lun igroup add', { vserver: svm, igroup, initiator }, asking, already);
+    return this.#commands.change('lun igroup add', { vserver: svm, igroup, initiator }, asking, already);
   }
 
   deleteIgroup(svm: string, name: string, asking: Asking): Promise<void> {
-    return this.#change('lun igroup delete', { vserver: svm, igroup: name }, asking, absent);
+    return this.#commands.change('lun igroup delete', { vserver: svm, igroup: name }, asking, absent);
   }
 
   map(svm: string, lun: string, igroup: string, id: number | null, asking: Asking): Promise<void> {
     const mapping = { vserver: svm, path: lun, igroup, ...(id === null ? {} : { 'lun-id': String(id) }) };
-    return this.#change('lun mapping create', mapping, asking, already);
+    return this.#commands.change('lun mapping create', mapping, asking, already);
   }
 
   unmap(svm: string, lun: string, igroup: string, asking: Asking): Promise<void> {
-    return this.#change('lun mapping delete', { vserver: svm, path: lun, igroup }, asking, absent);
+    return this.#commands.change('lun mapping delete', { vserver: svm, path: lun, igroup }, asking, absent);
   }
 
   close(): Promise<void> {
-    return this.#remote.close();
+    return this.#commands.close();
   }
 
   #mirror(
@@ -378,7 +386,7 @@ export class OntapCli implements OntapControl {
     asking: Asking,
     quiet?: RegExp,
   ): Promise<void> {
-    return this.#change(
+    return this.#commands.change(
       `snapmirror ${verb}`,
       { 'destination-path': destination, ...parameters },
       asking,
@@ -388,17 +396,17 @@ export class OntapCli implements OntapControl {
 
   /** The clock of a node, and its time zone, by which ONTAP prints every time. */
   async #clock(asking: Asking): Promise<{ readonly now: string; readonly zone: string }> {
-    const [row] = await this.#table('cluster date show', {}, ['node', 'date', 'timezone'], asking);
-    const zone = this.#given(row, 'timezone');
-    const now = instantIn(zone, unquote(this.#given(row, 'date')));
-    if (now === null) throw this.#strange('cluster date show', 'a time that is none');
+    const [row] = await this.#commands.table('cluster date show', {}, ['node', 'date', 'timezone'], asking);
+    const zone = this.#commands.given(row, 'timezone');
+    const now = instantIn(zone, unquote(this.#commands.given(row, 'date')));
+    if (now === null) throw this.#commands.strange('cluster date show', 'a time that is none');
     this.#zone = zone;
     return { now, zone };
   }
 
   #volume(row: Row, cloneParent: string | null): Volume {
-    const svm = this.#given(row, 'vserver');
-    const name = this.#given(row, 'volume');
+    const svm = this.#commands.given(row, 'vserver');
+    const name = this.#commands.given(row, 'volume');
     const type = (row.get('type') ?? '').toLowerCase();
     return {
       path: `${svm}:${name}`,
@@ -414,64 +422,8 @@ export class OntapCli implements OntapControl {
       madeAt: null,
     };
   }
-
-  async #table(
-    command: string,
-    only: Parameters,
-    fields: readonly string[],
-    asking: Asking,
-  ): Promise<readonly Row[]> {
-    const text = await this.#run(
-      `${commandLine(command, only)} -fields ${fields.join(',')}`,
-      command,
-      'read',
-      asking,
-    );
-    const error = errorIn(text);
-    if (error !== null && absent.test(error)) return [];
-    if (error !== null) throw this.#inWords(command, error);
-    const rows = readTable(text, fields);
-    if (rows === null) throw this.#strange(command, text.slice(0, 80).replaceAll(/\s+/g, ' '));
-    return rows;
-  }
-
-  /** `quiet` fits the errors that say that it is so already. */
-  async #change(command: string, parameters: Parameters, asking: Asking, quiet?: RegExp): Promise<void> {
-    const error = errorIn(await this.#run(commandLine(command, parameters), command, 'write', asking));
-    if (error !== null && quiet?.test(error) !== true) throw this.#inWords(command, error);
-  }
-
-  async #run(line: string, name: string, effect: 'read' | 'write', { signal }: Asking): Promise<string> {
-    const { stdout, stderr } = await this.#remote.run([name], {
-      name,
-      effect,
-      line: `${preamble}; ${line}`,
-      timeoutSeconds: effect === 'read' ? readSeconds : verbSeconds,
-      signal,
-    });
-    return `${stdout}\n${stderr}`;
-  }
-
-  #inWords(command: string, words: string): PortError {
-    if (/insufficient privileges|not authorized|is not a recognized command/i.test(words))
-      return missingRight(this.endpoint, command, words);
-    if (/in progress|is busy|try again|temporarily/i.test(words)) return busy(this.endpoint, words, 'busy');
-    return refusedByArray(this.endpoint, words, absent.test(words) ? 'not-found' : 'refused');
-  }
-
-  #given(row: Row | undefined, field: string): string {
-    const value = row?.get(field);
-    if (value === undefined) throw this.#strange('a listing', `no ${field}`);
-    return value;
-  }
-
-  #strange(command: string, what: string): PortError {
-    return notUnderstood(this.endpoint, `answers "${command}" in another shape than ONTAP's CLI`, [what]);
-  }
 }
 
-const already = /already exists|duplicate entry|already mapped|already in/i;
-const absent = /entry doesn't exist|does not exist|not found/i;
 const activeWords = new Set([
   'transferring',
   'queued',
@@ -510,11 +462,6 @@ const relationshipFields = [
 function stateOf(state: string, status: string): string {
   if (state === 'Snapmirrored' && status === 'quiesced') return 'paused';
   return state.toLowerCase().replaceAll('-', '_');
-}
-
-function errorIn(text: string): string | null {
-  const [, words] = /^\s*Error: ?([\s\S]*)/m.exec(text) ?? [];
-  return words === undefined ? null : words.replaceAll(/\s+/g, ' ').trim();
 }
 
 function ofVolume(only: string | null): Parameters {

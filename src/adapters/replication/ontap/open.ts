@@ -13,6 +13,7 @@ import { OntapReplication } from './ontap-array.ts';
 import { checkedPath, type OntapOptions, ontapCliOptions, ontapRestOptions } from './options.ts';
 import { noPeer } from './refusals.ts';
 import { OntapRest } from './rest-control.ts';
+import { OntapRequests } from './rest-requests.ts';
 
 export interface OntapPeer {
   readonly array: ArraySettings;
@@ -73,7 +74,8 @@ function openRest(settings: ArraySettings, surroundings: OpenSurroundings): Open
   const login = basicLogin(options.username, restSecretOf(settings, surroundings.secrets));
   const client = new RestClient(restEndpointOf(settings, options), login);
   const patience = patienceOf(options, surroundings);
-  return { control: new OntapRest(client, options.username, patience, options.protocol), options, patience };
+  const requests = new OntapRequests(client, options.username, patience);
+  return { control: new OntapRest(requests, options.protocol), options, patience };
 }
 
 function openCli(settings: ArraySettings, surroundings: OpenSurroundings): Opened {

@@ -1,9 +1,7 @@
 /** A cluster over the ONTAP REST API, 9.8 and later (storage.md C.1). A write answers 202 with a job, which is followed to its end. */
 import { z } from 'zod';
 import { PortError } from '../../../domain/errors.ts';
-import type { Method, RestAnswer, RestClient } from '../rest/client.ts';
-import { busy, failureOfStatus, notUnderstood, outcomeUnknown, refusedByArray } from '../rest/errors.ts';
-import { pollUntil } from '../rest/poll.ts';
+import { notUnderstood, refusedByArray } from '../rest/errors.ts';
 import type {
   Asking,
   ClusterFacts,
@@ -12,7 +10,6 @@ import type {
   Lun,
   OntapControl,
   Outgoing,
-  Patience,
   Portals,
   Relationship,
   Snapshot,
@@ -32,47 +29,16 @@ import {
   volumeFields,
   volumeRecord,
 } from './rest-answers.ts';
-
-/** Transfers, jobs and locks that pass: later is another matter (storage.md B.5). */
-const busyCodes = new Set(['13303808', '13303812', '6619715', '6619720', '524486']);
-const busyWords = /in progress|temporarily locked|is busy|try again/i;
-/** Volume, policy, igroup, mapping, relationship and rule that are there already. */
-const alreadyCodes = new Set(['6619637', '1704055', '5374733', '5374922', '1254207', '1704070', '5374737']);
-/** What is to be removed and is not there: a LUN map, an igroup, a rule, a transfer, anything. */
-const absentCodes = new Set(['4', '5374875', '5374852', '1704059', '1703954']);
-const mostRecords = 10_000;
-
-const failure = z.object({
-  error: z.object({ code: z.union([z.string(), z.number()]).transform(String), message: z.string() }),
-});
-const page = z.object({
-  records: z.array(z.unknown()).default([]),
-  _links: z.object({ next: z.object({ href: z.string() }).optional() }).optional(),
-});
-const accepted = z.object({ job: z.object({ uuid: z.string() }) });
-const job = z.object({
-  state: z.string(),
-  code: z.union([z.string(), z.number()]).transform(String).optional(),
-  message: z.string().optional(),
-  error: z
-    .object({ code: z.union([z.string(), z.number()]).transform(String), message: z.string() })
-    .optional(),
-});
-
-type Query = Readonly<Record<string, string>>;
+import type { OntapRequests, Query } from './rest-requests.ts';
 
 export class OntapRest implements OntapControl {
   readonly endpoint: OntapControl['endpoint'];
-  readonly #client: RestClient;
-  readonly #user: string;
-  readonly #patience: Patience;
+  readonly #requests: OntapRequests;
   readonly #protocol: OntapOptions['protocol'];
 
-  constructor(client: RestClient, user: string, patience: Patience, protocol: OntapOptions['protocol']) {
-    this.endpoint = client.endpoint;
-    this.#client = client;
-    this.#user = user;
-    this.#patience = patience;
+  constructor(requests: OntapRequests, protocol: OntapOptions['protocol']) {
+    this.endpoint = requests.endpoint;
+    this.#requests = requests;
     this.#protocol = protocol;
   }
 
@@ -87,10 +53,10 @@ export class OntapRest implements OntapControl {
       }),
     });
     const [answer, nodes] = await Promise.all([
-      this.#ask('/api/cluster', { fields: 'name,uuid,version' }, asking),
-      this.#list('/api/cluster/nodes', { fields: 'date' }, z.object({ date: z.string() }), asking),
+      this.#requests.ask('/api/cluster', { fields: 'name,uuid,version' }, asking),
+      this.#requests.list('/api/cluster/nodes', { fields: 'date' }, z.object({ date: z.string() }), asking),
     ]);
-    const { name, uuid, version } = this.#read(about, answer.body, '/api/cluster');
+    const { name, uuid, version } = this.#requests.read(about, answer.body, '/api/cluster');
     const [node] = nodes;
     if (node === undefined) throw notUnderstood(this.endpoint, 'names no node whose clock could be read');
     const [, release] = /Release ([^:\s]+)/.exec(version.full) ?? [];
@@ -98,7 +64,7 @@ export class OntapRest implements OntapControl {
   }
 
   volumes(only: string | null, asking: Asking): Promise<readonly Volume[]> {
-    return this.#list(
+    return this.#requests.list(
       '/api/storage/volumes',
       { ...ofVolume(only, 'name'), fields: volumeFields },
       volumeRecord,
@@ -107,7 +73,7 @@ export class OntapRest implements OntapControl {
   }
 
   volumesWithComment(beginning: string, asking: Asking): Promise<readonly Volume[]> {
-    return this.#list(
+    return this.#requests.list(
       '/api/storage/volumes',
       { comment: `${beginning}*`, fields: volumeFields },
       volumeRecord,
@@ -118,7 +84,7 @@ export class OntapRest implements OntapControl {
   /** `*` for the volume asks all of them at once. */
   snapshots(only: string | null, asking: Asking): Promise<readonly Snapshot[]> {
     const query = { ...ofVolume(only, 'volume.name'), fields: snapshotFields };
-    return this.#list('/api/storage/volumes/*/snapshots', query, snapshotRecord, asking);
+    return this.#requests.list('/api/storage/volumes/*/snapshots', query, snapshotRecord, asking);
   }
 
   relationships(destination: string | null, asking: Asking): Promise<readonly Relationship[]> {
@@ -126,7 +92,7 @@ export class OntapRest implements OntapControl {
       ...(destination === null ? {} : { 'destination.path': destination }),
       fields: relationshipFields,
     };
-    return this.#list(snapmirror, query, relationshipRecord, asking);
+    return this.#requests.list(snapmirror, query, relationshipRecord, asking);
   }
 
   outgoing(source: string | null, asking: Asking): Promise<readonly Outgoing[]> {
@@ -135,7 +101,7 @@ export class OntapRest implements OntapControl {
       ...(source === null ? {} : { 'source.path': source }),
       fields: 'uuid,source.path,destination.path,destination.cluster.name',
     };
-    return this.#list(snapmirror, query, outgoingRecord, asking);
+    return this.#requests.list(snapmirror, query, outgoingRecord, asking);
   }
 
   luns({ svm, name }: Volume, asking: Asking): Promise<readonly Lun[]> {
@@ -144,14 +110,14 @@ export class OntapRest implements OntapControl {
       'location.volume.name': name,
       fields: 'name,serial_number_hex,lun_maps',
     };
-    return this.#list('/api/storage/luns', query, lunRecord, asking);
+    return this.#requests.list('/api/storage/luns', query, lunRecord, asking);
   }
 
   async rules(svm: string, policy: string, asking: Asking): Promise<readonly ExportRule[] | null> {
     const id = await this.#policyId(svm, policy, asking);
     if (id === null) return null;
     const query = { fields: 'index,clients,rw_rule' };
-    return this.#list(`/api/protocols/nfs/export-policies/${id}/rules`, query, ruleRecord, asking);
+    return this.#requests.list(`/api/protocols/nfs/export-policies/${id}/rules`, query, ruleRecord, asking);
   }
 
   async igroup(svm: string, name: string, asking: Asking): Promise<Igroup | null> {
@@ -165,13 +131,13 @@ export class OntapRest implements OntapControl {
     });
     const service = z.object({ target: z.object({ name: z.string() }).optional() });
     const [lifs, services] = await Promise.all([
-      this.#list(
+      this.#requests.list(
         '/api/network/ip/interfaces',
         { 'svm.name': svm, state: 'up', fields: 'ip.address,services' },
         lif,
         asking,
       ),
-      this.#list(
+      this.#requests.list(
         '/api/protocols/san/iscsi/services',
         { 'svm.name': svm, fields: 'target.name' },
         service,
@@ -188,7 +154,12 @@ export class OntapRest implements OntapControl {
     const record = z.object({ delta: z.object({ size_consumed: z.number() }).optional() });
     try {
       const query = { name: snapshot, fields: 'delta' };
-      const [found] = await this.#list(`/api/storage/volumes/${uuid}/snapshots`, query, record, asking);
+      const [found] = await this.#requests.list(
+        `/api/storage/volumes/${uuid}/snapshots`,
+        query,
+        record,
+        asking,
+      );
       return found?.delta?.size_consumed ?? null;
     } catch (error) {
       if (error instanceof PortError && error.kind === 'refused') return null;
@@ -197,24 +168,39 @@ export class OntapRest implements OntapControl {
   }
 
   comment(volume: Volume, text: string, asking: Asking): Promise<void> {
-    return this.#change('PATCH', volumeAt(volume), { comment: text }, asking);
+    return this.#requests.change('PATCH', volumeAt(volume), { comment: text }, asking);
   }
 
   takeSnapshot(volume: Volume, name: string, label: string, asking: Asking): Promise<void> {
-    return this.#change('POST', `${volumeAt(volume)}/snapshots`, { name, snapmirror_label: label }, asking);
+    return this.#requests.change(
+      'POST',
+      `${volumeAt(volume)}/snapshots`,
+      { name, snapmirror_label: label },
+      asking,
+    );
   }
 
   dropSnapshot(volume: Volume, snapshot: Snapshot, asking: Asking): Promise<void> {
-    return this.#change('DELETE', `${volumeAt(volume)}/snapshots/${snapshot.uuid}`, undefined, asking);
+    return this.#requests.change(
+      'DELETE',
+      `${volumeAt(volume)}/snapshots/${snapshot.uuid}`,
+      undefined,
+      asking,
+    );
   }
 
   startTransfer({ uuid }: Relationship, snapshot: string, asking: Asking): Promise<void> {
-    return this.#change('POST', `${snapmirror}/${uuid}/transfers`, { source_snapshot: snapshot }, asking);
+    return this.#requests.change(
+      'POST',
+      `${snapmirror}/${uuid}/transfers`,
+      { source_snapshot: snapshot },
+      asking,
+    );
   }
 
   async abortTransfer({ uuid, transfer }: Relationship, asking: Asking): Promise<void> {
     if (transfer.uuid === null) return;
-    await this.#change(
+    await this.#requests.change(
       'PATCH',
       `${snapmirror}/${uuid}/transfers/${transfer.uuid}`,
       { state: 'aborted' },
@@ -250,15 +236,15 @@ export class OntapRest implements OntapControl {
       destination: { path: destination },
       ...(policy === null ? {} : { policy: { name: policy } }),
     };
-    return this.#change('POST', snapmirror, body, asking);
+    return this.#requests.change('POST', snapmirror, body, asking);
   }
 
   deleteRelationship({ uuid }: Relationship, asking: Asking): Promise<void> {
-    return this.#change('DELETE', `${snapmirror}/${uuid}?destination_only=true`, undefined, asking);
+    return this.#requests.change('DELETE', `${snapmirror}/${uuid}?destination_only=true`, undefined, asking);
   }
 
   release({ uuid }: Outgoing, asking: Asking): Promise<void> {
-    return this.#change('DELETE', `${snapmirror}/${uuid}?source_info_only=true`, undefined, asking);
+    return this.#requests.change('DELETE', `${snapmirror}/${uuid}?source_info_only=true`, undefined, asking);
   }
 
   clone(parent: Volume, name: string, snapshot: string, comment: string, asking: Asking): Promise<void> {
@@ -272,36 +258,41 @@ export class OntapRest implements OntapControl {
       },
       comment,
     };
-    return this.#change('POST', '/api/storage/volumes', body, asking);
+    return this.#requests.change('POST', '/api/storage/volumes', body, asking);
   }
 
   mount(volume: Volume, junction: string, asking: Asking): Promise<void> {
-    return this.#change('PATCH', volumeAt(volume), { nas: { path: junction } }, asking);
+    return this.#requests.change('PATCH', volumeAt(volume), { nas: { path: junction } }, asking);
   }
 
   unmount(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('PATCH', volumeAt(volume), { nas: { path: '' } }, asking);
+    return this.#requests.change('PATCH', volumeAt(volume), { nas: { path: '' } }, asking);
   }
 
   useExportPolicy(volume: Volume, policy: string, asking: Asking): Promise<void> {
-    return this.#change('PATCH', volumeAt(volume), { nas: { export_policy: { name: policy } } }, asking);
+    return this.#requests.change(
+      'PATCH',
+      volumeAt(volume),
+      { nas: { export_policy: { name: policy } } },
+      asking,
+    );
   }
 
   takeOffline(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('PATCH', volumeAt(volume), { state: 'offline' }, asking);
+    return this.#requests.change('PATCH', volumeAt(volume), { state: 'offline' }, asking);
   }
 
   deleteVolume(volume: Volume, asking: Asking): Promise<void> {
-    return this.#change('DELETE', volumeAt(volume), undefined, asking);
+    return this.#requests.change('DELETE', volumeAt(volume), undefined, asking);
   }
 
   createPolicy(svm: string, policy: string, asking: Asking): Promise<void> {
-    return this.#change('POST', policies, { name: policy, svm: { name: svm } }, asking);
+    return this.#requests.change('POST', policies, { name: policy, svm: { name: svm } }, asking);
   }
 
   async deletePolicy(svm: string, policy: string, asking: Asking): Promise<void> {
     const id = await this.#policyId(svm, policy, asking);
-    if (id !== null) await this.#change('DELETE', `${policies}/${id}`, undefined, asking);
+    if (id !== null) await this.#requests.change('DELETE', `${policies}/${id}`, undefined, asking);
   }
 
   async addRule(svm: string, policy: string, client: string, asking: Asking): Promise<void> {
@@ -312,7 +303,7 @@ export class OntapRest implements OntapControl {
       rw_rule: ['sys'],
       superuser: ['sys'],
     };
-    await this.#change(
+    await this.#requests.change(
       'POST',
       `${policies}/${await this.#policyOf(svm, policy, asking)}/rules`,
       body,
@@ -322,7 +313,7 @@ export class OntapRest implements OntapControl {
 
   async removeRule(svm: string, policy: string, index: number, asking: Asking): Promise<void> {
     const id = await this.#policyOf(svm, policy, asking);
-    await this.#change('DELETE', `${policies}/${id}/rules/${index}`, undefined, asking);
+    await this.#requests.change('DELETE', `${policies}/${id}/rules/${index}`, undefined, asking);
   }
 
   createIgroup(svm: string, name: string, initiators: readonly string[], asking: Asking): Promise<void> {
@@ -333,18 +324,19 @@ export class OntapRest implements OntapControl {
       os_type: 'xen',
       initiators: initiators.map((one) => ({ name: one })),
     };
-    return this.#change('POST', igroups, body, asking);
+    return this.#requests.change('POST', igroups, body, asking);
   }
 
   async addInitiator(svm: string, igroup: string, initiator: string, asking: Asking): Promise<void> {
     const found = await this.#igroup(svm, igroup, asking);
     if (found === undefined) throw refusedByArray(this.endpoint, `no igroup ${igroup}`, 'not-found');
-    await this.#change('POST', `${igroups}/${found.uuid}/initiators`, { name: initiator }, asking);
+    await this.#requests.change('POST', `${igroups}/${found.uuid}/initiators`, { name: initiator }, asking);
   }
 
   async deleteIgroup(svm: string, name: string, asking: Asking): Promise<void> {
     const found = await this.#igroup(svm, name, asking);
-    if (found !== undefined) await this.#change('DELETE', `${igroups}/${found.uuid}`, undefined, asking);
+    if (found !== undefined)
+      await this.#requests.change('DELETE', `${igroups}/${found.uuid}`, undefined, asking);
   }
 
   map(svm: string, lun: string, igroup: string, id: number | null, asking: Asking): Promise<void> {
@@ -354,28 +346,28 @@ export class OntapRest implements OntapControl {
       igroup: { name: igroup },
       ...(id === null ? {} : { logical_unit_number: id }),
     };
-    return this.#change('POST', '/api/protocols/san/lun-maps', body, asking);
+    return this.#requests.change('POST', '/api/protocols/san/lun-maps', body, asking);
   }
 
   async unmap(svm: string, lun: string, igroup: string, asking: Asking): Promise<void> {
     const query = { 'svm.name': svm, 'lun.name': lun, 'igroup.name': igroup, fields: 'lun.uuid,igroup.uuid' };
     const ids = z.object({ lun: z.object({ uuid: z.string() }), igroup: z.object({ uuid: z.string() }) });
-    const [found] = await this.#list('/api/protocols/san/lun-maps', query, ids, asking);
+    const [found] = await this.#requests.list('/api/protocols/san/lun-maps', query, ids, asking);
     if (found === undefined) return;
     const at = `/api/protocols/san/lun-maps/${found.lun.uuid}/${found.igroup.uuid}`;
-    await this.#change('DELETE', at, undefined, asking);
+    await this.#requests.change('DELETE', at, undefined, asking);
   }
 
   close(): Promise<void> {
-    return this.#client.close();
+    return this.#requests.close();
   }
 
   #state({ uuid }: Relationship, body: unknown, asking: Asking): Promise<void> {
-    return this.#change('PATCH', `${snapmirror}/${uuid}`, body, asking);
+    return this.#requests.change('PATCH', `${snapmirror}/${uuid}`, body, asking);
   }
 
   async #igroup(svm: string, name: string, asking: Asking) {
-    const [found] = await this.#list(
+    const [found] = await this.#requests.list(
       igroups,
       { 'svm.name': svm, name, fields: 'uuid,name,initiators' },
       igroupRecord,
@@ -386,7 +378,7 @@ export class OntapRest implements OntapControl {
 
   async #policyId(svm: string, policy: string, asking: Asking): Promise<number | null> {
     const record = z.object({ id: z.number() });
-    const [found] = await this.#list(
+    const [found] = await this.#requests.list(
       policies,
       { 'svm.name': svm, name: policy, fields: 'id' },
       record,
@@ -399,103 +391,6 @@ export class OntapRest implements OntapControl {
     const id = await this.#policyId(svm, policy, asking);
     if (id === null) throw refusedByArray(this.endpoint, `no export policy ${policy} at ${svm}`, 'not-found');
     return id;
-  }
-
-  async #list<T>(path: string, query: Query, record: z.ZodType<T>, asking: Asking): Promise<readonly T[]> {
-    const found: T[] = [];
-    const asked = { ...query, max_records: String(mostRecords), return_timeout: '15' };
-    let next: string | undefined = `${path}?${new URLSearchParams(asked)}`;
-    while (next !== undefined) {
-      const answer: RestAnswer = await this.#client.send({
-        method: 'GET',
-        path: next,
-        signal: asking.signal,
-      });
-      if (answer.status !== 200) throw this.#refused(`GET ${path}`, answer);
-      const { records, _links } = this.#read(page, answer.body, path);
-      for (const one of records) found.push(this.#read(record, one, path));
-      next = _links?.next?.href;
-    }
-    return found;
-  }
-
-  async #ask(path: string, query: Query, asking: Asking): Promise<RestAnswer> {
-    const answer = await this.#client.send({
-      method: 'GET',
-      path: `${path}?${new URLSearchParams(query)}`,
-      signal: asking.signal,
-    });
-    if (answer.status !== 200) throw this.#refused(`GET ${path}`, answer);
-    return answer;
-  }
-
-  /** Sends a change and follows its job. Being there already, or gone already, is what was wanted. */
-  async #change(method: Method, path: string, body: unknown, asking: Asking): Promise<void> {
-    const request = `${method} ${path.split('?')[0]}`;
-    const answer = await this.#client.send({ method, path, body, signal: asking.signal });
-    if (answer.status >= 400) {
-      const error = this.#refused(request, answer);
-      if (isQuiet(method, path, error)) return;
-      throw error;
-    }
-    const started = accepted.safeParse(answer.body);
-    if (started.success) await this.#follow(started.data.job.uuid, method, path, asking);
-  }
-
-  async #follow(uuid: string, method: Method, path: string, asking: Asking): Promise<void> {
-    const request = `${method} ${path.split('?')[0]}`;
-    const ended = await pollUntil(
-      { ...this.#patience, endpoint: this.endpoint, signal: asking.signal },
-      {
-        look: async () => {
-          const at = `/api/cluster/jobs/${uuid}`;
-          return this.#read(
-            job,
-            (await this.#ask(at, { fields: 'state,code,message,error' }, asking)).body,
-            at,
-          );
-        },
-        done: ({ state }) => state === 'success' || state === 'failure',
-        late: (seen) => outcomeUnknown(this.endpoint, request, new Error(`its job is ${seen.state}`)),
-      },
-    ).catch((error: unknown) => {
-      // It was taken on: what the caller gives up goes on.
-      if (error instanceof PortError && (error.kind === 'unreachable' || error.kind === 'cancelled'))
-        throw outcomeUnknown(this.endpoint, request, error);
-      throw error;
-    });
-    if (ended.state === 'success') return;
-    const code = ended.error?.code ?? ended.code ?? 'unknown';
-    const error = this.#inWords(request, ended.error?.message ?? ended.message ?? '', code, 400);
-    if (!isQuiet(method, path, error)) throw error;
-  }
-
-  #refused(request: string, { status, body }: RestAnswer): PortError {
-    const said = failure.safeParse(body);
-    return said.success
-      ? this.#inWords(request, said.data.error.message, said.data.error.code, status)
-      : failureOfStatus(this.endpoint, request, status, '', `user ${this.#user}`);
-  }
-
-  #inWords(request: string, message: string, code: string, status: number): PortError {
-    const words = this.#client.redact(message);
-    if (status === 401 || status === 403)
-      return failureOfStatus(this.endpoint, request, status, words, `user ${this.#user}`);
-    // A break that fails has one code for "later" and for "never": the words tell them apart.
-    const passing =
-      code === '13303808' ? busyWords.test(words) : busyCodes.has(code) || busyWords.test(words);
-    if (passing || status === 429 || status === 503) return busy(this.endpoint, words, code);
-    return refusedByArray(this.endpoint, words, code);
-  }
-
-  #read<T>(record: z.ZodType<T>, value: unknown, path: string): T {
-    const read = record.safeParse(value);
-    if (read.success) return read.data;
-    throw notUnderstood(
-      this.endpoint,
-      `answers ${path} in another shape than the REST API of ONTAP`,
-      read.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`),
-    );
   }
 }
 
@@ -511,9 +406,4 @@ function ofVolume(only: string | null, key: string): Query {
   if (only === null) return {};
   const { svm, name } = partsOf(only);
   return { [key]: name, 'svm.name': svm };
-}
-
-function isQuiet(method: Method, path: string, { peerCode = '' }: PortError): boolean {
-  if (method === 'POST') return alreadyCodes.has(peerCode) && !path.endsWith('/transfers');
-  return (method === 'DELETE' || path.includes('/transfers/')) && absentCodes.has(peerCode);
 }
