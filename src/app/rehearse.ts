@@ -5,7 +5,7 @@
 import { type Finding, sortFindings } from '../domain/finding.ts';
 import type { ImportedVm } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
-import { putAwayVersions } from '../domain/quarantine.ts';
+import { putAwayVersions, withSeedsFreed } from '../domain/quarantine.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { copyOptions } from '../execute/actions/drill-copies.ts';
@@ -50,7 +50,10 @@ export async function rehearse(
           },
         ];
   });
-  const rehearsal = new ImportRehearsal(pool, { restore: true, attaching: expectedDisks(group, point) });
+  const rehearsal = new ImportRehearsal(withSeedsFreed(pool), {
+    restore: true,
+    attaching: expectedDisks(group, point),
+  });
   const replaces = putAwayVersions(pool);
   const damaged: Finding[] = [];
   for (const vm of point.vms) {

@@ -1,7 +1,7 @@
 /** Migrations, failbacks and reprotections of the fake world: carried out, refused, broken off, taken back. */
 import t, { type Test } from 'tap';
 import { PortError } from '../../src/domain/errors.ts';
-import { isQuarantined } from '../../src/domain/quarantine.ts';
+import { isQuarantined, orphanedSnapshots, withSeedsFreed } from '../../src/domain/quarantine.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
 import { type MovingHouse, movingHouse } from './moving-house.ts';
 
@@ -152,6 +152,43 @@ t.test('an SR that somebody else has disks on is not forgotten', async (t) => {
     /no drill is possible there: foreign would lose their drives/,
   ]);
   t.equal(when(house, /forget sr1/), -1);
+});
+
+t.test('snapshots that an earlier return has left behind do not keep a VM from coming back', async (t) => {
+  const house = movingHouse(names);
+  const seed = (uuid: string): string => `seed of ${uuid}`;
+  for (const { pool } of Object.values(house.state.sites))
+    pool.vms = pool.vms.map((vm) => ({ ...vm, macSeed: seed(vm.nameLabel) }));
+  await house.run(await house.migrate());
+  const { pool } = house.state.sites['tokyo'] ?? { pool: { vms: [] } };
+  const [db] = pool.vms;
+  if (db === undefined) throw new Error('there is a VM');
+  const snapshot = (uuid: string, macSeed: string, snapshotOf: string | null) => ({
+    ...structuredClone(db),
+    ...{ uuid, nameLabel: uuid, isSnapshot: true, snapshotOf, macSeed },
+    otherConfig: { mac_seed: macSeed },
+  });
+  pool.vms = [
+    ...pool.vms,
+    snapshot('orphan', seed('db'), null),
+    snapshot('of another', seed('elsewhere'), null),
+    snapshot('still linked', seed('db'), db.uuid),
+  ];
+  t.strictSame(
+    [...orphanedSnapshots(pool)].map(([copy, left]) => [copy, ...left.map((vm) => vm.uuid)]),
+    [['db', 'orphan']],
+  );
+  t.equal(withSeedsFreed(pool).vms.find((vm) => vm.uuid === 'orphan')?.macSeed, null, 'as it is rehearsed');
+  const result = await house.run(await house.migrate('failback'));
+  t.ok(result.outcome === 'done', result.summary);
+  const seeds = house.state.sites['tokyo']?.pool.vms.flatMap((vm) =>
+    vm.isSnapshot ? [[vm.uuid, vm.otherConfig['mac_seed'] ?? null]] : [],
+  );
+  t.strictSame(seeds, [
+    ['orphan', null],
+    ['of another', seed('elsewhere')],
+    ['still linked', seed('db')],
+  ]);
 });
 
 t.test('a move to where the group is has no steps', async (t) => {

@@ -22,6 +22,7 @@ import { faultOf } from './disks.ts';
 import { assertNotOver } from './drill-clone.ts';
 import { copyOptions } from './drill-copies.ts';
 import type { ImportLooks } from './import-looks.ts';
+import { freeSeeds } from './orphans.ts';
 import { byUuid, concernsOneObject, listed, sentenceOf, type World } from './world.ts';
 
 export interface ImportOutput {
@@ -48,7 +49,7 @@ export async function importVms(
   const batch = new Batch(hypervisor, looks, point, action, context);
   const before = await batch.look(catalog);
   await batch.prepare(catalog, before);
-  const after = await batch.importAll();
+  const after = await batch.importAll(before);
   if (after !== null) looks.judge(context, after);
   return batch.result();
 }
@@ -172,8 +173,14 @@ class Batch {
   }
 
   /** The pool as it was seen after the import; null when there was nothing to import. */
-  async importAll(): Promise<PoolFacts | null> {
+  async importAll(before: PoolFacts): Promise<PoolFacts | null> {
     if (this.#prepared.length === 0) return null;
+    const freed = await freeSeeds(
+      this.#hypervisor,
+      before,
+      new Set(this.#prepared.map(({ vm }) => vm.uuid)),
+      this.#signal,
+    );
     await this.#importTogether(this.#prepared);
     const pool = await this.#looks.fresh(this.#hypervisor, this.#signal);
     const there = byUuid(pool.vms);
@@ -184,7 +191,9 @@ class Batch {
         found === undefined
           ? 'is not in the pool, although the import was answered with success'
           : importFault(found, this.#notedOf(vm), this.#point, pool, this.#action.networks);
-      if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'imported', notes });
+      const left = freed.get(vm.uuid);
+      const told = left === undefined ? notes : [...notes, left];
+      if (fault === null) this.#results.set(vm.uuid, { ...vm, result: 'imported', notes: told });
       else this.#fail(vm, `after the import it ${fault}`);
     }
     return pool;

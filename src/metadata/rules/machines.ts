@@ -53,7 +53,9 @@ export function macSeeds(context: RuleContext): void {
           uuid: existing.uuid,
           what: `The ${kind} ${existing.nameLabel} in pool ${pool.facts.nameLabel} has the MAC seed of ${vm.nameLabel}, so the restore is refused`,
           evidence: [`MAC seed ${seed}`, `${kind} ${existing.uuid}`],
-          next: `Destroy ${kind} ${existing.nameLabel} if it is a left copy of a drill or of an earlier import, or remove mac_seed from its other_config.`,
+          next: existing.isSnapshot
+            ? `Take the seed off the snapshot, whose disks stay: xe snapshot-param-remove uuid=${existing.uuid} param-name=other-config param-key=mac_seed`
+            : `Destroy ${kind} ${existing.nameLabel} if it is a left copy of a drill or of an earlier import, or remove mac_seed from its other_config.`,
           refusal: {
             error: { code: 'DUPLICATE_MAC_SEED', params: [seed] },
             stage: 'mac-seed',
