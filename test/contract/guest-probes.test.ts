@@ -23,7 +23,7 @@ t.test(
     const directory = t.testdir();
     const run = programRunner({
       directory,
-      environment: { PATH: process.env['PATH'], HOME: '/home/of-lifeboat', DATABASE_PASSWORD: 'hunter22' },
+      environment: { PATH: '/usr/bin:/bin', HOME: '/home/of-lifeboat', DATABASE_PASSWORD: 'hunter22' },
       redact: (text) => text.replaceAll('hunter22', '***'),
     });
     const script = `
