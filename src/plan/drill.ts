@@ -27,6 +27,7 @@ import { bringUp } from './recover/bring-up.ts';
 import { RecoverDraft, type RecoverRequest } from './recover/draft.ts';
 import { nothingExpected } from './recover/expectation.ts';
 import { atMoment } from './recover/moments.ts';
+import { isAskedFor } from './recover/partial.ts';
 import { faultsOfOrder, startOrder } from './tiers.ts';
 
 export interface DrillRequest
@@ -74,8 +75,7 @@ interface Chosen {
 
 function chooseVms(request: DrillRequest, choice: Choice): Chosen {
   const { point, tooYoung } = choice;
-  const isAsked = (vm: PointVm): boolean =>
-    request.vms.length === 0 || request.vms.includes(vm.nameLabel) || request.vms.includes(vm.uuid);
+  const isAsked = (vm: PointVm): boolean => isAskedFor(request.vms, vm);
   const young = new Set(tooYoung.map((vm) => vm.uuid));
   const asked = point.vms.filter(isAsked);
   const vms = asked

@@ -14,6 +14,7 @@ import { foldRun } from '../../domain/run.ts';
 import { planDigest } from '../../execute/executor.ts';
 import { planDrill } from '../../plan/drill.ts';
 import { planDrillCleanup } from '../../plan/drill-cleanup.ts';
+import { isAskedFor } from '../../plan/recover/partial.ts';
 import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { PlannedRun } from '../app.ts';
 import type { AppPorts } from '../ports.ts';
@@ -53,9 +54,8 @@ async function drillFindings(
   plan: Plan,
 ): Promise<Finding[]> {
   const recovery = poolOf(observation, group.recovery);
-  const isAsked = (vm: { readonly uuid: string; readonly nameLabel: string }): boolean =>
-    request.vms.length === 0 || request.vms.includes(vm.nameLabel) || request.vms.includes(vm.uuid);
-  const asked = point === null ? null : { ...point, vms: point.vms.filter(isAsked) };
+  const asked =
+    point === null ? null : { ...point, vms: point.vms.filter((vm) => isAskedFor(request.vms, vm)) };
   const checked: CheckContext = {
     group,
     observation,

@@ -13,9 +13,15 @@ export function askedVms(
   point: RecoveryPoint,
 ): ReadonlySet<Uuid> | null {
   if (only === undefined || only.length === 0) return null;
-  return new Set(
-    point.vms.filter((vm) => only.includes(vm.uuid) || only.includes(vm.nameLabel)).map((vm) => vm.uuid),
-  );
+  return new Set(point.vms.filter((vm) => isAskedFor(only, vm)).map((vm) => vm.uuid));
+}
+
+/** Whether a VM was asked for by name or uuid; every one is where nobody was named. The same for drills and failovers. */
+export function isAskedFor(
+  only: readonly string[],
+  vm: { readonly uuid: Uuid; readonly nameLabel: string },
+): boolean {
+  return only.length === 0 || only.includes(vm.uuid) || only.includes(vm.nameLabel);
 }
 
 /** A name that fits nobody is most often misspelt: the plan waits, and starts no part of what was meant. */
