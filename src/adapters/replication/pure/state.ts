@@ -1,0 +1,157 @@
+/** What a FlashArray lists, as the state of volumes. A volume is a protection group with one member. */
+import { z } from 'zod';
+import { readMark } from '../send-receive/marks.ts';
+import type { Mark, StoredPoint, VolumeState } from '../send-receive/store.ts';
+import type { PureApi } from './api.ts';
+
+const named = z.looseObject({ name: z.string() });
+
+export const arrayItem = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  os: z.string().nullish(),
+  version: z.string(),
+  _as_of: z.number(),
+});
+const memberItem = z.looseObject({ group: named, member: named });
+const snapshotItem = z.looseObject({ name: z.string(), created: z.number() });
+const transferItem = z.looseObject({
+  name: z.string(),
+  started: z.number().nullish(),
+  completed: z.number().nullish(),
+});
+const tagItem = z.looseObject({ resource: named, key: z.string(), value: z.string() });
+export const connectionItem = z.looseObject({ host: named, volume: named, lun: z.int() });
+
+/** Tags live in a name space of our own and are not copied with the volume. */
+export const tagSpace = 'lifeboat';
+export const pointPrefix = 'lifeboat-';
+
+export interface Listing {
+  readonly clockMilliseconds: number;
+  readonly groups: ReadonlySet<string>;
+  /** Member volumes of each group. */
+  readonly members: ReadonlyMap<string, readonly string[]>;
+  /** Group snapshots by their group, `ARRAY:GROUP` where they came from elsewhere; oldest first. */
+  readonly snapshots: ReadonlyMap<string, readonly z.infer<typeof snapshotItem>[]>;
+  readonly transfers: ReadonlyMap<string, z.infer<typeof transferItem>>;
+  readonly tags: ReadonlyMap<string, Readonly<Record<string, string>>>;
+}
+
+/** Six lists, however many volumes there are. */
+export async function list(api: PureApi, signal?: AbortSignal): Promise<Listing> {
+  const [arrays, groups, members, snapshots, transfers, tags] = await Promise.all([
+    api.list('/arrays', arrayItem, {}, signal),
+    api.list('/protection-groups', named, { destroyed: false }, signal),
+    api.list('/protection-groups/volumes', memberItem, {}, signal),
+    api.list('/protection-group-snapshots', snapshotItem, { destroyed: false }, signal),
+    api.list('/protection-group-snapshots/transfer', transferItem, { destroyed: false }, signal),
+    api.list('/volumes/tags', tagItem, { namespaces: tagSpace }, signal),
+  ]);
+  const ordered = [...snapshots].sort((a, b) => a.created - b.created || (a.name < b.name ? -1 : 1));
+  return {
+    clockMilliseconds: arrays[0]?._as_of ?? Number.NaN,
+    groups: new Set(groups.map(({ name }) => name)),
+    members: new Map(
+      [...Map.groupBy(members, ({ group }) => group.name)].map(([group, rows]) => [
+        group,
+        rows.map(({ member }) => member.name),
+      ]),
+    ),
+    snapshots: Map.groupBy(ordered, ({ name }) => name.slice(0, name.lastIndexOf('.'))),
+    transfers: new Map(transfers.map((one) => [one.name, one])),
+    tags: new Map(
+      [...Map.groupBy(tags, ({ resource }) => resource.name)].map(([volume, rows]) => [
+        volume,
+        Object.fromEntries(rows.map(({ key, value }) => [key, value])),
+      ]),
+    ),
+  };
+}
+
+/** The marks of all groups, from two lists. */
+export async function listMarks(api: PureApi, signal?: AbortSignal): Promise<ReadonlyMap<string, Mark>> {
+  const [members, tags] = await Promise.all([
+    api.list('/protection-groups/volumes', memberItem, {}, signal),
+    api.list('/volumes/tags', tagItem, { namespaces: tagSpace }, signal),
+  ]);
+  const marks = new Map(
+    tags.filter(({ key }) => key === 'mark').map(({ resource, value }) => [resource.name, readMark(value)]),
+  );
+  return new Map(
+    members.flatMap(({ group, member }): [string, Mark][] => {
+      const mark = marks.get(member.name) ?? null;
+      return mark === null ? [] : [[group.name, mark]];
+    }),
+  );
+}
+
+/** @param incoming - `ARRAY:GROUP`, as what the other array sends is listed here; null for a volume without a pair */
+export function stateOfGroup(listing: Listing, group: string, incoming: string | null): VolumeState | null {
+  const isHere = listing.groups.has(group) || (incoming !== null && listing.groups.has(incoming));
+  if (!isHere) return null;
+  const [member] = listing.members.get(group) ?? [];
+  const tags = member === undefined ? {} : (listing.tags.get(member) ?? {});
+  const own = (listing.snapshots.get(group) ?? []).filter(({ created }) => !isKept(tags['kept'], created));
+  const arrived = incoming === null ? [] : (listing.snapshots.get(incoming) ?? []);
+  const done = (name: string): boolean => typeof listing.transfers.get(name)?.completed === 'number';
+  const points = [...own, ...arrived]
+    .sort((a, b) => arrivalOf(listing, a) - arrivalOf(listing, b))
+    .map((one) => pointOf(one, !isFromElsewhere(one) || done(one.name)));
+  const under = [...own, ...arrived].some(({ name }) => {
+    const transfer = listing.transfers.get(name);
+    return transfer !== undefined && typeof transfer.completed !== 'number';
+  });
+  const sent = own.findLast(({ name }) => done(name));
+  return {
+    volume: group,
+    writable: member !== undefined && tags['closed'] !== 'yes',
+    points,
+    mark: readMark(tags['mark']),
+    transferring: under,
+    sent: sent === undefined ? null : refOf(sent),
+    bytesSinceNewest: null,
+    raw: { group, member: member ?? '', incoming: incoming ?? '', ...tags },
+  };
+}
+
+function isFromElsewhere({ name }: { readonly name: string }): boolean {
+  return name.includes(':');
+}
+
+/** When a snapshot came to be on this array, by its own clock: the clock of the other one may be off. */
+export function arrivalOf({ transfers }: Listing, snapshot: z.infer<typeof snapshotItem>): number {
+  if (!isFromElsewhere(snapshot)) return snapshot.created;
+  return transfers.get(snapshot.name)?.completed ?? Number.POSITIVE_INFINITY;
+}
+
+function pointOf(snapshot: z.infer<typeof snapshotItem>, complete: boolean): StoredPoint {
+  const suffix = suffixOf(snapshot.name);
+  const ours = suffix.startsWith(pointPrefix);
+  return {
+    ref: refOf(snapshot),
+    name: snapshot.name,
+    tag: ours ? suffix.slice(pointPrefix.length) : null,
+    takenAtSeconds: snapshot.created / 1000,
+    complete,
+    ours,
+    consistency: 'crash',
+  };
+}
+
+/** Purity keeps the time of the source for a replicated snapshot; with the suffix it is the same on both arrays. */
+function refOf({ name, created }: z.infer<typeof snapshotItem>): string {
+  return `${suffixOf(name)}@${created}`;
+}
+
+function suffixOf(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1);
+}
+
+/** Snapshots between a point that the volume was put back to and that moment: kept, and no points any more. */
+function isKept(ranges: string | undefined, created: number): boolean {
+  return (ranges ?? '')
+    .split(',')
+    .map((range) => range.split('-').map(Number))
+    .some(([from = Number.NaN, to = Number.NaN]) => created > from && created <= to);
+}

@@ -1,0 +1,252 @@
+/** Two FlashArray doubles as a rig: one pair of arrays for all cases, a protection group for each. */
+import { openPure } from '../../../../../src/adapters/replication/pure/open.ts';
+import { systemClock } from '../../../../../src/adapters/system/clock.ts';
+import type { ArraySettings } from '../../../../../src/domain/settings.ts';
+import type { Replication } from '../../../../../src/ports/replication.ts';
+import type { Mishaps, OpenRig, Place, Rig, Side } from '../../rig.ts';
+import type { DoubleRequest } from '../https-double.ts';
+import { FlashArray, type Volume } from './flash-array.ts';
+import { type PureServer, startPure } from './server.ts';
+
+const iqns: Readonly<Record<Side, string>> = {
+  source: 'iqn.2026-11.com.example:osaka-1',
+  target: 'iqn.2026-11.com.example:tokyo-1',
+};
+const hostNames: Readonly<Record<Side, string>> = { source: 'osaka-1', target: 'tokyo-1' };
+const wrongToken = 'wrong-token';
+const pace = { firstSeconds: 0.005, longestSeconds: 0.02, patienceSeconds: 20 };
+
+export interface PurePair {
+  readonly arrays: Readonly<Record<Side, FlashArray>>;
+  readonly servers: Readonly<Record<Side, PureServer>>;
+  adapter(
+    side: Side,
+    volumes: Readonly<Record<Side, string>>,
+    changes?: { readonly token?: string; readonly fingerprint?: string },
+  ): Replication;
+  stop(): Promise<void>;
+}
+
+const otherOf = (side: Side): Side => (side === 'source' ? 'target' : 'source');
+
+export async function startPurePair(): Promise<PurePair> {
+  const arrays = { source: new FlashArray('osaka'), target: new FlashArray('tokyo') };
+  arrays.source.other = arrays.target;
+  arrays.target.other = arrays.source;
+  for (const side of ['source', 'target'] as const)
+    arrays[side].hosts.push(
+      { name: hostNames[side], iqns: [iqns[side]] },
+      { name: 'nobody', iqns: ['iqn.2026-11.com.example:nobody'] },
+    );
+  const servers = { source: await startPure(arrays.source), target: await startPure(arrays.target) };
+  const opened: Replication[] = [];
+  const settingsOf = (side: Side, fingerprint?: string): ArraySettings => ({
+    name: `pure-${arrays[side].name}`,
+    site: arrays[side].name,
+    type: 'pure',
+    options: {
+      url: servers[side].web.url,
+      fingerprint: fingerprint ?? servers[side].web.certificate.sha256,
+      array_name: arrays[side].name,
+    },
+    secret: { from: 'env', name: side },
+  });
+  return {
+    arrays,
+    servers,
+    adapter: (side, volumes, changes = {}) => {
+      const other = otherOf(side);
+      const tokens = new Map<string, string>([
+        [side, changes.token ?? servers[side].token],
+        [other, servers[other].token],
+      ]);
+      const adapter = openPure(
+        settingsOf(side, changes.fingerprint),
+        {
+          clock: systemClock,
+          secrets: { resolve: async (ref) => tokens.get('name' in ref ? String(ref.name) : '') ?? '' },
+          peers: new Map([[volumes[side], { array: settingsOf(other), volume: volumes[other] }]]),
+        },
+        pace,
+      );
+      opened.push(adapter);
+      return adapter;
+    },
+    stop: async () => {
+      await Promise.all(opened.map((adapter) => adapter.close()));
+      await Promise.all([servers.source.web.stop(), servers.target.web.stop()]);
+    },
+  };
+}
+
+export function pureRigs(pair: PurePair): OpenRig {
+  let count = 0;
+  return async (teardown) => {
+    count += 1;
+    const volumes = { source: `shop-${count}`, target: `shop-${count}-replica` };
+    seed(pair, volumes);
+    teardown(() => mend(pair));
+    return rigOf(pair, volumes);
+  };
+}
+
+/** A group that the site has set up, with a first point at the target. */
+function seed({ arrays: { source, target } }: PurePair, volumes: Readonly<Record<Side, string>>): void {
+  const volume = `${volumes.source}-lun`;
+  source.addVolume(volume);
+  source.addGroup(volumes.source, [volume], [target.name]);
+  source.connections.push({ host: hostNames.source, volume, lun: source.connections.length + 1 });
+  const first = source.snapshot(volumes.source, 'site-first', false);
+  const incoming = { ...first, name: `${source.name}:${first.name}` };
+  target.addGroup(`${source.name}:${volumes.source}`);
+  target.snapshots.push(incoming);
+  target.transfers.push({ name: incoming.name, started: first.created, completed: target.now() });
+}
+
+async function mend({ arrays, servers }: PurePair): Promise<void> {
+  for (const side of ['source', 'target'] as const) {
+    arrays[side].linked = true;
+    arrays[side].clockOffsetSeconds = 0;
+    servers[side].faults.length = 0;
+    servers[side].overrides.clear();
+    if (!arrays[side].up) await power({ arrays, servers }, side, true);
+  }
+}
+
+async function power(
+  { arrays, servers }: Pick<PurePair, 'arrays' | 'servers'>,
+  side: Side,
+  on: boolean,
+): Promise<void> {
+  arrays[side].up = on;
+  if (!on) await servers[side].web.powerOff();
+  else await servers[side].web.powerOn();
+  if (on) for (const array of [arrays.source, arrays.target]) array.resume();
+}
+
+function rigOf(pair: PurePair, volumes: Readonly<Record<Side, string>>): Rig {
+  const { servers } = pair;
+  return {
+    source: pair.adapter('source', volumes),
+    target: pair.adapter('target', volumes),
+    volumes,
+    hosts: (side) => ({ addresses: [], iqns: [iqns[side]] }),
+    read: async (place, file) => reached(pair, volumes, place).files.get(file) ?? null,
+    write: async (place, file, text) => {
+      reached(pair, volumes, place).files.set(file, text);
+    },
+    reopen: async (side) => pair.adapter(side, volumes),
+    patienceSeconds: 30,
+    reportsSplit: true,
+    secrets: [servers.source.token, servers.target.token, wrongToken, 'session-osaka', 'session-tokyo'],
+    ...mishapsOf(pair, volumes),
+  };
+}
+
+function mishapsOf(pair: PurePair, volumes: Readonly<Record<Side, string>>): Partial<Mishaps> {
+  const { arrays, servers, adapter } = pair;
+  const setLink = (linked: boolean): void => {
+    for (const array of [arrays.source, arrays.target]) array.linked = linked;
+    for (const array of [arrays.source, arrays.target]) array.resume();
+  };
+  return {
+    cutLink: async () => setLink(false),
+    mendLink: async () => setLink(true),
+    powerOff: (side) => power(pair, side, false),
+    powerOn: (side) => power(pair, side, true),
+    holdTransfers: async () => {
+      const release = [arrays.source.hold(), arrays.target.hold()];
+      return async () => {
+        for (const one of release) one();
+      };
+    },
+    loseAnswer: async (side, verb) => {
+      servers[side].faults.push({ matches: lastStep[verb] ?? never, effect: 'lose' });
+    },
+    dieHalfway: async (side, verb) => {
+      servers[side].faults.push({ matches: laterStep[verb], effect: 'die' });
+    },
+    lie: async (side) => {
+      const healthy = [{ name: `osaka:${volumes.source}`, lag: 0, status: 'healthy' }];
+      servers[side].overrides.set('GET /protection-groups/performance', {
+        status: 200,
+        body: { items: healthy },
+      });
+    },
+    skewClock: async (side, seconds) => {
+      arrays[side].clockOffsetSeconds = seconds;
+    },
+    roundTrips: async (side) => servers[side].web.requests.length,
+    bytesCarried: async () => arrays.source.bytesSent + arrays.target.bytesSent,
+    crowd: async () =>
+      Array.from({ length: 400 }, (_, i) => {
+        const crowd = { source: `${volumes.source}-${i}`, target: `${volumes.source}-${i}` };
+        seed(pair, crowd);
+        const { target } = arrays;
+        target.addVolume(`${crowd.target}-own`);
+        target.addGroup(crowd.target, [`${crowd.target}-own`]);
+        return crowd.target;
+      }),
+    readKept: async (side, file) => {
+      const kept = arrays[side].volumeSnapshots.findLast(({ name }) =>
+        name.startsWith(`${volumes.source}-lun.lifeboat-kept-`),
+      );
+      if (kept === undefined) throw new Error('nothing has been kept');
+      return kept.files.get(file) ?? null;
+    },
+    wrongCredentials: async (side) => adapter(side, volumes, { token: wrongToken }),
+    wrongTrust: async (side) => adapter(side, volumes, { fingerprint: '00'.repeat(32) }),
+  };
+}
+
+type Matches = (request: DoubleRequest) => boolean;
+const never: Matches = () => false;
+const calls =
+  (wanted: string): Matches =>
+  ({ method, path }) =>
+    `${method} ${path}`.replace('/api/2.26', '') === wanted;
+const tags =
+  (text: string): Matches =>
+  (request) =>
+    calls('PUT /volumes/tags/batch')(request) && JSON.stringify(request.body).includes(text);
+
+/** The request that completes a verb. */
+const lastStep: Readonly<Record<string, Matches>> = {
+  syncNow: calls('POST /protection-group-snapshots'),
+  prepare: tags('prepared:'),
+  promote: tags('promoted:'),
+  demote: tags('demoted:'),
+  reverse: calls('POST /protection-group-snapshots'),
+  drillStart: calls('POST /connections'),
+  drillStop: calls('DELETE /volumes'),
+  fence: calls('DELETE /connections'),
+};
+
+/** A request before which a verb has had some effect. */
+const laterStep: Readonly<Record<'promote' | 'reverse' | 'drillStart' | 'prepare', Matches>> = {
+  promote: calls('POST /protection-groups/volumes'),
+  reverse: calls('POST /protection-group-snapshots'),
+  drillStart: calls('POST /connections'),
+  prepare: calls('DELETE /connections'),
+};
+
+/** What a host of that side gets at, or nothing. */
+function reached(
+  { arrays }: PurePair,
+  volumes: Readonly<Record<Side, string>>,
+  { side, exposed, as }: Place,
+): Volume {
+  const array = arrays[side];
+  if (!array.up) throw new Error('the array is dark');
+  const host = as === 'host' ? hostNames[side] : 'nobody';
+  const [member] = array.groups.get(volumes[side])?.members ?? [];
+  const volume =
+    exposed === null
+      ? array.volumes.get(member ?? '')
+      : [...array.volumes.values()].find(
+          ({ serial }) => `3624a9370${serial.toLowerCase()}` === exposed.scsiId,
+        );
+  const connected = array.connections.some((one) => one.host === host && one.volume === volume?.name);
+  if (volume === undefined || !connected) throw new Error('there is no such disk');
+  return volume;
+}
