@@ -176,9 +176,11 @@ function storageIsOurs(context: CheckContext): Finding[] {
 }
 
 /** A halted copy is replaced by the import; one that runs, or that nobody put away, may be more than a copy. */
-function copiesAreAway({ group, recovery, point }: CheckContext): Finding[] {
+function copiesAreAway(context: CheckContext): Finding[] {
+  const { group, recovery, point } = context;
   if (recovery === null) return [];
-  const ours = new Set(point?.vms.map((vm) => vm.uuid) ?? []);
+  // What moves is what is there now, which the newest point may not know yet.
+  const ours = new Set([...(point?.vms ?? []), ...membersAtSource(context)].map((vm) => vm.uuid));
   const copies = recovery.vms.filter((vm) => ours.has(vm.uuid) && !vm.isSnapshot);
   const running = copies.filter((vm) => vm.powerState !== 'Halted');
   const unknown = copies.filter((vm) => vm.powerState === 'Halted' && !isQuarantined(vm));

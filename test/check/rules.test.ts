@@ -1,6 +1,8 @@
 /** Each rule on its own: it holds, it does not hold, and what it says when it cannot know (invariant 7). */
 import t from 'tap';
+import { checkAfterFailover } from '../../src/check/after-failover.ts';
 import type { CheckContext, Rule } from '../../src/check/context.ts';
+import { checkMigrate } from '../../src/check/migrate.ts';
 import { gpusAreThere, memoryFits, vcpusFit } from '../../src/check/rules/capacity.ts';
 import {
   catalogTargetsAnswer,
@@ -36,6 +38,7 @@ import { golden } from '../report/golden.ts';
 import {
   host,
   pairs,
+  pointOf,
   productionPool,
   quiet,
   recoveryPool,
@@ -624,5 +627,31 @@ t.test('what people read', (t) => {
     ({ title, findings }) => `== ${title}\n\n${findingLines(findings, plainPaper).join('\n')}\n`,
   );
   golden(t, 'cases/rules.txt', import.meta.url, `${text.join('\n')}`);
+  t.end();
+});
+
+t.test('twins are looked for among the VMs of now, and not of the recovery point alone', (t) => {
+  const production = productionPool();
+  const [young] = production.vms;
+  if (young === undefined) throw new Error('there is a VM');
+  const whole = pointOf(production, addSeconds(now, -600));
+  const point = { ...whole, vms: whole.vms.filter((vm) => vm.uuid !== young.uuid) };
+  const recovery = tokyo({ vms: [{ ...young, powerState: 'Running' as const }] });
+  t.match(
+    checkMigrate(inQuietTimes({ point, recovery }), []).filter(({ code }) => code === 'DR-VMS-AT-BOTH-SITES'),
+    [{ vms: [young.nameLabel], severity: 'problem' }],
+  );
+  const state = {
+    ...{ group: 'shop', phase: 'failed-over' as const, generation: 2, activeSite: 'tokyo' },
+    ...{ roles: 'as-configured' as const, currentRun: null, changedAt: now, frozen: null, drill: null },
+    tombstone: { site: 'osaka', at: now, run: 'f1' },
+  };
+  t.match(
+    checkAfterFailover(inQuietTimes({ point: { ...point, vms: [] }, recovery, state })).filter(
+      ({ code }) => code === 'DR-VMS-AT-BOTH-SITES',
+    ),
+    [{ vms: [young.nameLabel], severity: 'problem' }],
+    'status says so too',
+  );
   t.end();
 });
