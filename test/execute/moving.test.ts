@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import { PortError } from '../../src/domain/errors.ts';
 import { isQuarantined, orphanedSnapshots, withSeedsFreed } from '../../src/domain/quarantine.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
+import { pair } from './fakes.ts';
 import { type MovingHouse, movingHouse } from './moving-house.ts';
 
 const names = ['db', 'web'];
@@ -78,6 +79,28 @@ t.test('a migration ends with the VMs at the other site, protected the other way
     'the last point says that the VMs are to be started, although they were halted then',
   );
 });
+
+t.test(
+  'a source that was closed for its last point is demoted in earnest before it takes points',
+  async (t) => {
+    const house = movingHouse(names);
+    const [source, target] = [await house.world.array(pair.source.array), house.world.filer];
+    const asked: string[] = [];
+    const { demote } = source;
+    const { reverse } = target;
+    source.demote = (...words) => {
+      asked.push(`demote, discard ${words[1].discard}`);
+      return demote.apply(source, words);
+    };
+    target.reverse = (...words) => {
+      asked.push('reverse');
+      return reverse.apply(target, words);
+    };
+    const result = await house.run(await house.migrate());
+    t.equal(result.outcome, 'done', result.summary);
+    t.strictSame(asked, ['demote, discard false', 'reverse']);
+  },
+);
 
 t.test('a plan that was made before the sites changed places is refused', async (t) => {
   const house = movingHouse(names);

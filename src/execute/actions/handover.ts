@@ -152,6 +152,7 @@ export async function reverseReplication(
   context: StepContext,
 ): Promise<ActResult> {
   const { target } = action.pair;
+  await finishDemotion(world, action.pair, context);
   const array = await world.array(target.array);
   const { common } = await array.divergence(target.volume, context.signal);
   const point = await array.reverse(
@@ -161,6 +162,27 @@ export async function reverseReplication(
     context.signal,
   );
   return { output: { point: { ...point } }, warnings: [] };
+}
+
+/**
+ * A source that was closed for the last point, or fenced, shows the role of a demoted one and is none yet: some arrays
+ * take no points before the verb itself was called, which is quiet where nothing is left to do. Nothing is thrown away
+ * here that the plan's own demotion does not name.
+ */
+async function finishDemotion(world: World, pair: PairAction, context: StepContext): Promise<void> {
+  const { array: name, volume } = pair.source;
+  const array = await world.array(name);
+  const { role } = await array.observe(volume, context.signal);
+  if (role !== 'demoted') return;
+  const planned = context.plan.steps
+    .map(({ action }) => action)
+    .find((action) => action.do === 'demote-source' && action.pair.source.volume === volume);
+  const { discard, common } = planned?.do === 'demote-source' ? planned : { discard: false, common: null };
+  await array.demote(
+    volume,
+    { confirm: discardConfirmation('demote', volume, common), discard },
+    context.signal,
+  );
 }
 
 export async function isReversed(
