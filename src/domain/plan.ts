@@ -156,6 +156,14 @@ export type Action =
       readonly site: string;
       readonly srUuid: Uuid;
       readonly disks: readonly DiskName[];
+      /** What explains a disk that does not match. */
+      readonly against?: {
+        readonly pointTakenAt: Instant;
+        /** Null where the replica has no point of its own, and in a move, where nothing is younger than it. */
+        readonly replicaTakenAt: Instant | null;
+        /** Locations of further disks that the point knows on this SR, which no VM of it uses. */
+        readonly others: readonly string[];
+      };
     }
   | {
       readonly do: 'restore-names';

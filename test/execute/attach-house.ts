@@ -9,7 +9,7 @@ import { plainDeviceConfig } from '../../src/domain/pool.ts';
 import type { RecoveryPoint } from '../../src/domain/recovery-point.ts';
 import type { Exposed } from '../../src/domain/replication.ts';
 import { attachSr, isAttached } from '../../src/execute/actions/attach.ts';
-import { compareDisks } from '../../src/execute/actions/disks.ts';
+import { compareDisks } from '../../src/execute/actions/compare-disks.ts';
 import type { World } from '../../src/execute/actions/world.ts';
 import type { StepContext } from '../../src/execute/handlers.ts';
 import { addStorageManager, type Fabric, fabricOf, type Lun } from '../../src/lab/storage/index.ts';

@@ -75,14 +75,15 @@ function shownByHand(
  */
 export function attachExposed(
   draft: RecoverDraft,
-  { sr }: StorageOfPlan,
+  { sr, replica }: StorageOfPlan,
   exposed: string,
   hosts: readonly HostFacts[],
   address: 'as-exposed' | 'as-in-production' = 'as-exposed',
 ): string {
   const site = draft.request.group.recovery;
   const isClone = draft.request.drill !== undefined;
-  const disks = disksOf(sr, draft.choice.point);
+  const { point } = draft.choice;
+  const disks = disksOf(sr, point);
   const attached = draft.add({
     id: draft.ids.of('attach', sr.nameLabel),
     after: [exposed],
@@ -101,7 +102,17 @@ export function attachExposed(
   const compared = draft.add({
     id: draft.ids.of('compare', sr.nameLabel),
     after: [attached],
-    action: { do: 'compare-disks', site, srUuid: sr.uuid, disks },
+    action: {
+      do: 'compare-disks',
+      site,
+      srUuid: sr.uuid,
+      disks,
+      against: {
+        pointTakenAt: point.takenAt,
+        replicaTakenAt: isMove(draft) ? null : (replica?.takenAt ?? null),
+        others: othersOf(sr, point, disks),
+      },
+    },
     timeoutSeconds: 600,
     forecastSeconds: 0.5,
     why: `${disks.length} disks of the recovery point are looked for on the ${isClone ? 'clone' : 'replica'} itself`,
@@ -158,6 +169,19 @@ function commonConfig(sr: PointSr): TextMap {
   const countOf = (text: string | undefined): number => texts.filter((other) => other === text).length;
   const most = Math.max(0, ...texts.map(countOf));
   return configs.find((_, index) => countOf(texts[index]) === most) ?? {};
+}
+
+/** A move takes metadata and last point after every write: neither is the older one. */
+function isMove({ operation }: RecoverDraft): boolean {
+  return operation === 'migrate' || operation === 'failback';
+}
+
+function othersOf(sr: PointSr, point: RecoveryPoint, disks: readonly { readonly uuid: string }[]): string[] {
+  const used = new Set(disks.map(({ uuid }) => uuid));
+  return point.vdis
+    .filter((vdi) => vdi.srUuid === sr.uuid && !used.has(vdi.uuid))
+    .map(({ location }) => location)
+    .sort();
 }
 
 function disksOf(sr: PointSr, point: RecoveryPoint) {
