@@ -17,7 +17,7 @@ import { type PeerError, predictImport } from '../../src/metadata/import-rules.t
 import { changeObjects } from '../../src/metadata/rewrite.ts';
 import { merge } from '../../src/metadata/split.ts';
 import { splitStream } from '../../src/metadata/split-stream.ts';
-import { hastyClock } from './xenapi-scripted-host.ts';
+import { patientClock } from './xenapi-scripted-host.ts';
 
 type Client = ReturnType<typeof openHypervisor>;
 
@@ -33,7 +33,7 @@ t.teardown(async () => {
 function client(of: Lab, name: string): Client {
   const made = openHypervisor({
     site: name,
-    clock: hastyClock,
+    clock: patientClock,
     password: async () => of.credentials.password,
     pool: {
       hosts: of.pool(name).hosts.map((host) => ({ url: of.url(host), fingerprint: host.certificate.sha256 })),

@@ -3,7 +3,7 @@ import t from 'tap';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import { labRig } from './lab-rig.ts';
-import { hastyClock } from './xenapi-scripted-host.ts';
+import { patientClock } from './xenapi-scripted-host.ts';
 
 const mark = { key: 'lifeboat:drill', value: 'shop-20260314T020000Z-0001' };
 
@@ -23,7 +23,7 @@ t.test('copies go by their mark, disks stay, and a forgotten SR can come again',
   const { lab } = rig;
   const client = openHypervisor({
     site: 'one',
-    clock: hastyClock,
+    clock: patientClock,
     password: async () => lab.credentials.password,
     pool: {
       hosts: lab

@@ -230,6 +230,12 @@ export const hastyClock: Clock = {
     }),
 };
 
+/** Pauses are hasty, limits are not: a lab does real work, and a busy machine must not turn that into a late task. */
+export const patientClock: Clock = {
+  ...hastyClock,
+  sleep: (seconds, signal) => hastyClock.sleep(seconds < 10 ? seconds : seconds * 1000, signal),
+};
+
 /** The client against scripted hosts, pinned to their certificates unless told otherwise. */
 export function clientOf(
   hosts: readonly { readonly url: string; readonly fingerprint: string | null }[],

@@ -584,7 +584,7 @@ t.test('secrets never show, whatever the server says', async (t) => {
   const error = await failure(
     client(t, [pinned(server)], { log }).probe('h', 'lvmoiscsi', { target: 'x', chappassword: secret }, {}),
   );
-  t.equal(error.problem.code, 'DR-SR-ISCSI');
+  t.equal(error.problem.code, 'DR-SR-CHAP');
   t.notMatch(JSON.stringify([error.message, error.problem, error.peerParams]), secret);
   t.ok(
     lines.some((line) => line.includes('Async.SR.probe')),

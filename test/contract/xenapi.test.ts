@@ -9,7 +9,7 @@ import { PortError } from '../../src/domain/errors.ts';
 import type { PoolFacts } from '../../src/domain/pool.ts';
 import { type Lab, startLab } from '../../src/lab/lab.ts';
 import { unpackOva } from '../../src/metadata/tar.ts';
-import { hastyClock } from './xenapi-scripted-host.ts';
+import { patientClock } from './xenapi-scripted-host.ts';
 
 type Transport = 'jsonrpc' | 'xmlrpc';
 type Client = ReturnType<typeof openHypervisor>;
@@ -35,7 +35,7 @@ function client(
 ): Client {
   const made = openHypervisor({
     site: name,
-    clock: hastyClock,
+    clock: patientClock,
     password: async () => lab.credentials.password,
     pool: {
       hosts: hosts.map((host) => ({ url: lab.url(host), fingerprint: host.certificate.sha256 })),
