@@ -221,9 +221,11 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .command('array')
     .helpGroup(looking)
     .description('arrays and their adapters')
+    .addHelpText('after', `\n${examples('array')}`)
     .command('test')
     .argument('<array>', 'its name in sites.yaml')
     .description('try every verb of the array that only looks; changes nothing')
+    .addHelpText('after', `\n${examples('array')}`)
     .action(act((session, values) => arrayTestVerb(session, one(values))));
 
   const acting = 'Act';
@@ -239,8 +241,8 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
   const verifying = (command: Command): Command =>
     command
-      .option('--sync', 'have a new point of every replica sent first, however young the newest is')
-      .option('--deep', 'read every byte of every recovery point, and not of the newest alone');
+      .option('--sync', 'have a new point sent to every replica first, however young the newest is')
+      .option('--deep', 'read every byte of every recovery point, not of the newest alone');
   verifying(
     program
       .command('verify')
@@ -251,7 +253,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
         '--canary',
         'of one group: write a small marked disk, and measure when it arrives at the replica',
       )
-      .option('--yes <site>', 'with --canary: the name of the site that is changed, instead of typing it')
+      .option('--yes <site>', 'with --canary: the name of the recovery site, instead of typing it')
       .description('prove the promise: replicas within the RPO, points readable, a failover that would work'),
   )
     .addHelpText('after', `\n${examples('verify')}`)

@@ -24,6 +24,12 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat check', 'every operation of every group'],
     ['lifeboat check shop || mail -s "shop is not ready" oncall', 'exit code 10 when something blocks'],
   ],
+  array: [
+    [
+      'lifeboat array test array-recovery',
+      'identity, capabilities, volumes and points, as the array tells them',
+    ],
+  ],
   runbook: [
     ['lifeboat runbook shop', 'the plans of today, as text'],
     ['lifeboat runbook shop shop.html', 'one page, to be printed'],
@@ -40,6 +46,7 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
   verify: [
     ['lifeboat verify', 'every group: replication, catalog, sites, and whether a failover would work'],
     ['lifeboat verify shop --sync', 'have a new point sent first'],
+    ['lifeboat verify shop --canary', 'measure the true lag, from a write at the source to the replica'],
     ['lifeboat verify shop || mail -s "shop is at risk" oncall', 'exit code 1 when a promise is broken'],
   ],
   plan: [
@@ -98,13 +105,20 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
       'answer the question of a stuck run',
     ],
     ['lifeboat run stop latest --reason "the site is back"', 'from another terminal'],
+    [
+      'lifeboat run answer latest STEP yes',
+      'answer what the recovery plan asks on the way; `run show` names the step',
+    ],
     ['lifeboat run undo latest --reason "wrong group"', 'while no point of no return was passed'],
     ['lifeboat run plan.json', 'exactly the plan that was reviewed'],
     ['lifeboat run report latest failover.html', 'one page for the files'],
   ],
   freeze: [
-    ['lifeboat freeze shop --reason "works on the filer until Friday"', 'schedules leave it alone'],
-    ['lifeboat unfreeze shop --reason "works are over"', 'they take it up again'],
+    [
+      'lifeboat freeze shop --reason "works on the filer until Friday"',
+      'automatic work leaves it alone; by hand everything is possible',
+    ],
+    ['lifeboat unfreeze shop --reason "works are over"', 'automatic work takes it up again'],
     ['lifeboat audit shop', 'who did so, when and why'],
   ],
   catalog: [
