@@ -1,7 +1,7 @@
 /** The adapter for Ceph RBD mirroring over two real clusters of Debian's packages: the contract of every adapter. */
 import t from 'tap';
 import { replicationSuite } from '../contract/replication/suite.ts';
-import { CephPair, openCephRig, whyNoCeph } from './storage/ceph.ts';
+import { CephPair, caseSeconds, openCephRig, whyNoCeph } from './storage/ceph.ts';
 
 const missing = whyNoCeph();
 if (missing !== null && process.env['LIFEBOAT_REAL'] !== undefined) throw new Error(missing);
@@ -24,12 +24,13 @@ else {
       return openCephRig(pair, await pair.readyImage(), teardown);
     },
     {
-      caseSeconds: 240,
+      caseSeconds,
       cannot: {
         lie: 'a real cluster does not lie on request',
         skewClock: 'both clusters share the clock of this machine',
         bytesCarried: 'Ceph counts no bytes per image',
         readKept: 'a resync takes the place of what was there: nothing is kept aside',
+        crowd: 'counted by the double, where twenty images cost no minute',
         loseAnswer: 'played by the double, which knows when a command has had its effect',
         dieHalfway: 'played by the double, which knows the steps of a verb',
       },

@@ -9,6 +9,7 @@
 #   ceph.sh repl NAME up|down     the way from NAME to its peer
 #   ceph.sh mirror NAME start|stop
 #   ceph.sh exec NAME COMMAND...  runs inside
+# RIG_SECONDS: the limit of what `exec` runs inside; it ends there as well, and holds nobody up.
 set -u
 R=${RIG:?} CMD=$1 N=$2 D=${RIG:?}/$2
 first() { cat "$R/$1/first"; }
@@ -36,8 +37,11 @@ mon_warn_on_pool_no_redundancy = false
 mon_data_avail_warn = 2
 mon_data_avail_crit = 1
 rbd_default_clone_format = 2
-rbd_mirror_image_state_check_interval = 2
-rbd_mirror_pool_replayers_refresh_interval = 3
+# A snapshot waits for the monitor to agree with itself: a second, by default.
+paxos_propose_interval = 0.05
+paxos_min_wait = 0.01
+rbd_mirror_image_state_check_interval = 1
+rbd_mirror_pool_replayers_refresh_interval = 2
 rbd_mirror_leader_heartbeat_interval = 1
 rbd_mirror_leader_max_missed_heartbeats = 2
 rbd_mirror_leader_max_acquire_attempts_before_break = 2
@@ -55,6 +59,7 @@ mgr_data = $D/mgr/\$cluster-\$id
 mgr_initial_modules = rbd_support
 [osd]
 osd_data = $D/osd/\$cluster-\$id
+osd_client_watch_timeout = 15
 bluestore_block_size = 2147483648
 bluestore_cache_autotune = false
 bluestore_cache_size = 33554432
@@ -80,6 +85,7 @@ make)
   touch "$D/fresh"
   ;;
 up)
+  ip link show "lbc$N" >/dev/null 2>&1 && { echo "lbc$N exists: a rig with this name runs already" >&2; exit 1; }
   O=$3 IP=10.80.$3.1
   printf '127.0.0.1 localhost\n%s %s\n' "$IP" "$N" >"$D/hosts"; : >"$D/resolv"
   cat >"$D/sshd_config" <<C
@@ -103,6 +109,8 @@ mount --bind $D/hosts /etc/hosts; mount --bind $D/resolv /etc/resolv.conf
 # What login shells of this machine's root do is no part of an admin host.
 mount --bind $D/home /root
 hostname $N; ip link set lo up; ip addr add $IP/32 dev lo
+# A link that is mended is used again at once, where the kernel can be told (6.15).
+[ ! -e /proc/sys/net/ipv4/tcp_rto_max_ms ] || echo 1000 >/proc/sys/net/ipv4/tcp_rto_max_ms
 export CEPH_CONF=$D/ceph.conf
 ceph-mon -i x; ceph-mgr -i x
 if [ -e $D/fresh ]; then
@@ -159,7 +167,12 @@ repl)
   ;;
 mirror)
   if [ "$3" = start ]; then inside "$N" rbd-mirror -n client.rbd-mirror.x --pid-file /run/rbd-mirror.pid --log-file "$D/log/rbd-mirror.log"
-  else inside "$N" sh -c 'kill -9 $(cat /run/rbd-mirror.pid)'; fi
+  else
+    # It lets go of its locks when it may: those of a killed one are held until its watch has run out.
+    inside "$N" sh -c 'P=$(cat /run/rbd-mirror.pid) && kill -CONT $P && kill $P || exit 0
+      for _ in $(seq 60); do kill -0 $P 2>/dev/null || exit 0; sleep 0.1; done
+      kill -9 $P'
+  fi
   ;;
-exec) shift 2; inside "$N" "$@" ;;
+exec) shift 2; inside "$N" timeout -k 2 "${RIG_SECONDS:-60}" "$@" ;;
 esac

@@ -1,7 +1,7 @@
 /** Two real Ceph clusters with RBD mirroring between them (`ceph.sh`), and the rig of the contract suite over them. */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -16,8 +16,15 @@ const script = join(import.meta.dirname, 'ceph.sh');
 const sites = { source: 'alfa', target: 'bravo' } as const;
 const octets = { source: '111', target: '112' } as const;
 export const pool = 'lb';
-/** Longest time for any command of the rig. It only ends what is stuck. */
+/** Longest time for what the rig runs inside a cluster, and for a step of the rig itself. They only end what is stuck. */
+const insideSeconds = 60;
 const commandSeconds = 120;
+/** A case that takes longer than this says what the clusters are doing; the suite ends it soon after. */
+const stuckSeconds = 150;
+export const caseSeconds = 170;
+const memory = '/dev/shm';
+/** What two clusters never fill. */
+const roomBytes = 4 * 1024 ** 3;
 const slotBytes = 64 * 1024;
 const sides = ['source', 'target'] as const;
 
@@ -31,7 +38,7 @@ export function whyNoCeph(): string | null {
 }
 
 export class CephPair {
-  readonly root = mkdtempSync(join(tmpdir(), 'lifeboat-ceph-'));
+  readonly root = mkdtempSync(join(placeOfClusters(), 'lifeboat-ceph-'));
   readonly adapters = new Set<CephReplication>();
   #images = 0;
   readonly #slots = new Map<string, number>();
@@ -92,7 +99,7 @@ export class CephPair {
 
   /** Both clusters up, the links as they should be, daemons that were hurt started anew. Each case begins here. */
   async mended(): Promise<void> {
-    for (const side of sides) if (!this.#up.has(side)) await this.powerOn(side);
+    for (const side of sides) await this.#boot(side);
     if (!this.#linked) await this.mendLink();
     if (!this.#hurt) return;
     this.#hurt = false;
@@ -118,11 +125,16 @@ export class CephPair {
   }
 
   async powerOn(side: Side): Promise<void> {
-    if (this.#up.has(side)) return;
+    if (await this.#boot(side)) await this.mirror(side, 'start');
+  }
+
+  /** All but rbd-mirror. False: it was up. */
+  async #boot(side: Side): Promise<boolean> {
+    if (this.#up.has(side)) return false;
     await this.#run('up', sites[side], octets[side]);
     this.#up.add(side);
     if (this.#up.size === 2) await this.#join();
-    await this.mirror(side, 'start');
+    return true;
   }
 
   async cutLink(): Promise<void> {
@@ -190,27 +202,27 @@ export class CephPair {
     return volume;
   }
 
-  /** A pool whose journaled images are all mirrored, and a namespace of the first pool. */
-  async morePools(): Promise<{ readonly journaled: string; readonly namespace: string }> {
-    const [journaled, namespace] = ['lbj', `${pool}/ns`];
+  /** A pool whose journaled images are all mirrored. */
+  async journaledPool(): Promise<string> {
+    const name = 'lbj';
+    const mode = ['mirror', 'pool', 'enable', name, 'pool', '--site-name'];
     for (const side of sides) {
-      await this.ceph(side, 'osd', 'pool', 'create', journaled, '4');
-      await this.rbd(side, 'pool', 'init', journaled);
-      await this.rbd(
-        side,
-        'mirror',
-        'pool',
-        'enable',
-        journaled,
-        'pool',
-        '--site-name',
-        `site-${sites[side]}`,
-      );
-      await this.rbd(side, 'namespace', 'create', namespace);
-      await this.rbd(side, 'mirror', 'pool', 'enable', namespace, 'image');
+      await this.ceph(side, 'osd', 'pool', 'create', name, '4');
+      await this.rbd(side, 'pool', 'init', name);
+      await this.rbd(side, ...mode, `site-${sites[side]}`);
     }
-    await this.peer(journaled);
-    return { journaled, namespace };
+    await this.peer(name);
+    return name;
+  }
+
+  /** A mirrored namespace of the first pool, whose peers it shares. */
+  async namespace(): Promise<string> {
+    const name = `${pool}/ns`;
+    for (const side of sides) {
+      await this.rbd(side, 'namespace', 'create', name);
+      await this.rbd(side, 'mirror', 'pool', 'enable', name, 'image');
+    }
+    return name;
   }
 
   /** A transfer is under way over a slow link, and then the source is gone: half a copy is left. The image has 64 MiB. */
@@ -220,12 +232,27 @@ export class CephPair {
     const slow = ['root', 'tbf', 'rate', '40mbit', 'burst', '256k', 'latency', '200ms'];
     await this.execute('source', 'tc', 'qdisc', 'add', 'dev', 'repl0', ...slow);
     await this.rbd('source', 'mirror', 'image', 'snapshot', volume);
-    await until('a copy is on its way', async () =>
-      (await this.rbd('target', 'snap', 'ls', '--all', volume, '--format', 'json')).includes(
-        '"complete":false',
-      ),
-    );
+    await this.#untilListed('a copy is on its way', volume, '"complete":false');
     await this.powerOff('source');
+  }
+
+  /** A forced promotion is killed as soon as it has left its orphan at the target, while it waits for rbd-mirror. */
+  async breakOffPromotion(volume: string): Promise<void> {
+    const kept = 'echo $$ >/run/promotion.pid; exec rbd mirror image promote --force "$1"';
+    const broken = this.execute('target', 'sh', '-c', kept, 'sh', volume).then(
+      () => new Error('the promotion ended before it could be broken off'),
+      () => null,
+    );
+    await this.#untilListed('a promotion has begun', volume, '"primary_mirror_uuid":""');
+    await this.execute('target', 'sh', '-c', 'kill -KILL $(cat /run/promotion.pid)');
+    const unbroken = await broken;
+    if (unbroken !== null) throw unbroken;
+  }
+
+  async #untilListed(what: string, volume: string, words: string): Promise<void> {
+    await until(what, async () =>
+      (await this.rbd('target', 'snap', 'ls', '--all', volume, '--format', 'json')).includes(words),
+    );
   }
 
   /** Of the whole content. */
@@ -246,7 +273,7 @@ export class CephPair {
   /** Several at a time: their first copies run beside each other. */
   async readyImage(): Promise<string> {
     if (this.#ready.length === 0)
-      this.#ready.push(...(await Promise.all(Array.from({ length: 8 }, () => this.newImage()))));
+      this.#ready.push(...(await Promise.all(Array.from({ length: 4 }, () => this.newImage()))));
     const volume = this.#ready.shift();
     if (volume === undefined) throw new Error('no image was made');
     return volume;
@@ -301,6 +328,7 @@ export class CephPair {
         private_key_file: changes.key ?? join(this.root, 'id'),
         conf: join(this.root, sites[side], 'ceph.conf'),
         ceph_user: 'lifeboat',
+        stall_seconds: 120,
       },
       secret: null,
     };
@@ -357,7 +385,7 @@ export class CephPair {
   #pipe(stdin: Buffer, ...args: string[]): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const options = {
-        env: { ...process.env, RIG: this.root },
+        env: { ...process.env, RIG: this.root, RIG_SECONDS: String(insideSeconds) },
         timeout: commandSeconds * 1000,
         encoding: 'buffer',
         maxBuffer: 64 * 1024 * 1024,
@@ -371,6 +399,13 @@ export class CephPair {
       child.stdin?.end(stdin);
     });
   }
+}
+
+/** Memory where there is enough of it: a cluster waits for the disk at all that it does. */
+function placeOfClusters(): string {
+  if (!existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize > roomBytes ? memory : tmpdir();
 }
 
 export async function until(what: string, look: () => Promise<boolean>, seconds = 90): Promise<void> {
@@ -389,6 +424,8 @@ export async function openCephRig(
 ): Promise<Rig> {
   const open = (side: Side, changes: { readonly key?: string; readonly hostKey?: string } = {}) =>
     pair.open(side, [volume], changes);
+  const stuck = setTimeout(() => pair.evidence().then(console.error), stuckSeconds * 1000);
+  teardown(() => clearTimeout(stuck));
   teardown(() => pair.closeAdapters());
   const at = (place: Place): { readonly side: Side; readonly volume: string } => {
     if (place.as === 'stranger') throw new Error('a stranger has no key for the pool');
@@ -411,7 +448,6 @@ export async function openCephRig(
     powerOn: (side) => pair.powerOn(side),
     holdTransfers: () => pair.holdTransfers(),
     roundTrips: (side) => Promise.resolve(pair.roundTrips(side)),
-    crowd: () => Promise.all(Array.from({ length: 20 }, () => pair.newImage())),
     wrongCredentials: (side) => {
       const key = join(pair.root, 'other-key');
       if (!existsSync(key)) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
