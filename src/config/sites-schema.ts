@@ -48,11 +48,11 @@ const looksSecret = /(pass(word|phrase|wd)?|secret|token|private_?key|api_?key)$
 
 const array = z.strictObject({
   site: text.describe('The site where the array stands'),
-  type: text.describe('Which adapter drives it'),
+  type: text.describe('Which adapter drives it (docs/arrays.md)'),
   options: z
     .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]))
     .default({})
-    .describe('What the adapter needs to know')
+    .describe('What the adapter needs to know (docs/arrays.md)')
     .superRefine((options, context) => {
       for (const key of Object.keys(options)) {
         if (!looksSecret.test(key)) continue;
