@@ -9,7 +9,7 @@ import type { Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import { refusedByArray, unsupported } from '../rest/errors.ts';
 import { badName, noPoint, noVolume } from '../send-receive/errors.ts';
-import { writeMark } from '../send-receive/marks.ts';
+import { readMark, writeMark } from '../send-receive/marks.ts';
 import type {
   DrillCopy,
   Mark,
@@ -25,9 +25,13 @@ import { addressOf, connect, connectionsOf, disconnect, hostsOf, mustKnowHosts }
 import {
   arrayItem,
   arrivalOf,
+  isHere,
   type Listing,
   list,
   listMarks,
+  listMembership,
+  listTags,
+  type Membership,
   pointPrefix,
   stateOfGroup,
   tagSpace,
@@ -37,11 +41,15 @@ const volumeItem = z.looseObject({ name: z.string(), created: z.number().nullish
 const snapshotVolumeItem = z.looseObject({ name: z.string() });
 const copyName = /^(.+)-lifeboat-drill-([A-Za-z0-9-]+)$/;
 
-interface Group {
-  readonly listing: Listing;
-  readonly state: VolumeState;
+/** The volume of a group, null where nothing but points is here, and what is written on it. */
+interface Member {
   readonly member: string | null;
   readonly tags: Readonly<Record<string, string>>;
+}
+
+interface Group extends Member {
+  readonly listing: Listing;
+  readonly state: VolumeState;
 }
 
 export class PureStore implements VolumeStore {
@@ -90,15 +98,17 @@ export class PureStore implements VolumeStore {
   }
 
   async mark(volume: string, mark: Mark | null): Promise<void> {
-    const { member, state } = await this.#group(volume);
+    const { member } = await this.#member(volume);
     if (mark === null) {
       if (member !== null) await this.#untag(member, ['mark', 'shown']);
       return;
     }
     if (member !== null) await this.#tag(member, { mark: writeMark(mark) });
     // A replica without a volume of its own needs no mark: it cannot be anything but a target.
-    else if (mark.role === 'promoting')
+    else if (mark.role === 'promoting') {
+      const { state } = await this.#group(volume);
       await this.#makeMember(volume, mustHold(this, state, mark.point), mark);
+    }
   }
 
   async cut(volume: string, tag: string): Promise<void> {
@@ -114,7 +124,7 @@ export class PureStore implements VolumeStore {
   }
 
   async close(volume: string): Promise<void> {
-    const { member } = await this.#group(volume);
+    const { member } = await this.#member(volume);
     if (member === null) return;
     const hosts = (await connectionsOf(this.api, member)).map(({ host }) => host.name);
     await this.#tag(member, { closed: 'yes', ...(hosts.length === 0 ? {} : { hosts: hosts.join(',') }) });
@@ -134,8 +144,9 @@ export class PureStore implements VolumeStore {
 
   /** Purity does not tell what was written: a volume that no host could reach since its promotion is unchanged. */
   async changedSince(volume: string): Promise<boolean> {
-    const { state, tags } = await this.#group(volume);
-    const promoted = state.mark?.role === 'promoted' || state.mark?.role === 'promoting';
+    const { tags } = await this.#member(volume);
+    const role = readMark(tags['mark'])?.role;
+    const promoted = role === 'promoted' || role === 'promoting';
     return !promoted || tags['shown'] === 'yes';
   }
 
@@ -192,9 +203,9 @@ export class PureStore implements VolumeStore {
 
   async copies(signal?: AbortSignal): Promise<readonly DrillCopy[]> {
     const filter = { filter: "name='*-lifeboat-drill-*'", destroyed: false };
-    const [volumes, { tags }] = await Promise.all([
+    const [volumes, tags] = await Promise.all([
       this.api.list('/volumes', volumeItem, filter, signal),
-      list(this.api, signal),
+      listTags(this.api, signal),
     ]);
     return volumes.flatMap(({ name, created }) => {
       const [, volume, drill] = copyName.exec(name) ?? [];
@@ -239,7 +250,7 @@ export class PureStore implements VolumeStore {
 
   async #volumeNamed(name: string): Promise<string> {
     if (copyName.test(name)) return name;
-    const { member } = await this.#group(name);
+    const { member } = await this.#member(name);
     if (member === null) throw noVolume(this.api.endpoint.array, name);
     return member;
   }
@@ -248,11 +259,17 @@ export class PureStore implements VolumeStore {
     const listing = await list(this.api);
     const state = stateOfGroup(listing, volume, this.#incoming.get(volume) ?? null);
     if (state === null) throw noVolume(this.api.endpoint.array, volume);
-    const member = this.#onlyMember(listing, volume);
-    return { listing, state, member, tags: member === null ? {} : (listing.tags.get(member) ?? {}) };
+    return { listing, state, ...this.#onlyMember(listing, volume) };
   }
 
-  #onlyMember({ members }: Listing, volume: string): string | null {
+  async #member(volume: string): Promise<Member> {
+    const membership = await listMembership(this.api);
+    if (!isHere(membership, volume, this.#incoming.get(volume) ?? null))
+      throw noVolume(this.api.endpoint.array, volume);
+    return this.#onlyMember(membership, volume);
+  }
+
+  #onlyMember({ members, tags }: Membership, volume: string): Member {
     const all = members.get(volume) ?? [];
     if (all.length > 1)
       throw unsupported(
@@ -260,7 +277,8 @@ export class PureStore implements VolumeStore {
         `Protection group ${volume} of array ${this.api.endpoint.array} has ${all.length} volumes`,
         'Give each volume of an SR a protection group of its own',
       );
-    return all[0] ?? null;
+    const [member = null] = all;
+    return { member, tags: member === null ? {} : (tags.get(member) ?? {}) };
   }
 
   /** Volume, mark, membership, in this order: a volume that is seen as a member bears its mark already. */
@@ -272,7 +290,7 @@ export class PureStore implements VolumeStore {
       filter: `name='${name}'`,
       destroyed: false,
     });
-    const { tags } = await list(this.api);
+    const tags = await listTags(this.api);
     if (there !== undefined && tags.get(name)?.['of'] !== group)
       throw refusedByArray(this.api.endpoint, `volume ${name} is there and is not ours`, 'exists');
     if (there === undefined)

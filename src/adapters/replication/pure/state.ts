@@ -27,30 +27,49 @@ export const connectionItem = z.looseObject({ host: named, volume: named, lun: z
 export const tagSpace = 'lifeboat';
 export const pointPrefix = 'lifeboat-';
 
-export interface Listing {
-  readonly clockMilliseconds: number;
+/** Which volume belongs to which group, and what is written on it. */
+export interface Membership {
   readonly groups: ReadonlySet<string>;
   /** Member volumes of each group. */
   readonly members: ReadonlyMap<string, readonly string[]>;
+  /** By volume. */
+  readonly tags: Tags;
+}
+
+export type Tags = ReadonlyMap<string, Readonly<Record<string, string>>>;
+
+export interface Listing extends Membership {
+  readonly clockMilliseconds: number;
   /** Group snapshots by their group, `ARRAY:GROUP` where they came from elsewhere; oldest first. */
   readonly snapshots: ReadonlyMap<string, readonly z.infer<typeof snapshotItem>[]>;
   readonly transfers: ReadonlyMap<string, z.infer<typeof transferItem>>;
-  readonly tags: ReadonlyMap<string, Readonly<Record<string, string>>>;
 }
 
 /** Six lists, however many volumes there are. */
 export async function list(api: PureApi, signal?: AbortSignal): Promise<Listing> {
-  const [arrays, groups, members, snapshots, transfers, tags] = await Promise.all([
+  const [arrays, membership, snapshots, transfers] = await Promise.all([
     api.list('/arrays', arrayItem, {}, signal),
-    api.list('/protection-groups', named, { destroyed: false }, signal),
-    api.list('/protection-groups/volumes', memberItem, {}, signal),
+    listMembership(api, signal),
     api.list('/protection-group-snapshots', snapshotItem, { destroyed: false }, signal),
     api.list('/protection-group-snapshots/transfer', transferItem, { destroyed: false }, signal),
-    api.list('/volumes/tags', tagItem, { namespaces: tagSpace }, signal),
   ]);
   const ordered = [...snapshots].sort((a, b) => a.created - b.created || (a.name < b.name ? -1 : 1));
   return {
+    ...membership,
     clockMilliseconds: arrays[0]?._as_of ?? Number.NaN,
+    snapshots: Map.groupBy(ordered, ({ name }) => name.slice(0, name.lastIndexOf('.'))),
+    transfers: new Map(transfers.map((one) => [one.name, one])),
+  };
+}
+
+/** Three lists. */
+export async function listMembership(api: PureApi, signal?: AbortSignal): Promise<Membership> {
+  const [groups, members, tags] = await Promise.all([
+    api.list('/protection-groups', named, { destroyed: false }, signal),
+    api.list('/protection-groups/volumes', memberItem, {}, signal),
+    listTags(api, signal),
+  ]);
+  return {
     groups: new Set(groups.map(({ name }) => name)),
     members: new Map(
       [...Map.groupBy(members, ({ group }) => group.name)].map(([group, rows]) => [
@@ -58,29 +77,30 @@ export async function list(api: PureApi, signal?: AbortSignal): Promise<Listing>
         rows.map(({ member }) => member.name),
       ]),
     ),
-    snapshots: Map.groupBy(ordered, ({ name }) => name.slice(0, name.lastIndexOf('.'))),
-    transfers: new Map(transfers.map((one) => [one.name, one])),
-    tags: new Map(
-      [...Map.groupBy(tags, ({ resource }) => resource.name)].map(([volume, rows]) => [
-        volume,
-        Object.fromEntries(rows.map(({ key, value }) => [key, value])),
-      ]),
-    ),
+    tags,
   };
+}
+
+/** What Lifeboat has written on volumes. */
+export async function listTags(api: PureApi, signal?: AbortSignal): Promise<Tags> {
+  const rows = await api.list('/volumes/tags', tagItem, { namespaces: tagSpace }, signal);
+  return new Map(
+    [...Map.groupBy(rows, ({ resource }) => resource.name)].map(([volume, tags]) => [
+      volume,
+      Object.fromEntries(tags.map(({ key, value }) => [key, value])),
+    ]),
+  );
 }
 
 /** The marks of all groups, from two lists. */
 export async function listMarks(api: PureApi, signal?: AbortSignal): Promise<ReadonlyMap<string, Mark>> {
   const [members, tags] = await Promise.all([
     api.list('/protection-groups/volumes', memberItem, {}, signal),
-    api.list('/volumes/tags', tagItem, { namespaces: tagSpace }, signal),
+    listTags(api, signal),
   ]);
-  const marks = new Map(
-    tags.filter(({ key }) => key === 'mark').map(({ resource, value }) => [resource.name, readMark(value)]),
-  );
   return new Map(
     members.flatMap(({ group, member }): [string, Mark][] => {
-      const mark = marks.get(member.name) ?? null;
+      const mark = readMark(tags.get(member.name)?.['mark']);
       return mark === null ? [] : [[group.name, mark]];
     }),
   );
@@ -88,8 +108,7 @@ export async function listMarks(api: PureApi, signal?: AbortSignal): Promise<Rea
 
 /** @param incoming - `ARRAY:GROUP`, as what the other array sends is listed here; null for a volume without a pair */
 export function stateOfGroup(listing: Listing, group: string, incoming: string | null): VolumeState | null {
-  const isHere = listing.groups.has(group) || (incoming !== null && listing.groups.has(incoming));
-  if (!isHere) return null;
+  if (!isHere(listing, group, incoming)) return null;
   const [member] = listing.members.get(group) ?? [];
   const tags = member === undefined ? {} : (listing.tags.get(member) ?? {});
   const own = (listing.snapshots.get(group) ?? []).filter(({ created }) => !isKept(tags['kept'], created));
@@ -113,6 +132,10 @@ export function stateOfGroup(listing: Listing, group: string, incoming: string |
     bytesSinceNewest: null,
     raw: { group, member: member ?? '', incoming: incoming ?? '', ...tags },
   };
+}
+
+export function isHere({ groups }: Membership, group: string, incoming: string | null): boolean {
+  return groups.has(group) || (incoming !== null && groups.has(incoming));
 }
 
 function isFromElsewhere({ name }: { readonly name: string }): boolean {

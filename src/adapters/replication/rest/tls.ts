@@ -1,6 +1,6 @@
 /** A TLS connection to an array whose certificate is the expected one; nothing is sent before that is known. */
 import { isIP } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { PortError } from '../../../domain/errors.ts';
 import { stopped, unreachable } from './errors.ts';
 
@@ -32,7 +32,8 @@ export async function trustedSocket(endpoint: RestEndpoint, signal?: AbortSignal
       host,
       port: Number(port || '443'),
       ...(isIP(host) === 0 ? { servername: host } : {}),
-      ...('ca' in trust ? { ca: trust.ca } : { rejectUnauthorized: false }),
+      secureContext: contextOf(trust),
+      rejectUnauthorized: 'ca' in trust,
     });
     const settle = (error: PortError | null): void => {
       over.removeEventListener('abort', stop);
@@ -55,6 +56,16 @@ export async function trustedSocket(endpoint: RestEndpoint, signal?: AbortSignal
     socket.once('error', fail);
     socket.once('secureConnect', () => settle(mismatch(endpoint, trust, socket)));
   });
+}
+
+const contexts = new Map<string, SecureContext>();
+
+/** Made once for each authority: it costs more than all the rest of a connection. A pin is compared by ourselves. */
+function contextOf(trust: Trust): SecureContext {
+  const authority = 'ca' in trust ? trust.ca : '';
+  const context = contexts.get(authority) ?? createSecureContext(authority === '' ? {} : { ca: authority });
+  contexts.set(authority, context);
+  return context;
 }
 
 /** A signal that ends with the caller's or after so many seconds. */

@@ -136,6 +136,19 @@ export class FlashArray {
     this.#queue = this.#queue.filter((work) => !work());
   }
 
+  /** Everything that a case has made; each has its own, and lists stay short. */
+  forget(): void {
+    this.volumes.clear();
+    this.groups.clear();
+    this.snapshots = [];
+    this.volumeSnapshots.length = 0;
+    this.transfers.length = 0;
+    this.tags = [];
+    this.connections = [];
+    this.#queue = [];
+    this.#held = false;
+  }
+
   destroy(name: string): void {
     if (this.connections.some(({ volume }) => volume === name))
       throw new PurityError(name, 'Volume has connections.');

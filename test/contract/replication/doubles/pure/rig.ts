@@ -109,6 +109,7 @@ async function mend({ arrays, servers }: PurePair): Promise<void> {
     arrays[side].clockOffsetSeconds = 0;
     servers[side].faults.length = 0;
     servers[side].overrides.clear();
+    arrays[side].forget();
     if (!arrays[side].up) await power({ arrays, servers }, side, true);
   }
 }
