@@ -13,6 +13,8 @@ import { reprotectRun } from './planning/reprotect.ts';
 import { verifyRun } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
 
+const handsOver = new Set<PlanRequest['operation']>(['migrate', 'failback', 'reprotect']);
+
 export async function planRun(
   ports: AppPorts,
   request: PlanRequest,
@@ -25,7 +27,9 @@ export async function planRun(
   context.onProgress?.(
     `Looking at sites ${group.production} and ${group.recovery}, their arrays and the catalog`,
   );
-  const observation = await observe(ports, observeRequest([group], pointId), context.signal);
+  const handOver = handsOver.has(request.operation);
+  const asked = { ...observeRequest([group], pointId), ...(handOver ? { handOver } : {}) };
+  const observation = await observe(ports, asked, context.signal);
   return planSeen(ports, { group, state, observation, context }, request);
 }
 

@@ -3,6 +3,7 @@
  * else on the storage, and no copy at the other side that could be the real one. The rules of any move come with them.
  */
 import type { Finding } from '../domain/finding.ts';
+import { capabilitiesOf } from '../domain/observation.ts';
 import type { VmFacts } from '../domain/pool.ts';
 import { isQuarantined } from '../domain/quarantine.ts';
 import { vmsInScope } from '../domain/scope.ts';
@@ -89,23 +90,29 @@ function pairIsInStep({ group, observation }: CheckContext): Finding[] {
 function arraysCanHandOver({ group, observation }: CheckContext): Finding[] {
   const names = [...new Set(group.storage.flatMap(({ source, target }) => [source.array, target.array]))];
   return names.flatMap((name) => {
-    const capabilities = observation.arrays?.find(({ array }) => array === name)?.capabilities ?? null;
+    const capabilities = capabilitiesOf(observation, name);
     if (capabilities === null) return [];
     const lacks = [
       ...(capabilities.prepare ? [] : ['it cannot refuse writes before the last point is cut']),
       ...(capabilities.reverse === 'none' ? ['it cannot replicate the other way'] : []),
     ];
     if (lacks.length === 0) return [];
-    return [
-      problem({
-        code: 'DR-ARRAY-CANNOT',
-        about: 'array',
-        name,
-        what: `Array ${name} cannot do what a move without loss needs`,
-        evidence: lacks,
-        next: `Do the hand-over of the storage by hand, or use lifeboat failover ${group.name} with the source shut down.`,
-      }),
-    ];
+    const about = { code: 'DR-ARRAY-CANNOT', about: 'array', name, evidence: lacks } as const;
+    return capabilities.stated === true
+      ? [
+          problem({
+            ...about,
+            what: `Array ${name} cannot do what a move without loss needs, and nobody can see that a person did it`,
+            next: `Shut the VMs down, see on the arrays that the last write has arrived, then use lifeboat failover ${group.name}.`,
+          }),
+        ]
+      : [
+          warning({
+            ...about,
+            what: `Array ${name} leaves a part of the move to a person`,
+            next: 'Have somebody at hand who works the array: the run asks, and goes on once it sees what was done.',
+          }),
+        ];
   });
 }
 

@@ -3,8 +3,10 @@
  * stands at the serving site is looked at too, for it is what protects from here on.
  */
 import { type Finding, sortFindings } from '../domain/finding.ts';
+import { capabilitiesOf } from '../domain/observation.ts';
 import type { VmFacts } from '../domain/pool.ts';
 import type { Divergence } from '../domain/replication.ts';
+import type { ReplicatedSr } from '../domain/settings.ts';
 import { type CheckContext, counted, labels, problem, storageOf, warning } from './context.ts';
 import { noDrillIsOpen } from './drill.ts';
 import { groupMayMove } from './rules/group-state.ts';
@@ -92,8 +94,29 @@ function storageIsNotUsed({ context, stale }: ReprotectCheck): Finding[] {
     });
 }
 
+/** Where a person turns the pair round, a person may give up what nobody can list; an array that can tell is asked. */
+function unknownLoss({ context }: ReprotectCheck, storage: ReplicatedSr, name: string): Finding {
+  const { array } = storage.source;
+  const can = capabilitiesOf(context.observation, array);
+  const byHand = can?.reverse === 'none';
+  const givenUp = byHand && context.decisions.has('discard-changes');
+  const look = `Look at array ${array}, then run the command again.`;
+  return (givenUp ? warning : problem)({
+    code: 'DR-DIVERGENCE-UNKNOWN',
+    about: 'array',
+    name,
+    what: `What array ${array} alone holds of SR ${storage.sr} could not be learned`,
+    next: givenUp
+      ? 'Nothing: a person gave it up, whatever it is.'
+      : byHand
+        ? `Look at array ${array}: nobody can list it. To give it up: --discard-changes "REASON".`
+        : look,
+  });
+}
+
 /** What the old site wrote after its last point, and VMs that were made too late to be replicated. */
-function nothingIsLostUnsaid({ context, stale, serving, divergence }: ReprotectCheck): Finding[] {
+function nothingIsLostUnsaid(check: ReprotectCheck): Finding[] {
+  const { context, stale, serving, divergence } = check;
   const { group, production, decisions } = context;
   const discarding = decisions.has('discard-changes');
   const say = discarding ? warning : problem;
@@ -103,16 +126,7 @@ function nothingIsLostUnsaid({ context, stale, serving, divergence }: ReprotectC
     const name = `${storage.source.array} ${storage.source.volume}`;
     if (what == null) {
       // Without the array the plan waits; to go on without its answer, nobody may decide.
-      if (what === null && production !== null)
-        findings.push(
-          problem({
-            code: 'DR-DIVERGENCE-UNKNOWN',
-            about: 'array',
-            name,
-            what: `What array ${storage.source.array} alone holds of SR ${storage.sr} could not be learned`,
-            next: `Look at array ${storage.source.array}, then run the command again.`,
-          }),
-        );
+      if (what === null && production !== null) findings.push(unknownLoss(check, storage, name));
     } else if (holdsSomething(what))
       findings.push(
         say({

@@ -13,6 +13,8 @@ export interface Observation {
   readonly pairs: readonly PairObservation[];
   /** The arrays that hold replicas: absent where nobody asked. */
   readonly arrays?: readonly ArrayView[];
+  /** What the arrays of the sources can do, where a hand-over is planned; null for one that did not answer. */
+  readonly sources?: readonly Pick<ArrayView, 'array' | 'capabilities'>[];
   readonly catalog: CatalogView;
   readonly gaps: readonly Gap[];
 }
@@ -56,6 +58,14 @@ export interface ArrayView {
   readonly drills: readonly DrillLeftover[] | null;
   /** Why something is null. */
   readonly problem: Problem | null;
+}
+
+/** Null where the array was not asked, or did not answer: then nobody knows what it can do. */
+export function capabilitiesOf(
+  { arrays = [], sources = [] }: Pick<Observation, 'arrays' | 'sources'>,
+  array: string,
+): Capabilities | null {
+  return [...arrays, ...sources].find((view) => view.array === array)?.capabilities ?? null;
 }
 
 export interface CatalogView {

@@ -100,12 +100,14 @@ export interface Capabilities {
   readonly expose: 'lun' | 'nfs' | 'file' | 'none';
   /**
    * Verbs that a person carries out on this array, each with the sentence that tells how; `{volume}`, `{array}`,
-   * `{point}`, `{drill}` and `{hosts}` stand for what the plan knows. Absent where nobody is needed.
+   * `{point}`, `{drill}`, `{tag}` and `{hosts}` stand for what the plan knows. Absent where nobody is needed.
    */
   readonly handOffs?: Readonly<Partial<Record<HandOffVerb, string>>>;
+  /** True where all that it shows is what people state: good enough to wait for, and never a proof. */
+  readonly stated?: boolean;
 }
 
-export type HandOffVerb = 'promote' | 'drillStart' | 'drillStop';
+export type HandOffVerb = 'prepare' | 'promote' | 'reverse' | 'drillStart' | 'drillStop';
 
 /** A pair as one array lists it. */
 export interface FoundPair {

@@ -1,6 +1,7 @@
 /** Every condition of a plan, observed through the ports. Looking changes nothing. */
 
 import { isAttached } from './actions/attach.ts';
+import { isReversedByHand } from './actions/by-hand.ts';
 import { isDetached } from './actions/detach.ts';
 import { areNamesRestored } from './actions/disks.ts';
 import { drillConditions } from './actions/drill-handlers.ts';
@@ -60,6 +61,7 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     'sr-forgotten': ({ site, sr }, context) => isForgotten(world, site, sr, context.signal),
     'finally-synced': ({ pair, tag }, context) => isFinallySynced(world, pair, tag, context.signal),
     'source-demoted': ({ pair }, context) => isDemoted(world, pair, context.signal),
+    'reversed-by-hand': ({ pair }, context) => isReversedByHand(world, pair, context.signal),
     'replication-reversed': ({ pair, tag }, context) => isReversed(world, pair, tag, context.signal),
     synced: ({ pair, tag }, context) => isSynced(world, pair, tag, context.signal),
     'roles-swapped': (condition) => areRolesSwapped(world, condition),

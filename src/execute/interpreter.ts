@@ -1,5 +1,6 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
+import { noteLetGo, seeFinalSync, seeReversed } from './actions/by-hand.ts';
 import { awaitCanary, cloneCanary, findCanary, removeCanary, writeCanary } from './actions/canary.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
@@ -91,6 +92,9 @@ export function handlersOver(world: World): {
     'plug-sr': (action, context) => plugSr(world, action, context),
     'release-storage': (action, context) => releaseStorage(world, action, context),
     'final-sync': (action, context) => finalSync(world, action, context),
+    'note-let-go': (action, context) => noteLetGo(world, action, context),
+    'see-final-sync': (action, context) => seeFinalSync(world, action, context),
+    'see-reversed': (action, context) => seeReversed(world, action, context),
     unprepare: (action, context) => unprepare(world, action, context),
     'promote-synced': (action, context) => promoteSynced(world, action, context),
     'fence-storage': (action, context) => fenceStorage(world, action, context),

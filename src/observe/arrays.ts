@@ -13,6 +13,24 @@ export async function observeArrays(
   return Promise.all([...new Set(names)].sort().map((name) => observeArray(array, name, signal)));
 }
 
+/** What they can do alone: the clones of drills are at the other side. */
+export async function observeSources(
+  open: (name: string) => Promise<Replication>,
+  names: readonly string[],
+  signal?: AbortSignal,
+): Promise<Pick<ArrayView, 'array' | 'capabilities'>[]> {
+  return Promise.all(
+    [...new Set(names)].sort().map(async (name) => {
+      try {
+        return { array: name, capabilities: await (await open(name)).capabilities(signal) };
+      } catch {
+        // Its volumes have told already that it does not answer.
+        return { array: name, capabilities: null };
+      }
+    }),
+  );
+}
+
 async function observeArray(
   open: (name: string) => Promise<Replication>,
   name: string,

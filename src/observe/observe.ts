@@ -7,7 +7,7 @@ import type { Catalog } from '../ports/catalog.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clock, Entropy } from '../ports/system.ts';
-import { observeArrays } from './arrays.ts';
+import { observeArrays, observeSources } from './arrays.ts';
 import { gapOf } from './gap.ts';
 
 export { gapOf } from './gap.ts';
@@ -29,6 +29,8 @@ export interface ObserveRequest {
   readonly pointsPerGroup: number;
   /** A point that is read besides, by id; null for none. */
   readonly pointId: string | null;
+  /** The arrays of the sources are asked as well what they can do: a move needs them. */
+  readonly handOver?: boolean;
 }
 
 /** A point that cannot be promoted from is still worth a look; beyond this many, older ones decide nothing. */
@@ -41,10 +43,12 @@ export async function observe(
 ): Promise<Observation> {
   const gaps: Gap[] = [];
   const targets = request.pairs.map((pair) => pair.target.array);
-  const [sites, pairs, arrays, catalog] = await Promise.all([
+  const from = request.handOver === true ? request.pairs.map((pair) => pair.source.array) : [];
+  const [sites, pairs, arrays, sources, catalog] = await Promise.all([
     Promise.all(request.sites.map((site) => observeSite(ports, site, gaps, signal))),
     Promise.all(request.pairs.map((pair) => observePair(ports, pair, gaps, signal))),
     observeArrays((name) => ports.array(name), targets, signal),
+    observeSources((name) => ports.array(name), from, signal),
     observeCatalog(ports, request, gaps, signal),
   ]);
   signal?.throwIfAborted();
@@ -54,6 +58,7 @@ export async function observe(
     sites: Object.fromEntries(sites.map((view) => [view.site, view])),
     pairs,
     arrays,
+    ...(request.handOver === true ? { sources } : {}),
     catalog,
     gaps: gaps.sort((a, b) => (a.source < b.source ? -1 : a.source > b.source ? 1 : 0)),
   };

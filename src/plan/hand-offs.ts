@@ -3,16 +3,18 @@
  * is done, and goes on to what the hosts see.
  */
 
-import type { Observation } from '../domain/observation.ts';
-import type { Step } from '../domain/plan.ts';
+import { capabilitiesOf, type Observation } from '../domain/observation.ts';
+import type { PairAction, Step } from '../domain/plan.ts';
 import type { HostFacts } from '../domain/pool.ts';
 import type { Moment } from '../domain/recovery-plan.ts';
-import type { Capabilities, HandOffVerb } from '../domain/replication.ts';
+import type { HandOffVerb } from '../domain/replication.ts';
 import type { StepDraft, StepList } from './steps.ts';
 
 /** Somebody may have to be woken, or to drive there. */
 const answerWithinSeconds = 8 * 3600;
 const marginSeconds = 60;
+
+type Seen = Pick<Observation, 'arrays' | 'sources'>;
 
 export interface HandOff {
   readonly target: { readonly array: string; readonly volume: string };
@@ -24,17 +26,35 @@ export interface HandOff {
   readonly verb: string;
 }
 
-export function capabilitiesOf(observation: Pick<Observation, 'arrays'>, array: string): Capabilities | null {
-  return observation.arrays?.find((view) => view.array === array)?.capabilities ?? null;
+/** The sentence for a person; null where the array does it itself, and where it could not be asked. */
+export function handedOff(observation: Seen, array: string, verb: HandOffVerb): string | null {
+  return capabilitiesOf(observation, array)?.handOffs?.[verb] ?? null;
 }
 
-/** The sentence for a person; null where the array does it itself, and where it could not be asked. */
-export function handedOff(
-  observation: Pick<Observation, 'arrays'>,
-  array: string,
-  verb: HandOffVerb,
+/** What a person is told where the site has no sentence of its own. */
+const usual = {
+  prepare:
+    'On array {array} make volume {volume} refuse writes, then bring everything it holds over to the other side as a point called {tag}; leave the replication in place',
+  reverse:
+    'Make volume {volume} of array {array} replicate to volume {otherVolume} of array {otherArray}, which becomes its replica; what only that one holds is overwritten',
+} as const;
+
+/** The sentence for a person who closes the source and brings its last point over; null where the array does. */
+export function preparedByHand(observation: Seen, array: string): string | null {
+  const can = capabilitiesOf(observation, array);
+  return can === null || can.prepare ? null : (can.handOffs?.prepare ?? usual.prepare);
+}
+
+/** The sentence for a person who turns a pair round; null where both arrays do their part. */
+export function reversedByHand(
+  observation: Seen,
+  { source, target }: Pick<PairAction, 'source' | 'target'>,
 ): string | null {
-  return capabilitiesOf(observation, array)?.handOffs?.[verb] ?? null;
+  for (const { array } of [target, source]) {
+    const can = capabilitiesOf(observation, array);
+    if (can !== null && can.reverse === 'none') return can.handOffs?.reverse ?? usual.reverse;
+  }
+  return null;
 }
 
 /** Asks a person; without an answer nothing goes on. Returns the step's id. */

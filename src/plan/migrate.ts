@@ -4,12 +4,13 @@
  * `migrate/` and `recover/`.
  */
 import type { Roles } from '../domain/group.ts';
-import type { Observation } from '../domain/observation.ts';
+import { capabilitiesOf, type Observation } from '../domain/observation.ts';
 import type { Expectation, Plan } from '../domain/plan.ts';
 import type { PoolFacts } from '../domain/pool.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { forecastSeconds } from './forecast.ts';
+import { preparedByHand, reversedByHand } from './hand-offs.ts';
 import { expectedPoint } from './migrate/expected-point.ts';
 import { leave } from './migrate/leave.ts';
 import { pairsOf } from './pairs.ts';
@@ -80,6 +81,11 @@ function missing({ group, observation, vms }: MigrateRequest): string[] {
     if (source === null) waitingOn.push(`the array of site ${group.production}, which holds SR ${sr}`);
     if (target === null)
       waitingOn.push(`the array of site ${group.recovery}, which holds the copy of SR ${sr}`);
+    for (const view of [source, target])
+      if (view !== null && capabilitiesOf(observation, view.pair.array)?.stated === true)
+        waitingOn.push(
+          `a way to see that the last write of SR ${sr} has arrived: array ${view.pair.array} shows only what people state, and nothing is promoted on that in a move`,
+        );
   }
   return waitingOn;
 }
@@ -106,6 +112,7 @@ function build(
     group,
     roles: request.roles,
     pairs: draft.storage.map(({ pair }) => pair),
+    byHand: (pair) => reversedByHand(observation, pair),
     // What was written there has been brought over, and seen.
     discard: false,
     pointId: request.firstPointId,
@@ -187,10 +194,22 @@ function expectation(draft: RecoverDraft, order: StartOrder, request: MigrateReq
       'Nothing is lost: the last write is brought over and seen at the other side before anything is promoted',
       `Both sites change: ${running} VMs stop at site ${group.production} and start at site ${group.recovery}; they do not serve in between`,
       `Until the promotion everything can be taken back with \`lifeboat run undo\`: the VMs start at site ${group.production} again`,
+      ...closedByHand(draft),
       ...(request.force ? ['Guests that do not shut down by themselves are switched off'] : []),
       `In the end the group is protected from site ${group.recovery} to site ${group.production}`,
     ],
   };
+}
+
+/** What `run undo` cannot take back by itself. */
+function closedByHand({ request, storage }: RecoverDraft): string[] {
+  return storage.flatMap(({ settings: { source } }) =>
+    preparedByHand(request.observation, source.array) === null
+      ? []
+      : [
+          `A person closes volume ${source.volume} of array ${source.array} to writes: before \`lifeboat run undo\` a person opens it again`,
+        ],
+  );
 }
 
 function alreadyThere(request: MigrateRequest): Expectation {

@@ -11,6 +11,7 @@ import type { Divergence } from '../domain/replication.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { forecastSeconds } from './forecast.ts';
+import { reversedByHand } from './hand-offs.ts';
 import { quarantinedVms } from './migrate/leave.ts';
 import { pairsOf } from './pairs.ts';
 import { StepList } from './steps.ts';
@@ -99,19 +100,26 @@ function build(request: ReprotectRequest, old: PoolFacts): StepList['steps'] {
   if (request.quarantineOnly) return steps.steps;
   const detached = detach(steps, request, old, away);
   const pairs: PairAction[] = group.storage.map(({ sr, source, target }) => ({ sr, source, target }));
-  const demoted = pairs.map((pair) => demote(steps, request, pair, [away, ...detached]));
+  const putAway = [away, ...detached];
+  const byHand = (pair: PairAction): string | null => reversedByHand(request.observation, pair);
+  // Whoever turns a pair round by hand demotes it with that.
+  const demoted = pairs.flatMap((pair) =>
+    byHand(pair) === null ? [demote(steps, request, pair, putAway)] : [],
+  );
+  const ready = demoted.length === pairs.length ? demoted : [...putAway, ...demoted];
   turnRound(steps, {
     planId: request.planId,
     group,
     roles: request.state?.roles ?? 'as-configured',
     pairs,
+    byHand,
     discard: request.discard,
     pointId: request.firstPointId,
     members: request.vms,
     vmsInPool: poolOf(request.observation, group.recovery)?.vms.length ?? 0,
     left: replicatedSrs(group, old),
-    after: demoted,
-    needs: demoted,
+    after: ready,
+    needs: ready,
     onFailure: 'stop',
   });
   return steps.steps;

@@ -9,6 +9,7 @@ import type { NamedVm, PairAction, Step } from '../domain/plan.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { pointSteps } from './export.ts';
+import { askPerson } from './hand-offs.ts';
 import type { StepList } from './steps.ts';
 
 export interface TurningRound {
@@ -18,6 +19,8 @@ export interface TurningRound {
   /** How the sites stand before. */
   readonly roles: Roles;
   readonly pairs: readonly PairAction[];
+  /** The sentence for a person who turns this pair round; null where the arrays do. */
+  readonly byHand: (pair: PairAction) => string | null;
   /** What the old source alone holds may go. */
   readonly discard: boolean;
   readonly pointId: string;
@@ -65,6 +68,8 @@ export function swappedRoles(roles: GroupState['roles']): Roles {
 }
 
 function reverse(steps: StepList, turning: TurningRound, pair: PairAction): string {
+  const sentence = turning.byHand(pair);
+  if (sentence !== null) return reverseByHand(steps, turning, pair, sentence);
   const tag = `lifeboat-${turning.planId}-back`;
   return steps.add({
     id: steps.ids.of('reverse', pair.target.volume),
@@ -80,6 +85,41 @@ function reverse(steps: StepList, turning: TurningRound, pair: PairAction): stri
     timeoutSeconds: 4 * 3600,
     forecastSeconds: 10,
     why: `Site ${turning.group.production} becomes the replica: without it nothing protects what is written from now on`,
+  });
+}
+
+/** Its roles are looked at, or taken from what people state, before the sites change places. */
+function reverseByHand(steps: StepList, turning: TurningRound, pair: PairAction, sentence: string): string {
+  const { source, target } = pair;
+  const asked = askPerson(
+    steps,
+    {
+      target,
+      sentence,
+      names: { otherArray: source.array, otherVolume: source.volume },
+      at: 'after-storage',
+      verb: 'reverse',
+    },
+    {
+      after: [...turning.after],
+      needs: [...turning.needs],
+      // What is overwritten may be the only copy of what was written there.
+      pointOfNoReturn: true,
+      onFailure: turning.onFailure,
+      why: `Site ${turning.group.production} becomes the replica: without it nothing protects what is written from now on`,
+    },
+  );
+  return steps.add({
+    id: steps.ids.of('see-reversed', target.volume),
+    after: [asked],
+    action: { do: 'see-reversed', pair },
+    holdsWhen: { is: 'reversed-by-hand', pair },
+    repeatable: true,
+    onFailure: turning.onFailure,
+    uses: [`array:${target.array}`],
+    timeoutSeconds: 300,
+    forecastSeconds: 2,
+    why: 'The sites change places only when both sides are in their new roles',
   });
 }
 

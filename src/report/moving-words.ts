@@ -19,6 +19,8 @@ export function movingChapter(action: MovingAction): string {
     case 'plug-sr':
       return 'Let go of the old site';
     case 'final-sync':
+    case 'note-let-go':
+    case 'see-final-sync':
     case 'unprepare':
       return 'Bring the last writes over';
     case 'promote-synced':
@@ -27,6 +29,7 @@ export function movingChapter(action: MovingAction): string {
       return 'Take over';
     case 'demote-source':
     case 'reverse-replication':
+    case 'see-reversed':
     case 'swap-roles':
       return 'Turn the protection round';
     case 'forget-sr':
@@ -56,6 +59,12 @@ export function describeMoving(action: MovingAction): string {
       return `Plug SR ${clean(action.sr.nameLabel)} at site ${action.site} again, on ${count(action.hosts.length, 'host')}`;
     case 'final-sync':
       return `Stop writes to volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array}, bring its last point to array ${action.pair.target.array} and see that it is there`;
+    case 'note-let-go':
+      return `See that no host of site ${action.site} has SR ${clean(action.sr.nameLabel)}, and note when`;
+    case 'see-final-sync':
+      return `See that the last point of volume ${clean(action.pair.source.volume)} is whole on array ${action.pair.target.array}, and was cut after the SR was let go`;
+    case 'see-reversed':
+      return `See that volume ${clean(action.pair.target.volume)} replicates from array ${action.pair.target.array} back to array ${action.pair.source.array}`;
     case 'unprepare':
       return `Let volume ${clean(action.pair.source.volume)} on array ${action.pair.source.array} be written again`;
     case 'promote-synced':
@@ -122,9 +131,11 @@ export function sitesOfMove(plan: Plan): { readonly from: string | null; readonl
   return plan.operation === 'reprotect' ? { from: serving, to: away } : { from: away, to: serving };
 }
 
+const syncKinds = new Set<Action['do']>(['final-sync', 'see-final-sync']);
+
 /** What a move without loss has kept of its promise; null for every other operation. */
 export function lossOfMove(run: Run): string | null {
-  const syncs = run.plan.steps.filter((step) => step.action.do === 'final-sync');
+  const syncs = run.plan.steps.filter((step) => syncKinds.has(step.action.do));
   if (syncs.length === 0) return null;
   const seen = syncs.filter((step) => run.steps.get(step.id)?.status === 'succeeded').length;
   return seen === syncs.length

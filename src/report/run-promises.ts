@@ -46,7 +46,7 @@ export interface VmPromise {
 export function vmPromises(run: Run): ReadonlyMap<string, VmPromise> {
   const { steps, limits, expects } = run.plan;
   const ends = forecastEnds(steps, limits);
-  const moves = steps.some(({ action }) => action.do === 'final-sync');
+  const moves = steps.some(({ action }) => action.do === 'promote-synced');
   const ages = new Map(expects.replicas.map(({ sr, ageSeconds }) => [sr, ageSeconds]));
   const srsOf = storageByVm(steps);
   const promises = new Map<string, VmPromise>();

@@ -125,6 +125,9 @@ export function chapterOf(action: Action): string {
     case 'plug-sr':
     case 'release-storage':
     case 'final-sync':
+    case 'note-let-go':
+    case 'see-final-sync':
+    case 'see-reversed':
     case 'unprepare':
     case 'promote-synced':
     case 'fence-storage':
@@ -248,6 +251,9 @@ export function describeAction(action: Action): string {
     case 'plug-sr':
     case 'release-storage':
     case 'final-sync':
+    case 'note-let-go':
+    case 'see-final-sync':
+    case 'see-reversed':
     case 'unprepare':
     case 'promote-synced':
     case 'fence-storage':

@@ -63,6 +63,7 @@ export function movingHouse(names: readonly string[], change: (state: FakeState)
         groups: [group.name],
         pointsPerGroup: 5,
         pointId: null,
+        handOver: true,
       },
     );
     plans += 1;

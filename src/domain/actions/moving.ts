@@ -69,6 +69,19 @@ export type MovingAction =
   | { readonly do: 'forget-sr'; readonly site: string; readonly sr: NamedSr }
   /** The source takes no more writes, its last point arrives at the target (`Replication.prepare`). */
   | { readonly do: 'final-sync'; readonly pair: PairAction; readonly tag: string }
+  /** Seen without a plugged PBD, and when: the last point that a person brings over must be younger. */
+  | { readonly do: 'note-let-go'; readonly site: string; readonly sr: NamedSr }
+  /** The last point that a person has brought over: seen whole at the target, and cut after step `letGoBy`. */
+  | {
+      readonly do: 'see-final-sync';
+      readonly pair: PairAction;
+      readonly site: string;
+      readonly sr: NamedSr;
+      readonly tag: string;
+      readonly letGoBy: string;
+    }
+  /** The replication that a person has turned round: both sides seen, or stated, in their new roles. */
+  | { readonly do: 'see-reversed'; readonly pair: PairAction }
   /** Undoes `final-sync`. */
   | { readonly do: 'unprepare'; readonly pair: PairAction }
   /** Promotes the point that step `syncedBy` brought over, and no other (invariant 4). */
@@ -115,6 +128,7 @@ export type MovingCondition =
   | { readonly is: 'finally-synced'; readonly pair: PairAction; readonly tag: string }
   | { readonly is: 'source-demoted'; readonly pair: PairAction }
   | { readonly is: 'replication-reversed'; readonly pair: PairAction; readonly tag: string }
+  | { readonly is: 'reversed-by-hand'; readonly pair: PairAction }
   | {
       readonly is: 'roles-swapped';
       readonly group: string;

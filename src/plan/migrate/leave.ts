@@ -8,6 +8,7 @@ import { autoStartKey } from '../../domain/quarantine.ts';
 import type { PointVm } from '../../domain/recovery-point.ts';
 import { byName, type Matchable } from '../../domain/scope.ts';
 import { pointSteps } from '../export.ts';
+import { askPerson, preparedByHand } from '../hand-offs.ts';
 import type { StorageOfPlan } from '../recover/draft.ts';
 import { named, type RecoverDraft } from '../recover/draft.ts';
 import type { StartOrder, Tier } from '../tiers.ts';
@@ -215,11 +216,47 @@ function detach(draft: RecoverDraft, { pool }: Leaving, quarantined: string): st
   });
 }
 
+/** A person closes the source and brings the last point over; it counts once it has been seen (invariant 4). */
+function syncByHand(
+  draft: RecoverDraft,
+  { pair, settings: { source }, sr }: StorageOfPlan,
+  { sentence, tag, detached }: { sentence: string; tag: string; detached: readonly string[] },
+): string {
+  const site = draft.request.group.production;
+  const kept = { uuid: sr.uuid, nameLabel: sr.nameLabel };
+  const letGo = draft.add({
+    id: draft.ids.of('let-go', sr.nameLabel),
+    after: [...detached],
+    action: { do: 'note-let-go', site, sr: kept },
+    timeoutSeconds: 60,
+    why: 'A point that was cut before this moment may lack the last writes',
+  });
+  const asked = askPerson(
+    draft,
+    { target: source, sentence, names: { tag }, at: 'before-promotion', verb: 'prepare' },
+    {
+      after: [letGo],
+      why: `Array ${source.array} cannot do it by itself: the word is not the proof, the other side is looked at next`,
+    },
+  );
+  return draft.add({
+    id: draft.ids.of('see-sync', source.volume),
+    after: [asked],
+    action: { do: 'see-final-sync', pair, site, sr: kept, tag, letGoBy: letGo },
+    uses: [`array:${source.array}`],
+    timeoutSeconds: 300,
+    forecastSeconds: 2,
+    why: 'Nothing is promoted before the last write has been seen at the other side',
+  });
+}
+
 function syncFinally(draft: RecoverDraft, detached: readonly string[]): Map<StorageOfPlan, string> {
   const tag = `lifeboat-${draft.request.planId}`;
   return new Map(
     draft.storage.map((item) => {
       const { pair, settings } = item;
+      const sentence = preparedByHand(draft.request.observation, settings.source.array);
+      if (sentence !== null) return [item, syncByHand(draft, item, { sentence, tag, detached })];
       const id = draft.add({
         id: draft.ids.of('sync', settings.source.volume),
         after: [...detached],

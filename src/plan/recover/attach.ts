@@ -1,9 +1,10 @@
 /** The SRs of the group at the recovery site: same UUIDs, true names, the disks compared with the recovery point. */
+import { capabilitiesOf } from '../../domain/observation.ts';
 import type { SrToAttach } from '../../domain/plan.ts';
 import { type HostFacts, plainDeviceConfig, type TextMap, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
-import { askPerson, capabilitiesOf, hostNames } from '../hand-offs.ts';
+import { askPerson, hostNames } from '../hand-offs.ts';
 import type { RecoverDraft, StorageOfPlan } from './draft.ts';
 
 /** Returns, per SR, the step after which its disks may be relied upon. */

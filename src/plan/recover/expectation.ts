@@ -1,5 +1,5 @@
 /** What a failover promises: loss, time, who comes up, who is left out, and what a person must know before. */
-import type { Observation, PairObservation } from '../../domain/observation.ts';
+import { capabilitiesOf, type Observation, type PairObservation } from '../../domain/observation.ts';
 import type { Expectation } from '../../domain/plan.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import { type Choice, newestComplete } from '../choose-point.ts';
@@ -111,6 +111,14 @@ function notesOf(draft: RecoverDraft, lossSeconds: number | null): string[] {
   }
   if (declaredLost)
     notes.push(`Site ${group.production} was declared lost by a person; what still answers there is stopped`);
+  for (const { pair, observed } of draft.storage) {
+    const { array, volume } = pair.source;
+    const stays = observed.source !== null && observed.source.role !== 'target';
+    if (stays && capabilitiesOf(draft.request.observation, array)?.fence === false)
+      notes.push(
+        `Array ${array} cannot be told to refuse writes: close volume ${volume} to the hosts of site ${group.production} as soon as somebody can`,
+      );
+  }
   for (const pair of draft.pairs) {
     if (alreadyPromoted(pair))
       notes.push(`The copy of SR ${pair.sr} is promoted already; it is taken as it is`);

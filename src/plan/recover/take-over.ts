@@ -1,5 +1,7 @@
 /** The old site is kept from coming back as the real one, and the replica becomes writable. */
+
 import type { NamedSr } from '../../domain/actions/moving.ts';
+import { capabilitiesOf } from '../../domain/observation.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import { askPerson, handedOff, hostNames } from '../hand-offs.ts';
@@ -139,6 +141,8 @@ function fenceStorage(draft: RecoverDraft, before: readonly string[]): string[] 
     );
   for (const { pair, observed } of draft.storage) {
     if (observed.source === null || observed.source.role === 'target') continue;
+    // Nobody is waited for: the replica has nothing to do with the source any more.
+    if (capabilitiesOf(observation, pair.source.array)?.fence === false) continue;
     fenced.push(
       draft.add({
         id: draft.ids.of('fence', pair.source.volume),

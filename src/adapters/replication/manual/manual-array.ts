@@ -51,6 +51,7 @@ class ManualArray implements Replication {
 
   async capabilities(): Promise<Capabilities> {
     const { say_promote: promote, say_drill_start: drillStart, say_drill_stop: drillStop } = this.#options;
+    const { say_prepare: prepare, say_reverse: reverse } = this.#options;
     const drills = this.#drillPlace() !== null;
     return {
       syncNow: false,
@@ -63,7 +64,13 @@ class ManualArray implements Replication {
       consistencyGroups: false,
       fence: false,
       expose: this.#options.kind === 'iscsi' || this.#options.kind === 'fc' ? 'lun' : 'file',
-      handOffs: { promote, ...(drills ? { drillStart, drillStop } : {}) },
+      handOffs: {
+        promote,
+        ...(prepare === undefined ? {} : { prepare }),
+        ...(reverse === undefined ? {} : { reverse }),
+        ...(drills ? { drillStart, drillStop } : {}),
+      },
+      stated: true,
     };
   }
 

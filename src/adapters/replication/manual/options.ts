@@ -26,6 +26,9 @@ const schema = z.strictObject({
   say_promote: sentence.default(
     'Stop the replication of volume {volume} on array {array}, make it writable, and give these hosts access: {hosts}',
   ),
+  /** Absent: the plan's own words. `{tag}` is the name that the last point must bear; `{otherVolume}` the other side. */
+  say_prepare: sentence.optional(),
+  say_reverse: sentence.optional(),
   say_drill_start: sentence.default(
     'On array {array} make a writable copy of volume {volume} for drill {drill}, leave the replication as it is, and give these hosts access to the copy alone: {hosts}',
   ),
