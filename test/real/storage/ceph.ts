@@ -45,6 +45,7 @@ export class CephPair {
   #up = new Set<Side>();
   #linked = false;
   #hurt = false;
+  #held = false;
   readonly #ready: string[] = [];
 
   /** Time at which nothing moves passes quickly once the link is cut: whoever waits for a transfer gives up. */
@@ -101,8 +102,9 @@ export class CephPair {
   async mended(): Promise<void> {
     for (const side of sides) await this.#boot(side);
     if (!this.#linked) await this.mendLink();
-    if (!this.#hurt) return;
+    if (!this.#hurt && !this.#held) return;
     this.#hurt = false;
+    this.#held = false;
     await Promise.all(
       sides.map(async (side) => {
         await this.execute(side, 'tc', 'qdisc', 'del', 'dev', 'repl0', 'root').catch(() => undefined);
@@ -159,8 +161,10 @@ export class CephPair {
 
   /** The daemon of the target stands still in the middle of whatever it does. */
   async holdTransfers(): Promise<() => Promise<void>> {
+    this.#held = true;
     await this.execute('target', 'sh', '-c', 'kill -STOP $(cat /run/rbd-mirror.pid)');
     return async () => {
+      this.#held = false;
       await this.execute('target', 'sh', '-c', 'kill -CONT $(cat /run/rbd-mirror.pid)');
     };
   }
