@@ -19,12 +19,12 @@ import type {
   StoreLook,
   Stream,
   StreamTarget,
-  VolumeState,
 } from '../send-receive/store.ts';
 import { after } from '../send-receive/views.ts';
 import { BtrfsExports } from './exports.ts';
 import type { BtrfsOptions } from './options.ts';
 import {
+  bridgeScript,
   compareScript,
   cutScript,
   keepScript,
@@ -36,6 +36,7 @@ import {
   takeScript,
 } from './scripts.ts';
 import {
+  bridgeName,
   copyName,
   drillPath,
   type FilerLook,
@@ -43,6 +44,7 @@ import {
   pointsPath,
   readFiler,
   recordPath,
+  type SubvolumeState,
   stateOfSubvolume,
 } from './subvolumes.ts';
 
@@ -158,34 +160,35 @@ export class BtrfsStore implements Store {
     await this.#filer.must(['sh', '-c', stopScript, 'lifeboat-stop', lock]);
   }
 
-  streams(here: VolumeState, point: StoredPoint, there: StreamTarget): readonly Stream[] {
+  /**
+   * A base that was received here was cut at the other filer, where it is not known as received. `btrfs receive` before
+   * 6.10.1 then finds the base itself, and not the extents of it that the point shares, so such a stream has a bridge.
+   */
+  streams(here: SubvolumeState, point: StoredPoint, there: StreamTarget): readonly Stream[] {
     const receiver = there.store;
     if (!(receiver instanceof BtrfsStore)) throw new TypeError('btrfs streams are read by btrfs only');
     const refs = new Set(there.state?.points.filter(({ complete }) => complete).map(({ ref }) => ref));
     if (refs.has(point.ref)) return [];
     const base = here.points.findLast((one) => one !== point && one.complete && refs.has(one.ref));
     const path = (name: string): string => this.#path(`${pointsPath(here.volume)}/${name}`);
-    return [
-      {
-        send: [
-          'btrfs',
-          'send',
-          '-q',
-          ...(base === undefined ? [] : ['-p', path(base.name)]),
-          path(point.name),
-        ],
-        receive: receiver.#receiving(there.volume, point.name),
-      },
-    ];
+    if (base?.received === true) {
+      const paths = [base.name, bridgeName, point.name].map(path);
+      const send = ['sh', '-c', bridgeScript, 'lifeboat-bridge', ...paths];
+      return [{ send, receive: receiver.#receiving(there.volume, point.name, bridgeName) }];
+    }
+    const parent = base === undefined ? [] : ['-p', path(base.name)];
+    const send = ['btrfs', 'send', '-q', ...parent, path(point.name)];
+    return [{ send, receive: receiver.#receiving(there.volume, point.name) }];
   }
 
-  async settle(state: VolumeState, point: StoredPoint, side: 'sender' | 'receiver'): Promise<void> {
+  async settle(state: SubvolumeState, point: StoredPoint, side: 'sender' | 'receiver'): Promise<void> {
     const { volume } = state;
     const own = state.points.find(({ ref }) => ref === point.ref);
     if (own === undefined) return;
     const older = state.points.filter((one) => one !== own && !after(state, own).includes(one));
     const surplus = older.slice(0, Math.max(0, older.length + 1 - this.#options.keep_points));
-    const paths = surplus.map(({ name }) => this.#path(`${pointsPath(volume)}/${name}`));
+    const names = [...surplus.map(({ name }) => name), ...(state.bridged ? [bridgeName] : [])];
+    const paths = names.map((name) => this.#path(`${pointsPath(volume)}/${name}`));
     if (paths.length > 0) await this.#filer.must(['sh', '-c', pruneScript, 'lifeboat-prune', ...paths]);
     if (side === 'sender' && state.sent !== own.ref) await this.#record(recordPath(volume, 'sent'), own.ref);
     if (side === 'receiver' && state.mark === null) await this.mark(volume, { role: 'target', point: null });
@@ -271,7 +274,7 @@ export class BtrfsStore implements Store {
     await this.#filer.mustSoon(program);
   }
 
-  #receiving(volume: string, name: string): readonly string[] {
+  #receiving(volume: string, name: string, bridge = ''): readonly string[] {
     const points = this.#path(pointsPath(volume));
     return [
       'sh',
@@ -280,7 +283,7 @@ export class BtrfsStore implements Store {
       'lifeboat-receive',
       this.#filer.lockPath(volume, 'receive'),
       shellCommand(['cat', this.#path(recordPath(volume, 'mark'))]),
-      shellCommand(['sh', '-c', takeScript, 'lifeboat-take', points, name]),
+      shellCommand(['sh', '-c', takeScript, 'lifeboat-take', points, name, bridge]),
       '',
     ];
   }

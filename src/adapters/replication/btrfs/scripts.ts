@@ -31,8 +31,21 @@ btrfs filesystem sync "\${1%/*}"`;
 /** $1 the volume, $2 the path of the point without its time. */
 export const cutScript = `mkdir -p "\${2%/*}" && btrfs subvolume snapshot -r "$1" "$2@$(date +%s)"`;
 
-/** $1 directory of the points, $2 name: receives after removing what a broken transfer has left under this name. */
+/**
+ * $1 the base, $2 the bridge, $3 the point: one stream with both, the point on top of the bridge. A bridge is the base
+ * over again under an identity of its own: a snapshot that was writable once has lost the UUID that its source was
+ * received with, so that the other filer knows the bridge as received, as `btrfs receive` needs it for shared extents.
+ */
+export const bridgeScript = `if [ -d "$2" ]; then btrfs subvolume delete "$2" >/dev/null || exit; fi
+btrfs subvolume snapshot "$1" "$2" >/dev/null && btrfs property set -ts "$2" ro true || exit
+btrfs send -q -p "$1" "$2" && btrfs send -q -p "$2" "$3"`;
+
+/**
+ * $1 directory of the points, $2 name, $3 name of the bridge in the stream, or nothing: receives after removing what a
+ * broken transfer has left under these names.
+ */
 export const takeScript = `mkdir -p "$1" || exit
+if [ -n "$3" ] && [ -d "$1/$3" ]; then btrfs subvolume delete "$1/$3" >/dev/null || exit; fi
 if [ -d "$1/$2" ] && [ "$(btrfs property get -ts "$1/$2" ro)" = ro=false ]; then
 btrfs subvolume delete "$1/$2" >/dev/null || exit
 fi

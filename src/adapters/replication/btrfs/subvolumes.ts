@@ -50,6 +50,9 @@ export function pointsPath(volume: string): string {
   return `.lifeboat/${volume}/points`;
 }
 
+/** Its name is not that of a point, so that it is never taken for one. */
+export const bridgeName = 'bridge';
+
 export function drillPath(volume: string, drill: string): string {
   return `.lifeboat/${volume}/drills/${drill}`;
 }
@@ -58,11 +61,22 @@ export function copyName(volume: string, drill: string): string {
   return `${volume}.lifeboat-drill-${drill}`;
 }
 
+export interface SubvolumePoint extends StoredPoint {
+  /** It came from the other filer, and was not cut here. */
+  readonly received: boolean;
+}
+
+export interface SubvolumeState extends VolumeState {
+  readonly points: readonly SubvolumePoint[];
+  /** A bridge (scripts.ts) of the last transfer is still here. */
+  readonly bridged: boolean;
+}
+
 /** The points of a volume with their subvolumes, in the order in which they came to be here. */
 export function pointsOf(
   volume: string,
   { subvolumes }: FilerLook,
-): readonly (StoredPoint & { readonly subvolume: Subvolume })[] {
+): readonly (SubvolumePoint & { readonly subvolume: Subvolume })[] {
   const prefix = `${pointsPath(volume)}/`;
   return [...subvolumes.values()]
     .filter(({ path }) => path.startsWith(prefix))
@@ -71,9 +85,11 @@ export function pointsOf(
       const name = subvolume.path.slice(prefix.length);
       const [, tag, seconds] = /^([^@/]+)@(\d+)$/.exec(name) ?? [];
       if (tag === undefined) return [];
+      const received = subvolume.receivedUuid !== '-';
       return [
         {
-          ref: subvolume.receivedUuid === '-' ? subvolume.uuid : subvolume.receivedUuid,
+          ref: received ? subvolume.receivedUuid : subvolume.uuid,
+          received,
           name,
           tag,
           takenAtSeconds: Number(seconds),
@@ -88,7 +104,11 @@ export function pointsOf(
 }
 
 /** Null when neither the volume nor anything that we keep for it is there. */
-export function stateOfSubvolume(volume: string, look: FilerLook, transferring: boolean): VolumeState | null {
+export function stateOfSubvolume(
+  volume: string,
+  look: FilerLook,
+  transferring: boolean,
+): SubvolumeState | null {
   const head = look.subvolumes.get(volume);
   const mark = readMark(look.records.get(recordPath(volume, 'mark')));
   const points = pointsOf(volume, look);
@@ -97,6 +117,7 @@ export function stateOfSubvolume(volume: string, look: FilerLook, transferring: 
     volume,
     writable: head !== undefined && !head.readonly,
     points: points.map(({ subvolume: _, ...point }) => point),
+    bridged: look.subvolumes.has(`${pointsPath(volume)}/${bridgeName}`),
     mark,
     sent: look.records.get(recordPath(volume, 'sent')) ?? null,
     transferring,

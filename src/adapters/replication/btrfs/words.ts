@@ -17,8 +17,8 @@ const meanings: readonly Meaning[] = [
   {
     words: /cannot find parent subvolume|clone: did not find source subvol/i,
     kind: 'refused',
-    code: 'DR-ARRAY-DIVERGED',
-    next: 'Decide which side is to be kept; the plan for it names what is lost, and asks',
+    code: 'DR-ARRAY-BASE',
+    next: 'Nothing was lost: what arrived in part is no point. See with `btrfs subvolume list -u -R` on both filers that the newest common point is there, then go on: the next stream begins at a point that both hold',
   },
   {
     words: /No space left|quota exceeded/i,
