@@ -10,7 +10,6 @@ const hostsOf = (text: string): string[] => text.split(',').filter((host) => hos
 
 export const zfsStory: StoryKind = {
   ...zfsKind,
-  noWayBack: null,
   named: (volume) => `tank/${volume}`,
   exports: (filer) =>
     linesOf(
@@ -36,8 +35,6 @@ function recordOf(name: string): string {
 
 export const btrfsStory: StoryKind = {
   ...btrfsKind,
-  noWayBack:
-    'btrfs-progs 6.2 cannot receive what shares extents with a point that was cut there: "clone: did not find source subvol"',
   named: (volume) => volume,
   exports: (served) => {
     const top = served.seen(served.filer.pool);

@@ -22,8 +22,6 @@ export interface Export {
 export interface StoryKind extends Kind {
   /** The array's name of a volume of the sample. */
   named(volume: string): string;
-  /** Why the story ends with the failover; null when there is a way back. */
-  readonly noWayBack: string | null;
   /** Everything that could be mounted, as the filer itself lists it. */
   exports(filer: ServedFiler): readonly Export[];
   /** Names of everything that takes up space, points left out: what a drill must leave as it was. */
