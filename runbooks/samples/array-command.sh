@@ -25,21 +25,27 @@ answer() {
 
 # ---- the request: one JSON object on one line, whose fields have names of their own at every depth ----
 
-field() { # NAME: the text of a field, empty when it is null or absent
+# Most of what follows is done by bash itself: a status that is asked every minute should not start twenty processes.
+declare -A field # the text of a field, empty when it is null or absent
+read_field() {   # NAME
   local pattern="\"$1\":\"([^\"]*)\""
-  if [[ $request =~ $pattern ]]; then printf '%s' "${BASH_REMATCH[1]}"; fi
+  field[$1]=''
+  if [[ $request =~ $pattern ]]; then field[$1]=${BASH_REMATCH[1]}; fi
 }
 
-list() { # NAME: the texts of a list, one per line
+read_list() { # NAME: into the array "texts"
   local pattern="\"$1\":\[([^]]*)\]"
-  if [[ $request =~ $pattern && -n ${BASH_REMATCH[1]} ]]; then tr ',' '\n' <<<"${BASH_REMATCH[1]//\"/}"; fi
+  texts=()
+  if [[ $request =~ $pattern ]]; then IFS=, read -r -a texts <<<"${BASH_REMATCH[1]//\"/}"; fi
 }
 
 read_request() {
   read -r request || true
   case $request in *\\*) fail 40 "this sample does not understand texts with quotes and backslashes" ;; esac
-  verb=$(field verb)
-  volume=$(field volume)
+  local name
+  for name in verb volume tag point drill common secret; do read_field "$name"; done
+  verb=${field[verb]}
+  volume=${field[volume]}
   if [[ $request == *'"discard":true'* ]]; then discard=yes; else discard=no; fi
 }
 
@@ -47,12 +53,15 @@ named_soundly() { [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; }
 
 # ---- the array: its clock, its copies, its doors ----
 
-now() { date -u +%Y-%m-%dT%H:%M:%S.%3NZ; }
+now() {
+  local moment=$EPOCHREALTIME
+  TZ=UTC0 printf '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${moment%[.,]*}" "${moment: -6:3}"
+}
 
 # The directory around TO is never made here: behind a link that broke it would be made on this side.
 copy_tree() { # FROM TO: whole or not at all
   local half="$2.half"
-  remove_tree "$half"
+  if [[ -e $half ]]; then remove_tree "$half"; fi
   cp -a "$1" "$half" && mv -T "$half" "$2"
 }
 
@@ -65,16 +74,16 @@ remove_tree() { # only ever below an array
 
 allow() { # EXPORT MODE: for the hosts of the request
   local address
-  mkdir -p "$root/exports"
+  [[ -d $root/exports ]] || mkdir -p "$root/exports"
   deny "$1"
-  for address in $(list addresses); do printf '%s %s\n' "$address" "$2" >>"$root/exports/$1"; done
+  for address in "${texts[@]}"; do printf '%s %s\n' "$address" "$2" >>"$root/exports/$1"; done
 }
 
 deny() { # EXPORT: to the hosts of the request
   local address door="$root/exports/$1"
-  for address in $(list addresses); do
-    if [[ -e $door ]]; then sed -i "\|^$address |d" "$door"; fi
-  done
+  read_list addresses
+  [[ -e $door ]] || return 0
+  for address in "${texts[@]}"; do sed -i "\|^$address |d" "$door"; done
 }
 
 close_to_writes() { if [[ -e $1 ]]; then sed -i 's/ rw$/ ro/' "$1"; fi; }
@@ -89,7 +98,11 @@ need_link() { link_is_up || fail 60 "the other array does not answer"; }
 
 # ---- the state of a volume: one small file for each fact; a fact that is not there is empty ----
 
-get() { if [[ -e $1 ]]; then cat "$1"; fi; }
+get() { if [[ -e $1 ]]; then printf '%s' "$(<"$1")"; fi; }
+read_fact() { # VARIABLE FILE: the same without a process of its own
+  printf -v "$1" '%s' ''
+  if [[ -e $2 ]]; then IFS= read -r "$1" <"$2" || true; fi
+}
 put() { # FILE TEXT
   printf '%s\n' "$2" >"$1.new" && mv "$1.new" "$1"
 }
@@ -98,15 +111,24 @@ set_role() { put "$1/role" "$2"; }
 use_volume() {
   if ! named_soundly "$volume" || [[ ! -d $root/state/$volume ]]; then fail 44 "there is no volume $volume"; fi
   here="$root/state/$volume"
-  peer=$(get "$here/peer")
+  read_fact peer "$here/peer"
   there="$root/link/state/$peer"
   live="$root/volumes/$volume"
-  role=$(get "$here/role")
+  read_fact role "$here/role"
 }
 
 one_at_a_time() {
   exec 9>"$here/lock"
   flock -w 2 9 || fail 20 "another command works on $volume"
+}
+
+is_worked_on() {
+  [[ -e $here/lock ]] || return 1
+  exec 8<"$here/lock"
+  local busy=no
+  flock -n 8 || busy=yes
+  exec 8<&-
+  [[ $busy == yes ]]
 }
 
 peer_role() { if link_is_up; then get "$there/role"; fi; }
@@ -115,10 +137,18 @@ wrong_role() { fail 30 "$volume is $role: $verb is not for that"; }
 
 # A point is a line "REF TAG TIME", the newest first.
 find_point() { # FILE WHAT COLUMN
-  if [[ -e $1 ]]; then awk -v what="$2" -v column="$3" '$column == what { print; exit }' "$1"; fi
+  local line columns
+  [[ -e $1 ]] || return 0
+  while read -r line; do
+    read -r -a columns <<<"$line"
+    if [[ ${columns[$3 - 1]:-} == "$2" ]]; then
+      printf '%s\n' "$line"
+      return
+    fi
+  done <"$1"
 }
 add_point() { # FILE LINE
-  { printf '%s\n' "$2" && get "$1"; } >"$1.new" && mv "$1.new" "$1"
+  { printf '%s\n' "$2" && if [[ -e $1 ]]; then cat "$1"; fi; } >"$1.new" && mv "$1.new" "$1"
 }
 point_json() { # LINE
   local ref tag at
@@ -153,7 +183,8 @@ each_volume() { # FUNCTION: its outputs, with commas between
   local comma='' state
   for state in "$root"/state/*/; do
     [[ -d $state ]] || continue
-    volume=$(basename "$state")
+    state=${state%/}
+    volume=${state##*/}
     use_volume
     printf '%s' "$comma"
     "$1"
@@ -177,11 +208,14 @@ health() {
 }
 
 view_json() {
-  local link=down activity=idle writable=false level reason newest
+  local link=down activity=idle writable=false other='' level reason newest
   seen_role=$role
-  if link_is_up; then link=up; fi
-  if [[ $role == source && $(peer_role) == promoted ]]; then seen_role=split; fi
-  if [[ -e $here/lock ]] && ! flock -n "$here/lock" true; then activity=transferring; fi
+  if link_is_up; then
+    link=up
+    read_fact other "$there/role"
+  fi
+  if [[ $role == source && $other == promoted ]]; then seen_role=split; fi
+  if is_worked_on; then activity=transferring; fi
   if [[ $role == promoted || ($role == source && ! -e $here/fenced) ]]; then writable=true; fi
   read -r level reason <<<"$(health)"
   read -r newest <"$here/points" || true
@@ -191,7 +225,8 @@ view_json() {
 
 observe() {
   local comma='' one said=''
-  for one in $(list volumes); do
+  read_list volumes
+  for one in "${texts[@]}"; do
     if named_soundly "$one" && [[ -d $root/state/$one ]]; then
       volume=$one
       use_volume
@@ -231,10 +266,11 @@ divergence() {
 }
 
 drill_json() { # prints every drill of a volume
-  local drill comma=''
+  local drill name comma=''
   for drill in "$root/drills/$volume"/*/; do
     [[ -d $drill ]] || continue
-    printf '%s{"volume":"%s","drill":"%s","name":"%s"}' "$comma" "$volume" "$(basename "$drill")" "${drill%/}"
+    name=${drill%/}
+    printf '%s{"volume":"%s","drill":"%s","name":"%s"}' "$comma" "$volume" "${name##*/}" "${drill%/}"
     comma=','
   done
 }
@@ -252,7 +288,7 @@ drillList() {
 # Cuts a point with the tag of the request and brings it to the other side. A call that died goes on where it was.
 send() {
   local tag line ref
-  tag=$(field tag)
+  tag=${field[tag]}
   need_link
   line=$(find_point "$there/points" "$tag" 2)
   if [[ -n $line ]]; then
@@ -280,7 +316,7 @@ send() {
   add_point "$here/points" "$line"
 }
 
-sent() { answer "{\"point\":$(point_json "$(find_point "$here/points" "$(field tag)" 2)")}" "${1:-0}"; }
+sent() { answer "{\"point\":$(point_json "$(find_point "$here/points" "${field[tag]}" 2)")}" "${1:-0}"; }
 
 syncNow() {
   [[ $role == source ]] || wrong_role
@@ -295,11 +331,11 @@ prepare() {
     source)
       need_link
       [[ $(peer_role) == target ]] || fail 30 "the other side is $(peer_role)"
-      put "$here/prepared" "$(field tag)"
+      put "$here/prepared" "${field[tag]}"
       close_to_writes "$root/exports/$volume"
       set_role "$here" demoted
       ;;
-    demoted) [[ $(get "$here/prepared") == "$(field tag)" ]] || wrong_role ;;
+    demoted) [[ $(get "$here/prepared") == "${field[tag]}" ]] || wrong_role ;;
     *) wrong_role ;;
   esac
   send
@@ -322,7 +358,7 @@ unprepare() {
 
 promote() {
   local ref
-  ref=$(field point)
+  ref=${field[point]}
   case $role in
     promoted)
       if [[ $(get "$here/promoted") == "$ref" ]]; then answer '{}' 10; fi
@@ -352,7 +388,7 @@ demote() {
   [[ $(peer_role) == promoted ]] || fail 30 "the other side is $(peer_role): one of the two must take writes"
   compare_sides
   if [[ -n $own ]]; then
-    [[ $discard == yes && $(field common) == "${common%% *}" ]] || fail 40 "$volume holds writes of its own"
+    [[ $discard == yes && ${field[common]} == "${common%% *}" ]] || fail 40 "$volume holds writes of its own"
     put_aside
   fi
   close_to_writes "$root/exports/$volume"
@@ -362,7 +398,7 @@ demote() {
 
 reverse() {
   local tag
-  tag=$(field tag)
+  tag=${field[tag]}
   need_link
   if [[ $role == source && -n $(find_point "$here/points" "$tag" 2) ]]; then sent 10; fi
   [[ $role == promoted ]] || wrong_role
@@ -390,7 +426,7 @@ restore() {
   case $(peer_role) in source | demoted) ;; *) fail 30 "the other side is $(peer_role)" ;; esac
   compare_sides
   if [[ -n $own ]]; then
-    [[ $discard == yes && $(field common) == "${common%% *}" ]] || fail 40 "$volume holds writes of its own"
+    [[ $discard == yes && ${field[common]} == "${common%% *}" ]] || fail 40 "$volume holds writes of its own"
     put_aside
   fi
   rm -f "$root/exports/$volume"
@@ -418,8 +454,8 @@ conceal() {
 # The mark is the directory of the drill: it is there before the copy, so that a crash leaves nothing unmarked.
 drillStart() {
   local drill ref copy
-  drill=$(field drill)
-  ref=$(field point)
+  drill=${field[drill]}
+  ref=${field[point]}
   named_soundly "$drill" || fail 40 "$drill cannot be the name of a drill"
   copy="$root/drills/$volume/$drill"
   [[ -n $(find_point "$here/points" "$ref" 1) ]] || fail 40 "there is no point $ref"
@@ -431,7 +467,7 @@ drillStart() {
 
 drillStop() {
   local drill
-  drill=$(field drill)
+  drill=${field[drill]}
   named_soundly "$drill" || fail 40 "$drill cannot be the name of a drill"
   [[ -d $root/drills/$volume/$drill ]] || answer '{}' 10
   rm -f "$root/exports/$volume@$drill"
@@ -451,7 +487,8 @@ main() {
   server=${2:-127.0.0.1}
   read_request
   [[ -d $root/state ]] || fail 60 "$root is not there"
-  if [[ -e $root/secret && $(get "$root/secret") != "$(field secret)" ]]; then fail 45 "the secret is not the right one"; fi
+  read_fact secret "$root/secret"
+  if [[ -n $secret && $secret != "${field[secret]}" ]]; then fail 45 "the secret is not the right one"; fi
   case $verb in
     identify | capabilities | discover | observe | drillList) "$verb" ;;
     points | divergence) use_volume && "$verb" ;;
