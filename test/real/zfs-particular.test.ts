@@ -229,6 +229,70 @@ else {
     t.match(await target.observe(volume), { role: 'source' });
   });
 
+  t.test(
+    'a first transfer that died before it closed the replica is taken up by the next',
+    { timeout },
+    async (t) => {
+      const w = await world(t);
+      const { volume, source, target } = w;
+      writeFileSync(w.file('source', 'data'), 'one');
+      pair.filer('target').put('run/lose', 'zfs receive *');
+      await failureOf(source.syncNow(volume, 'lb-first-1'));
+      t.match(await target.observe(volume), { writable: true });
+      const point = await source.syncNow(volume, 'lb-first-2');
+      t.match(await target.observe(volume), {
+        role: 'target',
+        writable: false,
+        newestComplete: { ref: point.ref },
+      });
+      t.equal(await inDrill(w, point, 'data'), 'one');
+    },
+  );
+
+  t.test('what was written to it before that is never taken for a replica', { timeout }, async (t) => {
+    const w = await world(t);
+    const { volume, source, target } = w;
+    pair.filer('target').put('run/lose', 'zfs receive *');
+    await failureOf(source.syncNow(volume, 'lb-first-1'));
+    writeFileSync(w.file('target', 'data'), 'written there');
+    const error = await failureOf(source.syncNow(volume, 'lb-first-1'));
+    t.match(error, { kind: 'refused', problem: { code: 'DR-ARRAY-REFUSED' } });
+    t.match(await target.observe(volume), { writable: true });
+    t.equal(readFileSync(w.file('target', 'data'), 'utf8'), 'written there');
+  });
+
+  t.test(
+    'what was cut at the old source after it was demoted goes by its exact name only',
+    { timeout },
+    async (t) => {
+      const w = await world(t);
+      const { volume, source, target } = w;
+      const point = await source.syncNow(volume, 'lb-late-1');
+      const confirm = promotionConfirmation(volume, point.ref);
+      await target.promote(volume, { mode: 'unplanned', point: point.ref, confirm });
+      await source.demote(volume, {
+        discard: true,
+        confirm: discardConfirmation('demote', volume, point.ref),
+      });
+      await w.zfs('source', 'snapshot', `${volume}@zrepl_late`);
+      writeFileSync(w.file('target', 'data'), 'new');
+      const keeping = await failureOf(target.reverse(volume, 'lb-late-2', { discard: false, confirm: '' }));
+      t.match(keeping, { kind: 'refused', problem: { code: 'DR-ARRAY-DIVERGED' } });
+      t.match(keeping.message, /zrepl_late/);
+      const stale = { discard: true, confirm: discardConfirmation('reverse', volume, '1') };
+      t.match(await failureOf(target.reverse(volume, 'lb-late-2', stale)), {
+        problem: { code: 'DR-ARRAY-CONFIRM' },
+      });
+      const exact = { discard: true, confirm: discardConfirmation('reverse', volume, point.ref) };
+      const back = await target.reverse(volume, 'lb-late-2', exact);
+      t.match(await source.observe(volume), { role: 'target', newestComplete: { ref: back.ref } });
+      t.match(
+        await w.zfs('source', 'list', '-H', '-t', 'snapshot', '-o', 'name'),
+        /lifeboat-kept-\d+@zrepl_late/,
+      );
+    },
+  );
+
   t.test('a clone keeps what was set on its dataset', { timeout }, async (t) => {
     const w = await world(t);
     const { volume, source, target } = w;

@@ -55,6 +55,10 @@ export async function carry(from: Side, to: Side, tag: string, signal?: AbortSig
   const began = from.filer.clock.monotonicSeconds();
   for (let carried = 0; ; ) {
     const [here, there] = await Promise.all([pointOf(from, tag, signal), stateOf(to, signal)]);
+    if (there?.writable === true && there.mark === null) {
+      await closeLeftOpen(from, here, to, there);
+      continue;
+    }
     const point = here.points.find((one) => one.tag === tag);
     if (point === undefined) throw noVolume(from.filer.array, `${from.volume}, point ${tag}`);
     const arrived = there?.points.find(({ ref, complete }) => ref === point.ref && complete);
@@ -104,18 +108,49 @@ async function settle(
   await Promise.all([from.store.settle(here, point, 'sender'), to.store.settle(there, point, 'receiver')]);
 }
 
+/**
+ * A first transfer that was cut off between its last byte and the closing of what it made leaves a replica that takes
+ * writes and bears no mark. It is closed when everything on it came from here and nothing was written to it; it is looked
+ * at once more when nobody can write any longer. Anything else that takes writes is refused.
+ */
+async function closeLeftOpen(from: Side, here: VolumeState, to: Side, there: VolumeState): Promise<void> {
+  const known = new Set([...here.points, ...(here.remembered ?? [])].map(({ ref }) => ref));
+  const newest = there.points.at(-1);
+  const ours =
+    there.asReceived === true &&
+    !there.transferring &&
+    there.points.every(({ ours: cut, complete, ref }) => cut && complete && known.has(ref));
+  if (newest === undefined || !ours || (await to.store.changedSince(to.volume, newest)))
+    throw takesWrites(to);
+  await to.store.close(to.volume);
+  if (await to.store.changedSince(to.volume, newest)) throw writtenMeanwhile(from, to);
+  await to.store.mark(to.volume, { role: 'target', point: null });
+}
+
+function takesWrites(to: End): PortError {
+  return wrongState(
+    to.filer.array,
+    `Volume ${to.volume} takes writes, so nothing is sent to it`,
+    ['a replica is read-only'],
+    'Find out who writes to it; if nobody does, make it read-only, and the next sync goes on',
+  );
+}
+
+function writtenMeanwhile(from: End, to: End): PortError {
+  return wrongState(
+    to.filer.array,
+    `Volume ${to.volume} was written to while it was being closed, so nothing is sent to it`,
+    [`everything else on it came from ${from.filer.array}`, 'it is closed now'],
+    'Find out who wrote to it and whether that is needed; then remove the volume by hand, and the next sync makes it anew',
+  );
+}
+
 /** Refuses a receiver that would lose something, or that is no receiver at all. */
 export function mustTake(from: End, here: VolumeState, to: End, there: VolumeState | null): void {
   if (there === null) return;
   if (there.mark !== null && there.mark.role !== 'target' && there.mark.role !== 'demoted')
     throw promoted(to);
-  if (there.writable)
-    throw wrongState(
-      to.filer.array,
-      `Volume ${to.volume} takes writes, so nothing is sent to it`,
-      ['a replica is read-only'],
-      'Find out who writes to it; if nobody does, make it read-only, and the next sync goes on',
-    );
+  if (there.writable) throw takesWrites(to);
   const common = commonOf(there, here);
   const newer = after(there, common).filter(({ complete }) => complete);
   if (newer.length > 0)
@@ -136,7 +171,7 @@ function promoted(to: End): PortError {
   );
 }
 
-/** False when another transfer is under way, which is waited for. */
+/** False when another transfer is under way, which is waited for, and when the rest of an old one was dropped. */
 async function sendAll(
   from: Side,
   here: VolumeState,
@@ -147,15 +182,48 @@ async function sendAll(
 ): Promise<boolean> {
   const target = { volume: to.volume, state: there, store: to.store };
   for (const stream of from.store.streams(here, point, target)) {
+    if (stream.resume !== undefined && !(await resumes(from, to, stream.resume, signal))) return false;
     const ended =
       from.filer.options.via === 'filer'
         ? await throughFiler(from, to, stream, signal)
         : await throughLifeboat(from, to, stream, signal);
     if (ended.code === exitBusy) return false;
     if (ended.code === exitPromoted) throw promoted(to);
-    if (ended.code !== 0) throw transferError(from, to, ended);
+    if (ended.code !== 0) {
+      if (stream.resume !== undefined && (await movedOn(from, to, point, stream, signal))) return false;
+      throw transferError(from, to, ended);
+    }
   }
   return true;
+}
+
+/** What can no longer be finished, because the point it was about is gone, is dropped: it would be in the way for ever. */
+async function resumes(
+  from: Side,
+  to: Side,
+  { check, abandon }: NonNullable<Stream['resume']>,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { code } = await from.filer.ask(check, signal);
+  if (code === 0) return true;
+  await to.filer.mustSoon(abandon);
+  return false;
+}
+
+/**
+ * Whether something else is to be sent now. A receiver that was cut off keeps the last bytes of its stream only when it
+ * is ended, after it was asked where to go on; and what broke off once more has come further.
+ */
+async function movedOn(
+  from: Side,
+  to: Side,
+  point: StoredPoint,
+  { send }: Stream,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const [here, state] = await Promise.all([mustExist(from, signal), stateOf(to, signal)]);
+  const left = from.store.streams(here, point, { volume: to.volume, state, store: to.store });
+  return !left.some((stream) => shellCommand(stream.send) === shellCommand(send));
 }
 
 function sendArgv(from: Side, stream: Stream, receiver: readonly string[] | null): readonly string[] {

@@ -54,7 +54,7 @@ export async function heldAlone(
 /** Only by its exact name is anything thrown away. */
 export function mustDiscard(
   array: string,
-  verb: 'demote' | 'restore',
+  verb: 'demote' | 'reverse' | 'restore',
   volume: string,
   common: StoredPoint | null,
   alone: readonly string[],

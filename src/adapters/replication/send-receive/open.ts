@@ -5,7 +5,7 @@ import type { Replication } from '../../../ports/replication.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
 import { carry, type End, type Side } from './carry.ts';
 import { readLink } from './link.ts';
-import { SendReceiveReplication, type Transport } from './replication.ts';
+import { type Ends, SendReceiveReplication, type Transport } from './replication.ts';
 
 export interface FilerSurroundings {
   readonly secrets: Secrets;
@@ -43,13 +43,18 @@ export function openFilers(
 }
 
 /** The same for filers whose points travel by other means; `endOf` makes the sides of one array. */
-export function openEnds<S extends End>(
+export function openEnds<S extends End>(...known: Parameters<typeof endsOf<S>>): Replication {
+  return new SendReceiveReplication(endsOf(...known));
+}
+
+/** What such an adapter is made of. */
+export function endsOf<S extends End>(
   settings: ArraySettings,
   { peers: others }: Pick<FilerSurroundings, 'peers'>,
   capabilities: Capabilities,
   transport: Transport<S>,
   endOf: (settings: ArraySettings) => (volume: string) => S,
-): Replication {
+): Ends<S> {
   const ends = new Map<string, (volume: string) => S>();
   const peers = new Map<string, S>();
   for (const [volume, peer] of others) {
@@ -60,5 +65,5 @@ export function openEnds<S extends End>(
   }
   const side = endOf(settings);
   const { filer, store } = side('');
-  return new SendReceiveReplication({ filer, store, side, transport, capabilities, peers });
+  return { filer, store, side, transport, capabilities, peers };
 }

@@ -27,6 +27,7 @@ import {
   wrongState,
 } from './errors.ts';
 import { heldAlone, mustBeLast, mustDiscard, notA, surelyUnchanged } from './guards.ts';
+import { putBack } from './put-back.ts';
 import type { StoredPoint, VolumeState, VolumeStore } from './store.ts';
 import {
   commonOf,
@@ -89,8 +90,9 @@ export class SendReceiveReplication<S extends End> implements Replication {
     return { ...identity, clock: instantOf(clockSeconds) };
   }
 
-  capabilities(): Promise<Capabilities> {
-    return Promise.resolve(this.#capabilities);
+  async capabilities(signal?: AbortSignal): Promise<Capabilities> {
+    const asked = await this.#store.capable?.([...this.#peers.keys()], signal);
+    return { ...this.#capabilities, ...asked };
   }
 
   async discover(signal?: AbortSignal): Promise<readonly FoundPair[]> {
@@ -236,12 +238,13 @@ export class SendReceiveReplication<S extends End> implements Replication {
   async reverse(
     volume: string,
     tag: string,
-    _options: Discarding,
+    options: Discarding,
     signal?: AbortSignal,
   ): Promise<ReplicaPoint> {
     this.#mustBeTag(tag);
     const side = this.#side(volume);
     const peer = this.#peer(volume);
+    await peer.store.finishRewind(peer.volume);
     const [state, other] = await this.#both(volume, signal);
     const turned = roleOf(state) === 'source' && other.mark?.role === 'target';
     if (!turned && state.mark?.role !== 'promoted') throw notA(this.array, 'promoted', state);
@@ -252,6 +255,7 @@ export class SendReceiveReplication<S extends End> implements Replication {
         [`${peer.filer.array} is ${roleOf(other)}`],
         'Demote the old source first',
       );
+    if (!turned) await putBack(this.array, state, peer, other, options);
     const point = await this.#transport.carry(side, peer, tag, signal);
     await peer.store.mark(peer.volume, { role: 'target', point: null });
     await this.#store.mark(volume, null);

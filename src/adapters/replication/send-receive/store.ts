@@ -2,7 +2,7 @@
  * What a filer must be able to do with a volume so that `SendReceiveReplication` can replicate it: look, cut a point,
  * stream it, close and open the volume, go back to a point, copy one for a drill. ZFS and btrfs implement it.
  */
-import type { Exposed } from '../../../domain/replication.ts';
+import type { Capabilities, Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 
 /** Written on the volume itself, so that after a crash the array tells what was done (storage.md B.4.3). */
@@ -35,6 +35,10 @@ export interface VolumeState {
   /** In the order in which they came to be on this filer, oldest first. */
   readonly points: readonly StoredPoint[];
   readonly mark: Mark | null;
+  /** Points that are gone here and from which a stream can begin all the same (bookmarks), oldest first. */
+  readonly remembered?: readonly StoredPoint[];
+  /** Nothing is on it but what has been received: no grant to hosts, no snapshot of others, never a sender. */
+  readonly asReceived?: boolean;
   /** A stream from or to this volume is under way. */
   readonly transferring: boolean;
   /** Ref of the newest point that is known to have arrived at the other side; null at a target. */
@@ -64,6 +68,8 @@ export interface StreamTarget {
 export interface Stream {
   readonly send: readonly string[];
   readonly receive: readonly string[];
+  /** Where it goes on with what broke off: `check` tells at the sender whether it still can, `abandon` drops it at the receiver. */
+  readonly resume?: { readonly check: readonly string[]; readonly abandon: readonly string[] };
 }
 
 export interface DrillCopy {
@@ -83,6 +89,8 @@ export interface StoreIdentity {
 
 /** What the verbs need, however points travel. */
 export interface VolumeStore {
+  /** What this filer can do with these volumes, where that differs from what its kind can do. */
+  capable?(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>>;
   identify(signal?: AbortSignal): Promise<StoreIdentity>;
   /** A constant number of commands, however many volumes. */
   look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook>;

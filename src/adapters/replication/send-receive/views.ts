@@ -31,9 +31,10 @@ export function newestOf(state: VolumeState): StoredPoint | null {
   return state.points.findLast(({ complete }) => complete) ?? null;
 }
 
-/** The newest point that both sides hold, as this side has it. */
+/** The newest point of this side that the other one holds, or can send from though it is gone there. */
 export function commonOf(state: VolumeState, other: VolumeState): StoredPoint | null {
-  const there = new Set(other.points.filter(({ complete }) => complete).map(({ ref }) => ref));
+  const known = [...other.points, ...(other.remembered ?? [])];
+  const there = new Set(known.filter(({ complete }) => complete).map(({ ref }) => ref));
   return state.points.findLast(({ ref, complete }) => complete && there.has(ref)) ?? null;
 }
 
@@ -66,7 +67,7 @@ export function pairView(
   seen: { readonly at: Instant; readonly seconds: number; readonly link: LinkView },
 ): PairView {
   const role = roleOf(state, seen.link);
-  const sent = state.points.find(({ ref }) => ref === state.sent) ?? null;
+  const sent = [...state.points, ...(state.remembered ?? [])].find(({ ref }) => ref === state.sent) ?? null;
   const newest = role === 'source' || role === 'split' ? sent : newestOf(state);
   return {
     pair: { array, volume: state.volume },

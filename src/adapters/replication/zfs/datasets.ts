@@ -30,6 +30,9 @@ export const looked = [
   ours.access,
 ];
 
+/** Known to newer releases only. */
+export const resumeToken = 'receive_resume_token';
+
 export interface Dataset {
   readonly name: string;
   readonly values: Readonly<Record<string, string>>;
@@ -38,6 +41,8 @@ export interface Dataset {
 }
 
 export const snapshotPrefix = 'lifeboat-';
+/** Cut and removed again to find out whether anything was written; never a point. */
+export const probeName = `${snapshotPrefix}probe`;
 
 /** The name of a point: its tag and, when the volume has others below it, how many belong together. */
 export function snapshotName(tag: string, parts: number): string {
@@ -79,6 +84,14 @@ export interface Part {
   readonly dataset: Dataset;
   /** Oldest first. */
   readonly snapshots: readonly Dataset[];
+  /** Oldest first; none where ZFS has no bookmarks. */
+  readonly bookmarks: readonly Dataset[];
+}
+
+/** What `receive -s` has kept of a stream that broke off; null when there is nothing. */
+export function tokenOf({ values }: Dataset): string | null {
+  const token = values[resumeToken] ?? '-';
+  return token === '-' || token === '' ? null : token;
 }
 
 /** The volumes out of all that was printed; one that is not there is missing. */
@@ -87,19 +100,22 @@ export function volumesIn(
   names: readonly string[],
 ): ReadonlyMap<string, VolumeData> {
   const wanted = new Set(names);
-  const snapshots = Map.groupBy(
-    datasets.filter(({ name }) => name.includes('@')),
-    ({ name }) => name.slice(0, name.indexOf('@')),
-  );
+  const marked = (sign: '@' | '#'): Map<string, Dataset[]> =>
+    Map.groupBy(
+      datasets.filter(({ name }) => name.includes(sign)),
+      ({ name }) => name.slice(0, name.indexOf(sign)),
+    );
+  const [snapshots, bookmarks] = [marked('@'), marked('#')];
   const parts = new Map<string, Part[]>();
   for (const dataset of datasets) {
-    if (dataset.name.includes('@')) continue;
+    if (/[@#]/.test(dataset.name)) continue;
     const volume = volumeOf(dataset.name, wanted);
     if (volume === null) continue;
     const list = parts.get(volume) ?? [];
     parts.set(volume, list);
-    const own = snapshots.get(dataset.name) ?? [];
-    list.push({ suffix: dataset.name.slice(volume.length), dataset, snapshots: own.sort(byAge) });
+    const of = (all: ReadonlyMap<string, Dataset[]>): Dataset[] => (all.get(dataset.name) ?? []).sort(byAge);
+    const suffix = dataset.name.slice(volume.length);
+    list.push({ suffix, dataset, snapshots: of(snapshots), bookmarks: of(bookmarks) });
   }
   const found = new Map<string, VolumeData>();
   for (const [volume, list] of parts) {
@@ -122,7 +138,7 @@ function byAge(a: Dataset, b: Dataset): number {
 }
 
 export function shortName({ name }: Dataset): string {
-  return name.slice(name.indexOf('@') + 1);
+  return name.slice(name.search(/[@#]/) + 1);
 }
 
 export function stateOfVolume(
@@ -132,12 +148,15 @@ export function stateOfVolume(
   foreign: RegExp,
 ): VolumeState {
   const { values, local } = data.root;
-  const root = data.parts[0]?.snapshots ?? [];
+  const { snapshots: root = [], bookmarks = [] } = data.parts[0] ?? {};
   const written = Number(values['written']);
   return {
     volume,
-    writable: values['readonly'] === 'off',
+    // Of a first stream that broke off there is a name and nothing that could be mounted.
+    writable: values['readonly'] === 'off' && !(root.length === 0 && tokenOf(data.root) !== null),
     points: root.flatMap((snapshot) => storedPoint(snapshot, data, foreign) ?? []),
+    remembered: bookmarks.map(rememberedPoint),
+    asReceived: isAsReceived(data),
     mark: readMark(local[ours.mark]),
     sent: local[ours.sent] ?? null,
     transferring,
@@ -146,11 +165,36 @@ export function stateOfVolume(
   };
 }
 
+/** Without grants, clones and snapshots of others, and never a sender: nobody but the receiver has done anything here. */
+function isAsReceived({ parts }: VolumeData): boolean {
+  return parts.every(
+    ({ dataset: { values, local }, snapshots }) =>
+      (values['origin'] ?? '-') === '-' &&
+      local[ours.access] === undefined &&
+      local[ours.sent] === undefined &&
+      snapshots.every((one) => shortName(one).startsWith(snapshotPrefix)),
+  );
+}
+
+function rememberedPoint(bookmark: Dataset): StoredPoint {
+  const name = shortName(bookmark);
+  return {
+    ref: bookmark.values['guid'] ?? '',
+    name,
+    tag: null,
+    takenAtSeconds: Number(bookmark.values['creation']),
+    complete: true,
+    ours: name.startsWith(snapshotPrefix),
+    consistency: 'crash',
+  };
+}
+
 /** A snapshot as a point; null for one that neither we nor a known replicator made. */
 function storedPoint(snapshot: Dataset, { parts }: VolumeData, foreign: RegExp): StoredPoint | null {
   const name = shortName(snapshot);
   const local = snapshot.local[ours.tag];
   const named = name.startsWith(snapshotPrefix);
+  if (name === probeName) return null;
   if (!named && local === undefined && !foreign.test(name)) return null;
   const present = parts.filter(({ snapshots }) => snapshots.some((one) => shortName(one) === name));
   return {

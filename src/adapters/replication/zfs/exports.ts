@@ -18,13 +18,7 @@ export class NfsExports {
   /** Adds these hosts to those that may mount the dataset. */
   async add(dataset: Dataset, access: Access): Promise<Exposed> {
     const { name, values } = dataset;
-    if (values['type'] !== 'filesystem')
-      throw wrongState(
-        this.#filer.array,
-        `Volume ${name} is not shown to hosts: it is a zvol`,
-        ['how it is mapped depends on the iSCSI or FC target of the filer'],
-        'Map it by hand to the hosts of the site, then go on',
-      );
+    this.mustShow(dataset);
     await this.#set(name, [...new Set([...allowed(dataset), ...access.addresses])].sort());
     return {
       kind: 'nfs',
@@ -33,15 +27,32 @@ export class NfsExports {
     };
   }
 
+  /** Refuses what is not shown from here. */
+  mustShow({ name, values }: Dataset): void {
+    if (values['type'] === 'filesystem' && this.#options.expose === 'nfs') return;
+    throw wrongState(
+      this.#filer.array,
+      `Volume ${name} is not shown to hosts by Lifeboat`,
+      [
+        values['type'] === 'filesystem'
+          ? 'the array has `expose: none`'
+          : 'it is a zvol, and how one is mapped depends on the iSCSI or FC target of the filer',
+      ],
+      'Give the hosts of the site access by hand, then go on',
+    );
+  }
+
   /** Takes the dataset away from these hosts. */
   async remove(dataset: Dataset, access: Access): Promise<void> {
+    if (dataset.values['type'] !== 'filesystem') return;
     const left = allowed(dataset).filter((address) => !access.addresses.includes(address));
     if (left.length < allowed(dataset).length || left.length === 0) await this.#set(dataset.name, left);
   }
 
   /** Hides it from everybody and remembers to whom it was shown. */
-  async hide(name: string): Promise<void> {
-    if (this.#options.exports === 'sharenfs') await this.#filer.must(['zfs', 'set', 'sharenfs=off', name]);
+  async hide({ name, values }: Dataset): Promise<void> {
+    if (this.#options.exports === 'sharenfs' && values['type'] === 'filesystem')
+      await this.#filer.must(['zfs', 'set', 'sharenfs=off', name]);
   }
 
   /** Shows it again to those of before. */

@@ -10,6 +10,8 @@ const schema = z.strictObject({
   pool: z.string().regex(/^[A-Za-z][A-Za-z0-9_.:-]*$/, 'must be the name of a pool'),
   /** `sharenfs`: exports are set on the datasets. `none`: the filer exports what lies below the pool by other means. */
   exports: z.enum(['sharenfs', 'none']).default('sharenfs'),
+  /** `nfs`: datasets are shown to hosts over NFS. `none`: a person gives hosts their way to the volumes. */
+  expose: z.enum(['nfs', 'none']).default('nfs'),
   /** Names of snapshots of other replicators that count as points, beside our own. */
   points: z
     .string()

@@ -116,10 +116,13 @@ async function localSettings(filer: Filer, dataset: Dataset): Promise<Readonly<R
   return settings;
 }
 
+/** A zvol is mounted nowhere, and its clone has the sizes of its origin; a reservation for both at once may not fit. */
+const notOfCloneOfVolume = new Set(['canmount', 'volsize', 'volblocksize', 'refreservation']);
+
 function options(settings: Readonly<Record<string, string>>, { values }: Dataset): readonly string[] {
   const forVolume = values['type'] === 'volume';
   return Object.entries(settings)
-    .filter(([key]) => !(forVolume && key === 'canmount'))
+    .filter(([key]) => !(forVolume && notOfCloneOfVolume.has(key)))
     .flatMap(([key, value]) => ['-o', `${key}=${value}`]);
 }
 

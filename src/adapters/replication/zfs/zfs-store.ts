@@ -1,8 +1,8 @@
 /**
- * Volumes as ZFS datasets. Only what ZFS pool version 23 can do is relied upon, and that is what every newer one can do
- * too (storage.md A.2, C.10). Replicas are never mounted: a mounted one shows neither old nor new.
+ * Volumes as ZFS datasets. What every ZFS since pool version 23 can do is relied upon (storage.md A.2); what came later
+ * (resumed transfers, bookmarks) is used where the filer has it (C.10). Replicas are never mounted: a mounted one shows neither old nor new.
  */
-import type { Exposed } from '../../../domain/replication.ts';
+import type { Capabilities, Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import { shellCommand } from '../../ssh/quote.ts';
 import type { RemoteResult } from '../../ssh/remote.ts';
@@ -21,32 +21,38 @@ import type {
   StreamTarget,
   VolumeState,
 } from '../send-receive/store.ts';
-import { after } from '../send-receive/views.ts';
 import {
   type Dataset,
   looked,
   ours,
-  type Part,
+  probeName,
   readDatasets,
+  resumeToken,
   shortName,
   snapshotName,
-  snapshotPrefix,
   stateOfVolume,
+  tokenOf,
   type VolumeData,
   volumesIn,
 } from './datasets.ts';
 import { NfsExports } from './exports.ts';
+import { modelOf, type Probed, probeScript, readProbe, type ZfsFeatures } from './features.ts';
 import type { ZfsOptions } from './options.ts';
 import { finishRewind, rewindKeeping } from './rewind.ts';
 import { closeNewScript, settleScript } from './scripts.ts';
+import { settleActions, streamsOf } from './streams.ts';
 
 const columns = 'name,property,value,source';
+
+/** A copy that no host can reach is no drill. */
+const byHand: Partial<Capabilities> = { expose: 'none', drill: 'none' };
 
 export class ZfsStore implements Store {
   readonly #filer: Filer;
   readonly #options: ZfsOptions;
   readonly #exports: NfsExports;
   readonly #foreign: RegExp;
+  #known: ZfsFeatures | null = null;
   /** What the last looks saw of each volume: the parts that its states were made from. */
   readonly #data = new WeakMap<VolumeState, VolumeData>();
 
@@ -58,29 +64,41 @@ export class ZfsStore implements Store {
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
-    const program = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.lock_directory];
-    const result = await this.#filer.ask(
-      [...program, 'zpool', 'get', 'guid,version', this.#options.pool],
-      signal,
-    );
+    const { clockSeconds, serial, features } = await this.#probe(signal);
+    return { vendor: 'OpenZFS', model: modelOf(features), serial, clockSeconds };
+  }
+
+  /** A zvol is mapped by the filer's own target software, so an array with one shows and clones nothing to hosts by itself. */
+  async capable(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>> {
+    if (this.#options.expose === 'none') return byHand;
+    const { zvols } = await this.features(signal);
+    if (!zvols) return {};
+    const { volumes: found } = await this.look(volumes, signal);
+    return [...found.values()].some(({ raw }) => raw['type'] === 'volume') ? byHand : {};
+  }
+
+  /** Asked once; an upgrade of the filer counts from the next start. */
+  features(signal?: AbortSignal): Promise<ZfsFeatures> {
+    if (this.#known !== null) return Promise.resolve(this.#known);
+    return this.#probe(signal).then(({ features }) => features);
+  }
+
+  async #probe(signal?: AbortSignal): Promise<Probed & { readonly clockSeconds: number }> {
+    const look = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.lock_directory];
+    const probe = ['sh', '-c', probeScript, 'lifeboat-probe', this.#options.pool];
+    const result = await this.#filer.ask([...look, ...probe], signal);
     if (result.code !== 0) throw this.#filer.error(['zpool', 'get'], result);
     const { clockSeconds, rest } = readLook(result.stdout);
-    const value = (property: string): string =>
-      rest.map((line) => line.split(/\s+/)).find(([, name]) => name === property)?.[2] ?? '-';
-    const version = value('version');
-    return {
-      vendor: 'OpenZFS',
-      model: version === '-' ? 'pool with feature flags' : `pool version ${version}`,
-      serial: value('guid'),
-      clockSeconds,
-    };
+    const probed = readProbe(rest);
+    this.#known = probed.features;
+    return { ...probed, clockSeconds };
   }
 
   async look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook> {
     const here = volumes.filter((volume) => this.#isHere(volume));
     const program = ['sh', '-c', lookScript, 'lifeboat-look', this.#options.lock_directory];
-    const get = ['zfs', 'get', '-Hp', '-r', '-o', columns, looked.join(','), ...here];
-    const result = await this.#filer.ask([...program, ...(here.length === 0 ? [] : get)], signal);
+    const get = here.length === 0 ? [] : this.#getting(here, await this.features(signal));
+    const result = await this.#filer.ask([...program, ...get], signal);
     this.#mustHaveLooked(result);
     const { clockSeconds, held, rest } = readLook(result.stdout);
     const found = volumesIn(readDatasets(rest), here);
@@ -128,8 +146,8 @@ export class ZfsStore implements Store {
   }
 
   async close(volume: string): Promise<void> {
-    const { parts } = await this.#dataOf(volume);
-    await this.#exports.hide(volume);
+    const { parts, root } = await this.#dataOf(volume);
+    await this.#exports.hide(root);
     await this.#filer.must(['zfs', 'set', 'readonly=on', volume]);
     for (const { dataset } of parts.toReversed()) {
       if (dataset.values['type'] !== 'filesystem') continue;
@@ -151,7 +169,7 @@ export class ZfsStore implements Store {
   }
 
   async changedSince(volume: string, point: StoredPoint): Promise<boolean> {
-    const probe = `${volume}@${snapshotPrefix}probe`;
+    const probe = `${volume}@${probeName}`;
     await this.#filer.tell(['zfs', 'destroy', '-r', probe]);
     await this.#filer.must(['zfs', 'snapshot', '-r', probe]);
     try {
@@ -176,6 +194,11 @@ export class ZfsStore implements Store {
   async stopArriving(volume: string): Promise<void> {
     const lock = this.#filer.lockPath(volume, 'receive');
     await this.#filer.must(['sh', '-c', stopScript, 'lifeboat-stop', lock]);
+    if (!(await this.features()).resume) return;
+    const { parts } = await this.#dataOf(volume);
+    // Nobody goes on with it, and it is in nobody's way: that it stays must not hold up a promotion.
+    for (const { dataset } of parts)
+      if (tokenOf(dataset) !== null) await this.#filer.tell(['zfs', 'receive', '-A', dataset.name]);
   }
 
   streams(here: VolumeState, point: StoredPoint, there: StreamTarget): readonly Stream[] {
@@ -183,17 +206,10 @@ export class ZfsStore implements Store {
     if (!(receiver instanceof ZfsStore)) throw new TypeError('ZFS streams are read by ZFS only');
     const own = this.#data.get(here)?.parts ?? [];
     const other = there.state === null ? [] : (receiver.#data.get(there.state)?.parts ?? []);
-    return own.flatMap((part) => {
-      const target = other.find(({ suffix }) => suffix === part.suffix) ?? null;
-      const snapshot = part.snapshots.find((one) => shortName(one) === point.name);
-      if (snapshot === undefined || holds(target, snapshot)) return [];
-      const base = newestCommon(part, target);
-      return [
-        {
-          send: ['zfs', 'send', ...(base === null ? [] : ['-i', `@${shortName(base)}`]), snapshot.name],
-          receive: receiver.#receiving(there.volume, part.suffix, target === null),
-        },
-      ];
+    const resumable = this.#known?.resume === true && receiver.#known?.resume === true;
+    return streamsOf(own, other, point, {
+      volume: there.volume,
+      receiving: (suffix, first) => receiver.#receiving(there.volume, suffix, first, resumable),
     });
   }
 
@@ -201,18 +217,9 @@ export class ZfsStore implements Store {
     const parts = this.#data.get(state)?.parts ?? [];
     const own = state.points.find(({ ref }) => ref === point.ref);
     if (own === undefined) return;
-    const older = state.points.filter((one) => one.ours && !after(state, own).includes(one) && one !== own);
-    const surplus = older.slice(0, Math.max(0, older.length + 1 - this.#options.keep_points));
-    const each = (action: string, { name }: StoredPoint): readonly string[] =>
-      parts
-        .filter(({ snapshots }) => snapshots.some((one) => shortName(one) === name))
-        .flatMap(({ dataset }) => [action, `${dataset.name}@${name}`, '']);
-    const actions = [
-      ...each('hold', own),
-      ...(side === 'sender' && state.sent !== own.ref ? ['sent', state.volume, own.ref] : []),
-      ...older.slice(-2).flatMap((one) => each('release', one)),
-      ...surplus.flatMap((one) => each('remove', one)),
-    ];
+    const keep = this.#options.keep_points;
+    const { bookmarks } = await this.features();
+    const actions = settleActions({ state, parts, point: own, side, keep, bookmarks });
     await this.#filer.must(['sh', '-c', settleScript, 'lifeboat-settle', ...actions]);
     if (side === 'receiver' && state.mark === null)
       await this.mark(state.volume, { role: 'target', point: null });
@@ -220,6 +227,8 @@ export class ZfsStore implements Store {
 
   async copy(volume: string, point: StoredPoint, drill: string): Promise<string> {
     const data = await this.#dataOf(volume);
+    // A copy that no host may see would only be in the way.
+    this.#exports.mustShow(data.root);
     const copy = `${volume}.lifeboat-drill-${drill}`;
     const { volumes } = await this.#datasetsOf([copy]);
     const made = String(Math.floor(Date.parse(this.#filer.clock.now()) / 1000));
@@ -248,8 +257,8 @@ export class ZfsStore implements Store {
 
   async removeCopy({ name, drill, volume }: DrillCopy): Promise<void> {
     if (name !== `${volume}.lifeboat-drill-${drill}`) throw noVolume(this.#filer.array, name);
-    const { parts } = await this.#dataOf(name);
-    await this.#exports.hide(name);
+    const { parts, root } = await this.#dataOf(name);
+    await this.#exports.hide(root);
     for (const { dataset } of parts.toReversed())
       if (dataset.values['mounted'] === 'yes')
         await this.#filer.mustSoon(['zfs', 'unmount', '-f', dataset.name]);
@@ -274,18 +283,14 @@ export class ZfsStore implements Store {
   async #datasetsOf(
     names: readonly string[],
   ): Promise<{ readonly volumes: ReadonlyMap<string, VolumeData> }> {
-    const result = await this.#filer.ask([
-      'zfs',
-      'get',
-      '-Hp',
-      '-r',
-      '-o',
-      columns,
-      looked.join(','),
-      ...names,
-    ]);
+    const result = await this.#filer.ask(this.#getting(names, await this.features()));
     this.#mustHaveLooked(result);
     return { volumes: volumesIn(readDatasets(linesOf(result.stdout)), names) };
+  }
+
+  #getting(names: readonly string[], { resume }: ZfsFeatures): readonly string[] {
+    const properties = [...looked, ...(resume ? [resumeToken] : [])].join(',');
+    return ['zfs', 'get', '-Hp', '-r', '-o', columns, properties, ...names];
   }
 
   async #dataOf(volume: string): Promise<VolumeData> {
@@ -314,7 +319,7 @@ export class ZfsStore implements Store {
       throw this.#filer.error(['zfs', 'mount'], result);
   }
 
-  #receiving(volume: string, suffix: string, first: boolean): readonly string[] {
+  #receiving(volume: string, suffix: string, first: boolean, resumable: boolean): readonly string[] {
     const name = `${volume}${suffix}`;
     const line = (...program: string[]): string => shellCommand(program);
     const close = ['sh', '-c', closeNewScript, 'lifeboat-close', name];
@@ -325,7 +330,8 @@ export class ZfsStore implements Store {
       'lifeboat-receive',
       this.#filer.lockPath(volume, 'receive'),
       line('zfs', 'get', '-H', '-s', 'local', '-o', 'value', ours.mark, volume),
-      line('zfs', 'receive', name),
+      // Every release that can resume can also leave what it makes unmounted.
+      line('zfs', 'receive', ...(resumable ? ['-s', '-u'] : []), name),
       first ? line(...close) : '',
     ];
   }
@@ -333,15 +339,4 @@ export class ZfsStore implements Store {
 
 function linesOf(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
-}
-
-function holds(part: Part | null, snapshot: Dataset): boolean {
-  return part?.snapshots.some(({ values }) => values['guid'] === snapshot.values['guid']) ?? false;
-}
-
-/** The newest snapshot of the receiver that the sender has too, under the sender's name. */
-function newestCommon(part: Part, target: Part | null): Dataset | null {
-  const newest = target?.snapshots.at(-1);
-  if (newest === undefined) return null;
-  return part.snapshots.find(({ values }) => values['guid'] === newest.values['guid']) ?? null;
 }
