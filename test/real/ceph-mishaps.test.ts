@@ -1,7 +1,8 @@
 /** What only Ceph does, over two real clusters: promotions that are held up or break off, journal mode, pools and namespaces. */
 import t, { type Test } from 'tap';
 import { promotionConfirmation } from '../../src/domain/replication.ts';
-import { CephPair, caseSeconds, whyNoCeph } from './storage/ceph.ts';
+import { CephPair, caseSeconds } from './storage/ceph.ts';
+import { whyNoCeph } from './storage/ceph-place.ts';
 
 const missing = whyNoCeph();
 if (missing !== null && process.env['LIFEBOAT_REAL'] !== undefined) throw new Error(missing);

@@ -1,7 +1,9 @@
 /** The adapter for Ceph RBD mirroring over two real clusters of Debian's packages: the contract of every adapter. */
 import t from 'tap';
 import { replicationSuite } from '../contract/replication/suite.ts';
-import { CephPair, caseSeconds, openCephRig, whyNoCeph } from './storage/ceph.ts';
+import { CephPair, caseSeconds } from './storage/ceph.ts';
+import { whyNoCeph } from './storage/ceph-place.ts';
+import { openCephRig } from './storage/ceph-rig.ts';
 
 const missing = whyNoCeph();
 if (missing !== null && process.env['LIFEBOAT_REAL'] !== undefined) throw new Error(missing);

@@ -1,8 +1,7 @@
-/** Two real Ceph clusters with RBD mirroring between them (`ceph.sh`), and the rig of the contract suite over them. */
+/** Two real Ceph clusters with RBD mirroring between them (`ceph.sh`). */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type CephReplication, openCephArray } from '../../../src/adapters/replication/ceph/ceph-array.ts';
@@ -10,7 +9,8 @@ import type { Limits } from '../../../src/adapters/replication/ceph/rbd.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
 import type { Clock } from '../../../src/ports/system.ts';
-import type { Place, Rig, Side } from '../../contract/replication/rig.ts';
+import type { Side } from '../../contract/replication/rig.ts';
+import { placeOfClusters } from './ceph-place.ts';
 
 const script = join(import.meta.dirname, 'ceph.sh');
 const sites = { source: 'alfa', target: 'bravo' } as const;
@@ -19,23 +19,10 @@ export const pool = 'lb';
 /** Longest time for what the rig runs inside a cluster, and for a step of the rig itself. They only end what is stuck. */
 const insideSeconds = 60;
 const commandSeconds = 120;
-/** A case that takes longer than this says what the clusters are doing; the suite ends it soon after. */
-const stuckSeconds = 150;
+/** Longest time of one case: it only ends one that has failed. */
 export const caseSeconds = 170;
-const memory = '/dev/shm';
-/** What two clusters never fill. */
-const roomBytes = 4 * 1024 ** 3;
 const slotBytes = 64 * 1024;
 const sides = ['source', 'target'] as const;
-
-/** Why the clusters cannot run here; null when they can. */
-export function whyNoCeph(): string | null {
-  if (process.getuid?.() !== 0) return 'two Ceph clusters need root for their name spaces';
-  const missing = ['ceph-mon', 'ceph-mgr', 'ceph-osd', 'rbd', 'rbd-mirror', 'ip', 'tc', 'nsenter'].filter(
-    (program) => !['/usr/bin', '/usr/sbin', '/sbin', '/bin'].some((path) => existsSync(join(path, program))),
-  );
-  return missing.length === 0 ? null : `not installed: ${missing.join(', ')}`;
-}
 
 export class CephPair {
   readonly root = mkdtempSync(join(placeOfClusters(), 'lifeboat-ceph-'));
@@ -405,58 +392,10 @@ export class CephPair {
   }
 }
 
-/** Memory where there is enough of it: a cluster waits for the disk at all that it does. */
-function placeOfClusters(): string {
-  if (!existsSync(memory)) return tmpdir();
-  const { bavail, bsize } = statfsSync(memory);
-  return bavail * bsize > roomBytes ? memory : tmpdir();
-}
-
-export async function until(what: string, look: () => Promise<boolean>, seconds = 90): Promise<void> {
+async function until(what: string, look: () => Promise<boolean>, seconds = 90): Promise<void> {
   const end = performance.now() + seconds * 1000;
   while (!(await look().catch(() => false))) {
     if (performance.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
     await pause(100);
   }
-}
-
-/** The rig of the contract suite over a fresh image. */
-export async function openCephRig(
-  pair: CephPair,
-  volume: string,
-  teardown: (work: () => Promise<void> | void) => void,
-): Promise<Rig> {
-  const open = (side: Side, changes: { readonly key?: string; readonly hostKey?: string } = {}) =>
-    pair.open(side, [volume], changes);
-  const stuck = setTimeout(() => pair.evidence().then(console.error), stuckSeconds * 1000);
-  teardown(() => clearTimeout(stuck));
-  teardown(() => pair.closeAdapters());
-  const at = (place: Place): { readonly side: Side; readonly volume: string } => {
-    if (place.as === 'stranger') throw new Error('a stranger has no key for the pool');
-    return { side: place.side, volume: place.exposed?.path ?? volume };
-  };
-  return {
-    source: open('source'),
-    target: open('target'),
-    volumes: { source: volume, target: volume },
-    hosts: () => ({ addresses: ['10.79.1.7'], iqns: [] }),
-    read: async (place, file) => pair.read(at(place).side, at(place).volume, file),
-    write: async (place, file, text) => pair.write(at(place).side, at(place).volume, file, text),
-    reopen: (side) => Promise.resolve(open(side)),
-    patienceSeconds: 90,
-    reportsSplit: false,
-    secrets: [readFileSync(join(pair.root, 'id'), 'utf8')],
-    cutLink: () => pair.cutLink(),
-    mendLink: () => pair.mendLink(),
-    powerOff: (side) => pair.powerOff(side),
-    powerOn: (side) => pair.powerOn(side),
-    holdTransfers: () => pair.holdTransfers(),
-    roundTrips: (side) => Promise.resolve(pair.roundTrips(side)),
-    wrongCredentials: (side) => {
-      const key = join(pair.root, 'other-key');
-      if (!existsSync(key)) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
-      return Promise.resolve(open(side, { key }));
-    },
-    wrongTrust: (side) => Promise.resolve(open(side, { hostKey: 'A'.repeat(43) })),
-  };
 }
