@@ -266,8 +266,8 @@ function app(world: World, asked: string[], interrupt: () => void): App {
         confirm: failover ? { site: 'tokyo', title: 'Tokyo', pool: 'tokyo-pool' } : null,
       };
     },
-    run: async (planned, { by, onEvent, signal }) => {
-      note(`run ${planned.plan.operation} by ${by}`);
+    run: async (planned, { by, onEvent, signal, automatic }) => {
+      note(`run ${planned.plan.operation} by ${by}${automatic === true ? ', unattended' : ''}`);
       if (world.duringRun === interruptHere) interrupt();
       if (signal?.aborted === true) {
         const events = eventsOf(planned.plan, {

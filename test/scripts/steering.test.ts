@@ -48,6 +48,13 @@ t.test('freeze, unfreeze, break-lock and audit', async (t) => {
   t.match(JSON.parse(json.out), { audit: [{ did: 'freeze', group: 'shop' }] });
 });
 
+t.test('what a clock calls says so, and a frozen group can refuse it', async (t) => {
+  const asked = async (...words: string[]) =>
+    (await call(words)).asked.filter((line) => line.startsWith('run '));
+  t.same(await asked('export', 'shop', '--unattended'), ['run export by night-shift, unattended']);
+  t.same(await asked('export', 'shop'), ['run export by night-shift']);
+});
+
 t.test('a plan is written, reviewed and run from its file', async (t) => {
   const written = await call(['plan', 'failover', 'shop', '--json']);
   t.match(JSON.parse(written.out), { planFile: 1, silentSites: ['osaka'], seal: /^[0-9a-f]{64}$/ });

@@ -236,6 +236,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .option('--preview', 'only show who is in, who is out and why, and which VMs nobody protects')
     .option('--everything', 'fetch every document again, changed or not; done by itself once a day')
     .option('--by <name>', 'who answers for the run, instead of the login')
+    .option('--unattended', 'a clock calls this: refused while the group is frozen')
     .description('save a recovery point: the metadata of the VMs, with the state of the storage')
     .addHelpText('after', `\n${examples('export')}`)
     .action(act((session, values, flags) => exportVerb(session, many(values), flags)));
@@ -249,6 +250,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
       .helpGroup(acting)
       .argument('[group...]', 'only these groups')
       .option('--by <name>', 'who answers for the run, instead of the login')
+      .option('--unattended', 'a clock calls this: refused while the group is frozen')
       .option(
         '--canary',
         'of one group: write a small marked disk, and measure when it arrives at the replica',

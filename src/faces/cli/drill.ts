@@ -13,6 +13,7 @@ interface DrillFlags {
   readonly override?: readonly string[];
   readonly by?: string;
   readonly full?: boolean;
+  readonly unattended?: boolean;
   readonly yes?: string;
 }
 
@@ -52,6 +53,7 @@ export function addDrill({ program, plan, helpGroup, act }: DrillCommands): void
       .description('prove that a failover would work: on clones and isolated networks, and clean up again'),
   )
     .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
+    .option('--unattended', 'a clock calls this: refused while the group is frozen')
     .addHelpText('after', `\n${examples('drill')}`)
     .action(
       act((session, values, flags) =>

@@ -109,7 +109,7 @@ async function carryOutInTurn(
     if (session.signal.aborted) return exitCodes.stopped;
     session.say('\n');
     try {
-      codes.push(await carryOut(session, app, planned, by));
+      codes.push(await carryOut(session, app, planned, by === undefined ? {} : { by }));
     } catch (error) {
       codes.push(tellError(error, session));
     }

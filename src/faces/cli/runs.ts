@@ -31,12 +31,17 @@ export interface FailoverFlags {
 export async function exportVerb(
   session: Session,
   groups: readonly string[],
-  flags: { readonly preview?: boolean; readonly everything?: boolean; readonly by?: string },
+  flags: {
+    readonly preview?: boolean;
+    readonly everything?: boolean;
+    readonly by?: string;
+    readonly unattended?: boolean;
+  },
 ): Promise<ExitCode> {
   return forEachGroup(session, groups, (app, group) =>
     flags.preview === true
       ? preview(session, app, group)
-      : planAndRun(session, app, exportRequest(group, flags), flags.by),
+      : planAndRun(session, app, exportRequest(group, flags), flags),
   );
 }
 
@@ -45,6 +50,7 @@ export interface VerifyFlags {
   readonly deep?: boolean;
   readonly canary?: boolean;
   readonly by?: string;
+  readonly unattended?: boolean;
   readonly yes?: string;
 }
 
@@ -56,7 +62,7 @@ export async function verifyVerb(
 ): Promise<ExitCode> {
   if (flags.canary === true) return canaryVerb(session, groups, flags);
   return forEachGroup(session, groups, (app, group) =>
-    planAndRun(session, app, verifyRequest(group, flags), flags.by),
+    planAndRun(session, app, verifyRequest(group, flags), flags),
   );
 }
 
@@ -88,10 +94,16 @@ async function planAndRun(
   session: Session,
   app: App,
   request: PlanRequest,
-  by: string | undefined,
+  flags: Answerable,
 ): Promise<ExitCode> {
   const planned = await app.plan(request, session.context());
-  return isBlocked(planned) ? tellBlocked(session, app, planned) : carryOut(session, app, planned, by);
+  return isBlocked(planned) ? tellBlocked(session, app, planned) : carryOut(session, app, planned, flags);
+}
+
+/** Who answers for a run, and whether a clock asked for it: a frozen group refuses that. */
+export interface Answerable {
+  readonly by?: string;
+  readonly unattended?: boolean;
 }
 
 /** The groups that were named, or all of them, one after the other. */
@@ -199,7 +211,7 @@ function override(text: string, by: string): Decision {
 export async function actVerb(
   session: Session,
   request: PlanRequest,
-  flags: Pick<FailoverFlags, 'by' | 'full' | 'yes'>,
+  flags: Pick<FailoverFlags, 'by' | 'full' | 'yes'> & Answerable,
 ): Promise<ExitCode> {
   const app = await session.app();
   const planned = await app.plan(request, session.context());
@@ -211,7 +223,7 @@ export async function actVerb(
   }
   await confirm(session, planned, flags.yes);
   session.say('\n');
-  return carryOut(session, app, planned, flags.by);
+  return carryOut(session, app, planned, flags);
 }
 
 /** Executes exactly the plan of a file. `verbs` are those of `run`: what looks like a file may be a slip of the fingers. */
@@ -241,7 +253,7 @@ export async function runFile(
   session.show(() => planText(filed, session.paper, flags.full === true ? 'full' : 'runbook'), filed);
   await confirm(session, filed, flags.yes);
   session.say('\n');
-  return carryOut(session, app, filed, flags.by);
+  return carryOut(session, app, filed, flags);
 }
 
 export function isBlocked(planned: PlannedRun): boolean {
@@ -269,13 +281,19 @@ export async function carryOut(
   session: Session,
   app: App,
   planned: PlannedRun | FiledPlan,
-  by: string | undefined,
+  flags: Answerable,
 ): Promise<ExitCode> {
-  const person = by ?? session.terminal.user;
+  const person = flags.by ?? session.terminal.user;
   return watched(
     session,
     null,
-    (watch) => app.run(planned, { by: person, onEvent: watch.onEvent, signal: session.signal }),
+    (watch) =>
+      app.run(planned, {
+        by: person,
+        onEvent: watch.onEvent,
+        signal: session.signal,
+        ...(flags.unattended === true ? { automatic: true } : {}),
+      }),
     { app, by: person },
   );
 }
