@@ -11,6 +11,7 @@ import { openLabArray } from './lab/lab-array.ts';
 import { openLinstorArray } from './linstor/linstor-array.ts';
 import { openManualArray } from './manual/manual-array.ts';
 import { openOntap, openOntapCli } from './ontap/open.ts';
+import { openPowerStore } from './powerstore/open.ts';
 import { openPure } from './pure/open.ts';
 import { openTrueNas } from './truenas/open.ts';
 import { openZfs } from './zfs/open.ts';
@@ -54,6 +55,7 @@ const types: Readonly<
   'ontap-cli': openOntapCli,
   linstor: openLinstorArray,
   manual: openManualArray,
+  powerstore: (array, surroundings) => openPowerStore(array, surroundings),
   pure: (array, surroundings) => openPure(array, surroundings),
   truenas: (array, surroundings) => openTrueNas(array, surroundings),
   zfs: openZfs,
