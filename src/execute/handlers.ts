@@ -34,6 +34,7 @@ export interface StepContext {
 }
 
 export interface ActResult {
+  /** Null: what the look after the act tells. */
   readonly output: Json;
   readonly warnings: readonly string[];
   /**

@@ -176,7 +176,8 @@ export class StepRunner {
     }
     const seen = await this.#observeSettled();
     if (seen.known === 'holds') {
-      await this.#succeed(true, result.output, [...result.warnings, ...(seen.verdict.warnings ?? [])]);
+      const output = result.output ?? seen.verdict.output ?? null;
+      await this.#succeed(true, output, [...result.warnings, ...(seen.verdict.warnings ?? [])]);
       return null;
     }
     return {

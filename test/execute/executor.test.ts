@@ -92,6 +92,22 @@ t.test('what holds already is noted and not done again', async (t) => {
   t.equal(result.run.steps.get('start-db')?.changed, false);
 });
 
+t.test('the output of an act that tells nothing is what the look after it shows', async (t) => {
+  const world = worldOf();
+  const conditions = {
+    ...world.ports.conditions,
+    'vm-running': async ({ vm }: { readonly vm: { readonly uuid: string } }) =>
+      world.running.has(vm.uuid)
+        ? ({ holds: true, output: { host: 'oa' } } as const)
+        : ({ holds: false, because: 'it is halted' } as const),
+  };
+  const plan = planOf([startStep('db')]);
+  const ports = { ...world.ports, conditions };
+  const order = { plan, planDigest: planDigest(plan), by: 'Ada', version: '1', runId: 'r1' };
+  const { run } = await execute(ports, order);
+  t.same(run.steps.get('start-db')?.output, { host: 'oa' });
+});
+
 t.test('a call that was never sent is tried again; the world is looked at before', async (t) => {
   let calls = 0;
   const world = worldOf(async () => {

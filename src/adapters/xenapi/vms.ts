@@ -13,6 +13,8 @@ const bulkThreshold = 24;
 
 export class Vms {
   readonly #objects: Objects;
+  /** By reference: one that is given away never comes to mean another host. */
+  readonly #hostUuids = new Map<string, Uuid>();
 
   constructor(objects: Objects) {
     this.#objects = objects;
@@ -186,20 +188,11 @@ export class Vms {
   }
 
   async states(vms: readonly Uuid[], signal?: AbortSignal): Promise<ReadonlyMap<Uuid, VmState>> {
-    const hosts = new Map<string, Uuid>();
-    const hostUuid = async (ref: unknown): Promise<Uuid | null> => {
-      if (typeof ref !== 'string') return null;
-      const known = hosts.get(ref);
-      if (known !== undefined) return known;
-      const uuid = String(await this.#objects.call('host.get_uuid', [ref], signal));
-      hosts.set(ref, uuid);
-      return uuid;
-    };
     const states = new Map<Uuid, VmState>();
     const note = async (uuid: Uuid, vm: XapiRecord, metrics: XapiRecord | null): Promise<void> => {
       states.set(uuid, {
         powerState: vm['power_state'] as VmState['powerState'],
-        residentOn: await hostUuid(vm['resident_on']),
+        residentOn: await this.#hostUuid(vm['resident_on'], signal),
         startDelaySeconds: Number(vm['start_delay']),
         guest: guestOf(metrics),
       });
@@ -237,6 +230,15 @@ export class Vms {
     };
     await this.#objects.each(vms, look, signal);
     return states;
+  }
+
+  async #hostUuid(ref: unknown, signal?: AbortSignal): Promise<Uuid | null> {
+    if (typeof ref !== 'string') return null;
+    const known = this.#hostUuids.get(ref);
+    if (known !== undefined) return known;
+    const uuid = String(await this.#objects.call('host.get_uuid', [ref], signal));
+    this.#hostUuids.set(ref, uuid);
+    return uuid;
   }
 
   /** A start deletes the old guest metrics (xapi.md 8.2), so they may go between two calls. */
