@@ -27,7 +27,9 @@ t.test(
       redact: (text) => text.replaceAll('hunter22', '***'),
     });
     const script = `
-    console.log(JSON.stringify({ args: process.argv.slice(1), cwd: process.cwd(), env: process.env }));
+    const { LIFEBOAT_GROUP, HOME, DATABASE_PASSWORD } = process.env;
+    const env = { LIFEBOAT_GROUP, HOME, DATABASE_PASSWORD };
+    console.log(JSON.stringify({ args: process.argv.slice(1), cwd: process.cwd(), env }));
     console.error('x'.repeat(10000) + ' password hunter22');
     process.exitCode = 3;`;
     const end = await run({
