@@ -70,7 +70,9 @@ for (let seed = 1; wants('seeds') && seed <= seeds; seed += 1) {
   const tally = await simulate(seed);
   lost += tally.crashes;
   add(total.seeds, tally);
-  if (seed % 500 === 0) report(`seeds 1 to ${seed}`, total.seeds, `, the machine died ${lost} times`);
+  for (const violation of tally.violations) say(`  ${violation}`);
+  if (seed % 500 === 0)
+    say(`seeds 1 to ${seed}: the machine died ${lost} times, ${total.seeds.violations.length} violations`);
 }
 if (wants('seeds') && (total.seeds.tried !== seeds || lost === 0))
   missed.push(`${total.seeds.tried} seeds of ${seeds}`);
