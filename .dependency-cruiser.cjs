@@ -11,9 +11,10 @@ const layers = {
   report: ['domain'],
   plan: ['domain', 'metadata'],
   check: ['domain', 'metadata'],
+  watch: ['domain', 'check'],
   observe: ['domain', 'metadata', 'ports'],
   execute: ['domain', 'metadata', 'ports'],
-  app: ['domain', 'metadata', 'config', 'ports', 'observe', 'plan', 'check', 'execute', 'schedule', 'report'],
+  app: ['domain', 'metadata', 'config', 'ports', 'observe', 'plan', 'check', 'execute', 'schedule', 'watch', 'report'],
   adapters: ['domain', 'metadata', 'ports'],
   lab: ['domain', 'metadata', 'ports'],
   faces: ['domain', 'report', 'app'],
@@ -27,14 +28,14 @@ const rules = Object.entries(layers).map(([layer, allowed]) => ({
   to: { path: '^src/', pathNot: [`^src/(${[layer, ...allowed].join('|')})/`] },
 }));
 
-const pure = '^src/(domain|metadata|config|plan|check|schedule|report)/';
+const pure = '^src/(domain|metadata|config|plan|check|schedule|watch|report)/';
 
 module.exports = {
   forbidden: [
     ...rules,
     {
       name: 'pure-folders-do-no-io',
-      comment: 'Planners, checks, reports and the metadata document are pure: no sockets, no files, no processes.',
+      comment: 'Planners, checks, schedules, the watch, reports and the metadata document are pure: no sockets, no files, no processes.',
       severity: 'error',
       from: { path: pure },
       to: {
