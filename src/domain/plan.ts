@@ -117,6 +117,8 @@ export type Action =
       readonly site: string;
       readonly vms: readonly Uuid[];
       readonly srs: readonly Uuid[];
+      /** The SRs of the group by name or uuid, as the settings call them: saved even where no VM has a disk on them. */
+      readonly groupSrs: readonly string[];
       /** VMs that were shut down for a planned migration: halted now, and to be started where the point is used. */
       readonly toBeStarted?: readonly Uuid[];
     }

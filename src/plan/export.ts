@@ -111,6 +111,7 @@ export function pointSteps(save: PointToSave): Step[] {
         site,
         vms: vms.map((vm) => vm.uuid),
         srs,
+        groupSrs: group.storage.map(({ sr }) => sr),
         ...(save.toBeStarted === undefined ? {} : { toBeStarted: save.toBeStarted }),
       },
       uses: [`export:${site}`],

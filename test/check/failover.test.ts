@@ -213,6 +213,14 @@ t.test('a disk on an SR that nobody replicates is a problem, an ISO library is n
   t.end();
 });
 
+t.test('an SR of the group that the point does not know is named: it would stay behind', (t) => {
+  const known = pointOf(productionPool(), addSeconds(now, -600));
+  const findings = checkFailover(context({ point: { ...known, srs: [] } }), []);
+  const named = findings.filter((f) => f.code === 'DR-SR-NOT-IN-POINT').map((f) => f.name);
+  t.same(named, ['Tier 1', 'Tier 2']);
+  t.end();
+});
+
 t.test('an SR that both sites have plugged is not promoted over', (t) => {
   const osaka = productionPool();
   const tokyo = { ...recoveryPool(), srs: [sr(1, 'Tier 1', recoveryPool().hosts)] };

@@ -31,7 +31,7 @@ export function exportOf(names: readonly string[], strategy: 'singles' | 'all' =
       step({
         id: 'capture',
         after: [],
-        action: { do: 'capture-pool', site: 'tokyo', vms: [...names], srs: ['sr1'] },
+        action: { do: 'capture-pool', site: 'tokyo', vms: [...names], srs: ['sr1'], groupSrs: [] },
       }),
       step({
         id: 'documents',

@@ -242,12 +242,12 @@ export function disksAreReplicated(context: CheckContext): Finding[] {
     if (!point.srs.some((sr) => sr.uuid === storage.sr || sr.nameLabel === storage.sr)) {
       findings.push(
         warning({
-          code: 'DR-SR-UNUSED',
+          code: 'DR-SR-NOT-IN-POINT',
           about: 'sr',
           name: storage.sr,
-          what: `No VM of the recovery point has a disk on SR ${storage.sr}`,
+          what: `The recovery point does not know SR ${storage.sr}: it would be neither promoted nor attached`,
           evidence: [`point ${point.id} knows ${point.srs.map((sr) => sr.nameLabel).join(', ') || 'no SR'}`],
-          next: `Check the name of the SR in the storage of group ${group.name}.`,
+          next: `Export group ${group.name} again; if it stays, check the name of the SR in its storage.`,
         }),
       );
     }

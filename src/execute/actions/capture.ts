@@ -49,7 +49,7 @@ export async function capturePool(
   const pool = await hypervisor.observe(context.signal);
   const warnings: string[] = [];
   const wanted = new Set(action.vms);
-  const srs = new Set(action.srs);
+  const srs = new Set([...action.srs, ...srsOfGroup(pool, action.groupSrs)]);
   const vms = pool.vms.filter((vm) => wanted.has(vm.uuid));
   const captured: CapturedPool = {
     takenAt: pool.observedAt,
@@ -85,6 +85,13 @@ export async function readCaptured(
   // Written by capturePool of the same run and vouched for by the object's hash.
   const { captured } = output as unknown as CaptureOutput;
   return JSON.parse(new TextDecoder().decode(await catalog.get(captured, signal))) as CapturedPool;
+}
+
+/** An SR that is empty today (or a library of ISO images) is promoted and attached with the others. */
+function srsOfGroup(pool: PoolFacts, names: readonly string[]): Uuid[] {
+  return pool.srs
+    .filter((sr) => names.includes(sr.uuid) || names.includes(sr.nameLabel))
+    .map((sr) => sr.uuid);
 }
 
 /** VMs that a planned migration has shut down stay known as running: that is how they are to be brought up. */
