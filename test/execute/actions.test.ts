@@ -631,6 +631,33 @@ t.test('the address of a volume in the words of each SR type', async (t) => {
   t.notOk(isInSubnet('10.2.0.1', 'fd00::/64'));
 });
 
+t.test(
+  'a point knows the SRs of its group that no VM uses: by name, by uuid, and nobody else’s',
+  async (t) => {
+    const made = house(['db'], (state) => {
+      const tokyo = state.sites['tokyo'];
+      const used = tokyo?.pool.srs[0];
+      if (tokyo === undefined || used === undefined) throw new Error('the house has a pool with an SR');
+      const others = ['spare', 'images', 'foreign'].map((name) => ({
+        ...used,
+        uuid: name,
+        nameLabel: `${name} SR`,
+      }));
+      tokyo.pool = { ...tokyo.pool, srs: [...tokyo.pool.srs, ...others] };
+    });
+    const plan = exportOf(['db']);
+    const steps = plan.steps.map(
+      (each): Step =>
+        each.action.do === 'capture-pool'
+          ? { ...each, action: { ...each.action, groupSrs: ['spare', 'images SR'] } }
+          : each,
+    );
+    await made.run({ ...plan, steps });
+    const [saved] = Object.values(made.state.points);
+    t.same(saved?.srs.map((sr) => sr.nameLabel).slice(1), ['spare SR', 'images SR']);
+  },
+);
+
 t.test('a kept document is looked at once more before a point rests upon it', async (t) => {
   const names = ['db', 'web', 'app'];
   const prepared = async () => {
