@@ -15,6 +15,7 @@ import type { ScopePreview } from '../domain/scope.ts';
 import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
+import type { WatchTick } from './watch.ts';
 
 /** What the program offers before a configuration is read. */
 export interface Programme {
@@ -122,6 +123,9 @@ export interface App {
   };
 
   readonly catalog: CatalogVerbs;
+
+  /** Says what changed since the last tick; absent where nobody watches. */
+  readonly watch?: WatchTick;
 
   readonly secrets: {
     list(): Promise<readonly string[]>;
