@@ -34,8 +34,8 @@ function stored(value: Value): string {
     .join(' ')})`;
 }
 
-async function dump(exchange: HttpExchange): Promise<string> {
-  const { db } = exchange.pool;
+/** The whole database of a pool, as `GET /pool/xmldbdump` and `xe pool-dump-database` give it. */
+export function databaseDump({ db }: LabPool): Buffer {
   const parts = [
     '<?xml version="1.0" encoding="UTF-8"?>\n<database><manifest>',
     `<pair key="schema_major_vsn" value="${schemaMajor}"/><pair key="schema_minor_vsn" value="${schemaMinor}"/>`,
@@ -54,7 +54,11 @@ async function dump(exchange: HttpExchange): Promise<string> {
     parts.push('</table>');
   }
   parts.push('</database>');
-  const body = Buffer.from(parts.join(''));
+  return Buffer.from(parts.join(''));
+}
+
+async function dump(exchange: HttpExchange): Promise<string> {
+  const body = databaseDump(exchange.pool);
   exchange.start(200, {
     'Content-Type': 'application/octet-stream',
     'Content-Disposition': 'attachment; filename="xapi.db"',
