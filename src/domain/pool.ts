@@ -48,6 +48,17 @@ export interface PoolFacts {
     readonly gpuTypes: readonly string[];
   }[];
   readonly vtpmUuids: readonly Uuid[];
+  /** Certificates of the hosts (xapi.md 1.7); absent where the pool has no such class. */
+  readonly certificates?: readonly CertificateFacts[];
+}
+
+export interface CertificateFacts {
+  readonly hostUuid: Uuid;
+  /** `host` is what clients see, `host_internal` what the hosts of the pool show to one another. */
+  readonly type: string;
+  readonly notAfter: Instant;
+  /** SHA-256, 64 hexadecimal digits in lower case; empty where the pool does not tell. */
+  readonly sha256: string;
 }
 
 export interface HaPlan {
@@ -76,6 +87,15 @@ export interface HostFacts {
   readonly iscsiIqn?: string;
   /** It reaches LUNs over several paths (`host.multipathing`, xapi.md 7.11); absent where it does not. */
   readonly multipathing?: true;
+  /** Absent where the host does not tell. */
+  readonly licence?: LicenceFacts;
+}
+
+export interface LicenceFacts {
+  /** `host.edition`, such as `xcp-ng`, `premium-per-socket`, `free`. */
+  readonly edition: string;
+  /** `expiry` of `host.license_params`; null where the licence has no end. */
+  readonly expiresAt: Instant | null;
 }
 
 export interface NetworkFacts {

@@ -4,7 +4,9 @@
  */
 import type {
   ApplianceFacts,
+  CertificateFacts,
   HostFacts,
+  LicenceFacts,
   NetworkFacts,
   PbdFacts,
   PoolFacts,
@@ -38,7 +40,7 @@ export const observedFields = {
     'uuid name_label master ha_enabled ha_host_failures_to_tolerate ha_plan_exists_for ha_allow_overcommit other_config',
   ),
   host: fields(
-    'uuid name_label address enabled metrics cpu_info host_CPUs software_version iscsi_iqn multipathing other_config',
+    'uuid name_label address enabled metrics cpu_info host_CPUs software_version iscsi_iqn multipathing other_config edition license_params',
   ),
   host_metrics: fields('live memory_total memory_free'),
   network: fields('uuid name_label name_description bridge MTU managed other_config'),
@@ -64,6 +66,7 @@ export const observedFields = {
   PVS_proxy: fields('uuid VIF'),
   PGPU: fields('host GPU_group'),
   SM: fields('type'),
+  Certificate: fields('type host not_after fingerprint_sha256 fingerprint'),
 } as const;
 export type ObservedClass = keyof typeof observedFields;
 export const observedClasses = Object.keys(observedFields) as readonly ObservedClass[];
@@ -86,6 +89,7 @@ export const optionalClasses: ReadonlySet<ObservedClass> = new Set([
   'PVS_proxy',
   'PGPU',
   'SM',
+  'Certificate',
 ]);
 
 export type Records = Readonly<Record<ObservedClass, XapiRecord>>;
@@ -213,6 +217,7 @@ export function poolFacts(records: Records, moment: PoolMoment, marks?: AllMarks
       gpuTypes: group.refs('GPU_types'),
     })),
     vtpmUuids: each(records.VTPM).map(([, vtpm]) => vtpm.text('uuid')),
+    ...certificateFacts(records),
   };
 }
 
@@ -241,6 +246,29 @@ export function xapiBuild(software: TextMap): XapiBuild {
 function driverFacts(records: Records): Pick<PoolFacts, 'storageDrivers'> {
   const types = each(records.SM).map(([, driver]) => driver.text('type'));
   return types.length === 0 ? {} : { storageDrivers: [...new Set(types)].sort() };
+}
+
+/** Every host has a certificate: a pool that shows none does not know the class. */
+function certificateFacts(records: Records): Pick<PoolFacts, 'certificates'> {
+  const certificates = each(records.Certificate).flatMap(([, certificate]): CertificateFacts[] => {
+    const hostUuid = uuidOf(records.host, certificate.ref('host'));
+    if (hostUuid === null) return [];
+    return [
+      {
+        hostUuid,
+        type: certificate.text('type'),
+        notAfter: certificate.text('not_after'),
+        sha256: sha256Of(certificate.text('fingerprint_sha256') || certificate.text('fingerprint')),
+      },
+    ];
+  });
+  return certificates.length === 0 ? {} : { certificates };
+}
+
+/** Digits alone; empty for a fingerprint of another kind. */
+function sha256Of(fingerprint: string): string {
+  const digits = fingerprint.replaceAll(':', '').toLowerCase();
+  return /^[0-9a-f]{64}$/.test(digits) ? digits : '';
 }
 
 function hostsFacts(records: Records, freeMemory: ReadonlyMap<string, number>): HostFacts[] {
@@ -275,7 +303,21 @@ function hostFacts(
     cpuFeatures: cpu['features_hvm'] ?? cpu['features'] ?? '',
     cpuVendor: cpu['vendor'] ?? '',
     ...storageAdapterFacts(host),
+    ...licenceFacts(host),
   };
+}
+
+/** `20370101T00:00:00Z` as xapi writes it into the map; a licence without an end has no entry, or a year far away. */
+const expiryText = /^(\d{4})-?(\d{2})-?(\d{2})T(\d{2}):(\d{2}):(\d{2})Z$/;
+const yearOfNever = 2099;
+
+function licenceFacts(host: Fields): { readonly licence?: LicenceFacts } {
+  const edition = host.text('edition');
+  if (edition === '') return {};
+  const match = expiryText.exec(host.map('license_params')['expiry'] ?? '');
+  if (match === null || Number(match[1]) >= yearOfNever) return { licence: { edition, expiresAt: null } };
+  const [, year, month, day, hour, minute, second] = match;
+  return { licence: { edition, expiresAt: `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z` } };
 }
 
 /** Fields of their own since 7.5, keys of `other_config` before (xapi.md 7.11). */
