@@ -6,6 +6,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
+# Hundreds of processes load the same program: what one of them compiled, the others take.
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$PWD/node_modules/.cache/compiled}"
 
 # Passing assertions are thousands of lines; a person wants the files, the failures and the skips.
 shorten() {

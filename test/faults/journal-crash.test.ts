@@ -39,7 +39,10 @@ async function crash(
   const running = spawn(process.execPath, [child, directory, kind, String(count)], {
     stdio: 'inherit',
     // Dozens of children load the same program: compiling it each time would be most of their life.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(directory, '..', 'compiled') },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(directory, '..', 'compiled'),
+    },
   });
   const [code, signal] = await once(running, 'exit');
   if (signal === 'SIGKILL') return 'killed';

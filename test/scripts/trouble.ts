@@ -105,7 +105,10 @@ export class World {
       {
         stdio: ['ignore', 'pipe', 'pipe'],
         // A cache of compiled code: this world starts the program dozens of times.
-        env: { ...process.env, NODE_COMPILE_CACHE: join(this.directory, 'compiled') },
+        env: {
+          ...process.env,
+          NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(this.directory, 'compiled'),
+        },
       },
     );
     return new Running(child, (result) => this.#keepsTo(words, result));
