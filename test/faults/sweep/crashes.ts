@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { bringToEnd, nothingTried, type Tally } from './calls.ts';
-import { houseIn, readWorld, someVms, writeWorld } from './house.ts';
+import { type House, houseIn, readWorld, someVms, writeWorld } from './house.ts';
 import { violationsAfter, worldOf } from './oracle.ts';
 import { firstState, type ModelState } from './state.ts';
 import type { Story } from './stories.ts';
@@ -72,7 +72,7 @@ async function undisturbed(root: string, first: string, story: Story): Promise<W
   const state = readWorld(directory);
   const { house, close } = houseIn(directory, 'w');
   try {
-    const [id = ''] = await house.journals.list();
+    const id = await runOf(house, story);
     const run = await house.app.runs.read(id);
     const violations = await violationsAfter(house, run);
     if (run.outcome !== 'done' || violations.length > 0)
@@ -82,6 +82,13 @@ async function undisturbed(root: string, first: string, story: Story): Promise<W
   } finally {
     close();
   }
+}
+
+/** By its operation: two runs of one second stand in the order of their names, not of their beginnings. */
+async function runOf({ journals }: House, { request: { operation } }: Story): Promise<string> {
+  const id = (await journals.list()).find((each) => each.includes(`-${operation}-`));
+  if (id === undefined) throw new Error(`no ${operation} was begun`);
+  return id;
 }
 
 function pointsOf({ lines, deeds }: Whole): Point[] {
@@ -132,7 +139,7 @@ async function resumedInto(directory: string, story: Story, world: unknown, tall
   const { house, close } = houseIn(directory, 'r');
   house.world.onChange = () => undefined;
   try {
-    const [id = ''] = await house.journals.list();
+    const id = await runOf(house, story);
     const run = await bringToEnd(house, await house.resume(id), tally);
     const violations = await violationsAfter(house, run);
     if (run.outcome === 'stuck') tally.stuck += 1;
