@@ -12,6 +12,7 @@ import {
   pointKnowsEveryVm,
 } from './rules/catalog.ts';
 import { buildsFit, cpusFit } from './rules/compatibility.ts';
+import { consistencyGroupsHold, disksAreOfOneMoment } from './rules/consistency.ts';
 import { groupMayMove } from './rules/group-state.ts';
 import { clocksAgree, factsAreFresh, pointIsOfThisPool, sitesAreTwoPools } from './rules/identity.ts';
 import { drillsAreCleanedUp, twinsAreNotThere } from './rules/leftovers.ts';
@@ -62,6 +63,7 @@ export const replicaRules: readonly Rule[] = [
   metadataIsYoung,
   pointKnowsEveryVm,
   disksAreReplicated,
+  consistencyGroupsHold,
   storageOfOneGroup,
   othersOnOurStorage,
 ];
@@ -81,6 +83,7 @@ export const failoverRules: readonly Rule[] = [
   sourceIsDead,
   nothingStartsAtProduction,
   twinsAreNotThere,
+  disksAreOfOneMoment,
   ...moveRules,
 ];
 

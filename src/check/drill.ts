@@ -16,6 +16,7 @@ import {
 } from './context.ts';
 import { gpusAreThere, memoryFits, vcpusFit } from './rules/capacity.ts';
 import { buildsFit, cpusFit } from './rules/compatibility.ts';
+import { consistencyGroupsHold, disksAreOfOneMoment } from './rules/consistency.ts';
 import { groupMayMove } from './rules/group-state.ts';
 import { recoveryPoolIsReady } from './rules/recovery-pool.ts';
 import { disksAreReplicated, metadataFitsReplica, replicaIsThere } from './rules/replica.ts';
@@ -41,6 +42,8 @@ const rules: readonly Rule[] = [
   replicaMayBeOld,
   metadataFitsReplica,
   disksAreReplicated,
+  consistencyGroupsHold,
+  disksAreOfOneMoment,
   ...catalogRules,
 ];
 

@@ -2,6 +2,7 @@
 import { type Finding, sortFindings } from '../domain/finding.ts';
 import { identityRules, recoveryRules, replicaRules } from './check.ts';
 import type { CheckContext, Rule } from './context.ts';
+import { disksAreOfOneMoment } from './rules/consistency.ts';
 import { groupMayMove } from './rules/group-state.ts';
 import { metadataFitsReplica, replicaIsThere } from './rules/replica.ts';
 
@@ -9,6 +10,7 @@ import { metadataFitsReplica, replicaIsThere } from './rules/replica.ts';
 export const readinessRules: readonly Rule[] = [
   ...identityRules,
   ...recoveryRules,
+  disksAreOfOneMoment,
   ...replicaRules.filter((rule) => rule !== replicaIsThere),
 ];
 

@@ -10,14 +10,17 @@ import { exitCodes, OperatorError, type Problem } from '../domain/errors.ts';
 import type {
   ArraySettings,
   CatalogSettings,
+  CatalogTargetSettings,
   GroupSettings,
   RecoveryPlanSettings,
   RetentionSettings,
   SecretRef,
   Settings,
   SiteSettings,
+  VolumeSettings,
 } from '../domain/settings.ts';
 import { block } from './blocks.ts';
+import { daemonSettings } from './daemon-schema.ts';
 import { readYaml, type YamlDocument } from './document.ts';
 import { readFingerprint } from './fields.ts';
 import { describeIssues, valueAt } from './issues.ts';
@@ -187,7 +190,7 @@ function settle(
     secret.from === 'file' ? { ...secret, path: beside(file, secret.path) } : secret;
   const stateDirectory = beside(file, written.state);
   const canonical = canonicalJson({
-    sites: written,
+    sites: withoutClocks(written),
     plans: Object.fromEntries(plans),
     fingerprints: Object.fromEntries(fingerprints),
   });
@@ -237,7 +240,11 @@ function settle(
         production: group.production,
         recovery: group.recovery,
         scope: group.vms,
-        storage: group.storage,
+        storage: group.storage.map(({ sr, source, target }) => ({
+          sr,
+          source: volumeOf(source),
+          target: volumeOf(target),
+        })),
         rpoSeconds: group.rpo,
         rtoSeconds: group.rto,
         networks: Object.entries(group.networks).map(([production, network]) => ({
@@ -258,12 +265,35 @@ function settle(
       };
     }),
     catalog: catalogSettings(file, written.catalog, secretAt),
+    daemon: daemonSettings(written, { file, stateDirectory }),
   };
+}
+
+/** When something is done says nothing about how: a plan made before a change of the schedules is as good as ever. */
+function withoutClocks({ schedules: _schedules, daemon: _daemon, groups, ...rest }: SitesFile): unknown {
+  const withoutOwn = ({ schedules: _own, ...group }: SitesFile['groups'][string]) => group;
+  return {
+    ...rest,
+    groups: Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, withoutOwn(group)])),
+  };
+}
+
+/** Absent where it is not written, so that the settings of a file that does not know it have the digest that they had. */
+function volumeOf(written: SitesFile['groups'][string]['storage'][number]['source']): VolumeSettings {
+  const { array, volume, consistency_group: consistencyGroup } = written;
+  return { array, volume, ...(consistencyGroup === undefined ? {} : { consistencyGroup }) };
 }
 
 function retentionSettings(written: SitesFile['groups'][string]['retention']): RetentionSettings {
   const { max_age: maxAgeSeconds, ...counts } = written;
   return { ...counts, maxAgeSeconds: maxAgeSeconds ?? null };
+}
+
+function placeOf({
+  name,
+  site,
+}: SitesFile['catalog']['targets'][number]): Pick<CatalogTargetSettings, 'name' | 'site'> {
+  return site === undefined ? { name } : { name, site };
 }
 
 function catalogSettings(
@@ -274,10 +304,10 @@ function catalogSettings(
   return {
     targets: written.targets.map((target) =>
       target.type === 'directory'
-        ? { type: target.type, name: target.name, path: beside(file, target.path) }
+        ? { type: target.type, ...placeOf(target), path: beside(file, target.path) }
         : {
             type: target.type,
-            name: target.name,
+            ...placeOf(target),
             host: target.host,
             port: target.port,
             username: target.username,

@@ -5,6 +5,7 @@
 import type { ErrorCode, Problem } from '../domain/errors.ts';
 import { nearest } from '../domain/nearest.ts';
 import { type Block, block, isBlock, list } from './blocks.ts';
+import { checkConsistencyGroups } from './consistency-groups.ts';
 import type { Path, YamlDocument } from './document.ts';
 import { anyOf, pathText } from './issues.ts';
 
@@ -163,10 +164,13 @@ export function checkReferences(document: YamlDocument): Problem[] {
     }
   }
 
+  checkConsistencyGroups(groups, report);
+
   for (const [index, entry] of list(block(root['catalog'])['targets']).entries()) {
     const target = block(entry);
     const path: Path = ['catalog', 'targets', index];
     mustBeOnce('target', target['name'], [...path, 'name'], 'the target', 'give each target its own name');
+    if (target['site'] !== undefined) mustBeOneOf([...path, 'site'], target['site'], sites, 'site');
     if (target['type'] === 'directory') {
       mustBeOnce(
         'directory',

@@ -1,5 +1,6 @@
 /** The shape of sites.yaml. Defaults and units are settled here; references between its parts in references.ts. */
 import { z } from 'zod';
+import { daemon, groupSchedules, schedules } from './daemon-schema.ts';
 import {
   clearSecret,
   complain,
@@ -70,6 +71,11 @@ const array = z.strictObject({
 const volume = z.strictObject({
   array: text.describe('Name of an array of this file'),
   volume: text.describe("The array's own name of the volume"),
+  consistency_group: text
+    .optional()
+    .describe(
+      "The array's own name of the group that keeps this volume and others at one moment (docs/arrays.md)",
+    ),
 });
 
 const storage = z.strictObject({
@@ -122,17 +128,26 @@ const group = z.strictObject({
     .optional()
     .describe('Path of the recovery plan, relative to this file: runbooks/NAME.yaml'),
   retention: retention.prefault({}).describe('How many recovery points are kept'),
+  schedules: groupSchedules.optional().describe('What is done for this group otherwise than for all'),
 });
+
+const standsAt = text
+  .optional()
+  .describe(
+    'The site where the target stands: a rehearsal of Lifeboat itself leaves those of a lost site out',
+  );
 
 const target = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('directory'),
     name,
+    site: standsAt,
     path: text.describe('A directory; relative to this file'),
   }),
   z.strictObject({
     type: z.literal('sftp'),
     name,
+    site: standsAt,
     host: text,
     port: z.int().min(1).max(65535).default(22),
     username: text,
@@ -193,6 +208,8 @@ export const sitesSchema = z
     arrays: z.record(name, array).default({}).describe('Each array with its site'),
     groups: z.record(name, group).default({}).describe('VMs that move together, with their storage'),
     catalog,
+    schedules: schedules.prefault({}).describe('When the daemon does what, for every group'),
+    daemon: daemon.prefault({}).describe('How `lifeboat daemon` works'),
   })
   .meta({ title: 'sites.yaml of Lifeboat' });
 

@@ -12,7 +12,7 @@ import type { ExportStrategy } from './limits.ts';
 import type { TextMap, Uuid } from './pool.ts';
 import type { DocumentOrigin, ObjectRef } from './recovery-point.ts';
 import type { ReplicaPoint } from './replication.ts';
-import type { ReadinessGate } from './settings.ts';
+import type { ReadinessGate, VolumeSettings } from './settings.ts';
 import type { Instant } from './time.ts';
 
 export type Operation =
@@ -231,8 +231,8 @@ export interface KeptDocument extends NamedVm {
 }
 export interface PairAction {
   readonly sr: string;
-  readonly source: { readonly array: string; readonly volume: string };
-  readonly target: { readonly array: string; readonly volume: string };
+  readonly source: VolumeSettings;
+  readonly target: VolumeSettings;
 }
 export interface SrToAttach {
   readonly uuid: Uuid;

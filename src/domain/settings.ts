@@ -2,6 +2,8 @@
  * What sites.yaml and runbooks/*.yaml say, after reading: defaults filled in, units in seconds, references checked.
  * The planners see these values and never a file.
  */
+import type { Calendar } from './calendar.ts';
+import type { JobKind } from './jobs.ts';
 import type { RecoveryPlanSettings } from './recovery-plan.ts';
 import type { ScopeRules } from './scope-rules.ts';
 
@@ -53,12 +55,21 @@ export interface SiteSettings {
   readonly pool: PoolSettings;
 }
 
+/** A volume as sites.yaml names it. */
+export interface VolumeSettings {
+  readonly array: string;
+  /** The array's own name of the volume. */
+  readonly volume: string;
+  /** The array's own name of the consistency group that it belongs to: its volumes are kept at one moment. */
+  readonly consistencyGroup?: string;
+}
+
 /** One replicated SR of a group: the volume that carries it on each side. */
 export interface ReplicatedSr {
   /** SR by uuid or by name label at the production site. */
   readonly sr: string;
-  readonly source: { readonly array: string; readonly volume: string };
-  readonly target: { readonly array: string; readonly volume: string };
+  readonly source: VolumeSettings;
+  readonly target: VolumeSettings;
 }
 
 export interface GroupSettings {
@@ -97,10 +108,17 @@ export interface RetentionSettings {
 }
 
 export type CatalogTargetSettings =
-  | { readonly type: 'directory'; readonly name: string; readonly path: string }
+  | {
+      readonly type: 'directory';
+      readonly name: string;
+      /** Where it stands; absent where nobody has said so. */
+      readonly site?: string;
+      readonly path: string;
+    }
   | {
       readonly type: 'sftp';
       readonly name: string;
+      readonly site?: string;
       readonly host: string;
       readonly port: number;
       readonly username: string;
@@ -116,6 +134,29 @@ export interface CatalogSettings {
   readonly encryption: { readonly keyFile: string } | { readonly passphrase: SecretRef };
 }
 
+/** One job on the clock. */
+export interface JobSettings {
+  readonly job: JobKind;
+  /** Null for a job of Lifeboat itself. */
+  readonly group: string | null;
+  readonly calendar: Calendar;
+  /** Whether a turn that was missed is made up for, once, as soon as possible. */
+  readonly catchUp: boolean;
+}
+
+export interface DaemonSettings {
+  /** How often the world is looked at between the jobs. */
+  readonly watchEverySeconds: number;
+  /** At most so many jobs at once that ask the same pool. */
+  readonly jobsPerPool: number;
+  /** Jobs of one minute begin spread over so many seconds. */
+  readonly spreadSeconds: number;
+  /** How long a daemon that is told to stop waits for exports and verifications that are under way. */
+  readonly finishWithinSeconds: number;
+  readonly reportsDirectory: string;
+  readonly jobs: readonly JobSettings[];
+}
+
 export interface Settings {
   readonly file: string;
   /** SHA-256 of the canonical settings; a plan carries it and is refused when it changed. */
@@ -126,6 +167,8 @@ export interface Settings {
   readonly arrays: readonly ArraySettings[];
   readonly groups: readonly GroupSettings[];
   readonly catalog: CatalogSettings;
+  /** What is done on a clock; absent where settings do not come from a file. */
+  readonly daemon?: DaemonSettings;
   /** Encrypted secret store, beside the state. */
   readonly secretsFile: string;
 }

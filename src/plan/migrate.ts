@@ -11,6 +11,7 @@ import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { forecastSeconds } from './forecast.ts';
 import { preparedByHand, reversedByHand } from './hand-offs.ts';
+import { InTurn } from './in-turn.ts';
 import { expectedPoint } from './migrate/expected-point.ts';
 import { leave } from './migrate/leave.ts';
 import { pairsOf } from './pairs.ts';
@@ -153,12 +154,13 @@ function takeOver(
     timeoutSeconds: 30,
     why: `Until the protection is turned round, what stays at site ${group.production} must not be taken for the real one`,
   });
+  const inTurn = new InTurn();
   return new Map(
     [...synced].map(([item, syncedBy]) => {
       const { pair, settings, sr } = item;
       const id = draft.add({
         id: draft.ids.of('promote', settings.target.volume),
-        after: [marked, ...synced.values()],
+        after: [marked, ...synced.values(), ...inTurn.before(settings.target)],
         action: { do: 'promote-synced', pair, syncedBy },
         holdsWhen: { is: 'promoted', pair },
         pointOfNoReturn: true,
@@ -168,7 +170,7 @@ function takeOver(
         forecastSeconds: 5,
         why: `The copy of SR ${sr.nameLabel} becomes the original, with every write in it`,
       });
-      return [item, id];
+      return [item, inTurn.took(settings.target, id)];
     }),
   );
 }

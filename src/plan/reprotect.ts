@@ -12,6 +12,7 @@ import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { forecastSeconds } from './forecast.ts';
 import { reversedByHand } from './hand-offs.ts';
+import { InTurn } from './in-turn.ts';
 import { quarantinedVms } from './migrate/leave.ts';
 import { pairsOf } from './pairs.ts';
 import { StepList } from './steps.ts';
@@ -103,8 +104,11 @@ function build(request: ReprotectRequest, old: PoolFacts): StepList['steps'] {
   const putAway = [away, ...detached];
   const byHand = (pair: PairAction): string | null => reversedByHand(request.observation, pair);
   // Whoever turns a pair round by hand demotes it with that.
+  const inTurn = new InTurn();
   const demoted = pairs.flatMap((pair) =>
-    byHand(pair) === null ? [demote(steps, request, pair, putAway)] : [],
+    byHand(pair) === null
+      ? [inTurn.took(pair.source, demote(steps, request, pair, [...putAway, ...inTurn.before(pair.source)]))]
+      : [],
   );
   const ready = demoted.length === pairs.length ? demoted : [...putAway, ...demoted];
   turnRound(steps, {

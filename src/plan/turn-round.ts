@@ -10,6 +10,7 @@ import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { pointSteps } from './export.ts';
 import { askPerson } from './hand-offs.ts';
+import { InTurn } from './in-turn.ts';
 import type { StepList } from './steps.ts';
 
 export interface TurningRound {
@@ -36,7 +37,10 @@ export interface TurningRound {
 }
 
 export function turnRound(steps: StepList, turning: TurningRound): void {
-  const reversed = turning.pairs.map((pair) => reverse(steps, turning, pair));
+  const inTurn = new InTurn();
+  const reversed = turning.pairs.map((pair) =>
+    inTurn.took(pair.target, reverse(steps, turning, pair, inTurn.before(pair.target))),
+  );
   const swapped = swap(steps, turning, reversed);
   const first = firstPoint(turning, swapped);
   for (const step of first) steps.add(step);
@@ -67,13 +71,13 @@ export function swappedRoles(roles: GroupState['roles']): Roles {
   return roles === 'swapped' ? 'as-configured' : 'swapped';
 }
 
-function reverse(steps: StepList, turning: TurningRound, pair: PairAction): string {
+function reverse(steps: StepList, turning: TurningRound, pair: PairAction, first: readonly string[]): string {
   const sentence = turning.byHand(pair);
   if (sentence !== null) return reverseByHand(steps, turning, pair, sentence);
   const tag = `lifeboat-${turning.planId}-back`;
   return steps.add({
     id: steps.ids.of('reverse', pair.target.volume),
-    after: [...turning.after],
+    after: [...turning.after, ...first],
     needs: [...turning.needs],
     action: { do: 'reverse-replication', pair, tag, discard: turning.discard },
     holdsWhen: { is: 'replication-reversed', pair, tag },

@@ -1,6 +1,7 @@
 /** The clones of the replica, attached under the SRs' own uuids and with names that nobody takes for the real ones. */
 
 import { askPerson, handedOff, hostNames } from '../hand-offs.ts';
+import { InTurn } from '../in-turn.ts';
 import { attachExposed, hostsMasterFirst } from '../recover/attach.ts';
 import type { RecoverDraft } from '../recover/draft.ts';
 
@@ -17,10 +18,15 @@ export function attachClones(
   const site = draft.request.group.recovery;
   const hosts = hostsMasterFirst(draft);
   const attached = new Map<string, string>();
+  const inTurn = new InTurn();
   for (const item of draft.storage) {
     const { settings, replica, sr } = item;
     if (replica === null) continue;
-    const behind = { after: [...prepared, ...called], ...(called.length === 0 ? {} : { needs: prepared }) };
+    const first = inTurn.before(settings.target);
+    const behind = {
+      after: [...prepared, ...called, ...first],
+      ...(called.length === 0 ? {} : { needs: [...prepared, ...first] }),
+    };
     const sentence = handedOff(draft.request.observation, settings.target.array, 'drillStart');
     const byHand =
       sentence === null
@@ -49,6 +55,7 @@ export function attachClones(
       forecastSeconds: 5,
       why: `A writable copy beside the replica of SR ${sr.nameLabel}: the replica itself is not touched`,
     });
+    inTurn.took(settings.target, cloned);
     attached.set(sr.uuid, attachExposed(draft, item, cloned, hosts));
   }
   return attached;

@@ -9,6 +9,7 @@ import type { PointVm } from '../../domain/recovery-point.ts';
 import { byName, type Matchable } from '../../domain/scope.ts';
 import { pointSteps } from '../export.ts';
 import { askPerson, preparedByHand } from '../hand-offs.ts';
+import { InTurn } from '../in-turn.ts';
 import type { StorageOfPlan } from '../recover/draft.ts';
 import { named, type RecoverDraft } from '../recover/draft.ts';
 import type { StartOrder, Tier } from '../tiers.ts';
@@ -252,6 +253,7 @@ function syncByHand(
 
 function syncFinally(draft: RecoverDraft, detached: readonly string[]): Map<StorageOfPlan, string> {
   const tag = `lifeboat-${draft.request.planId}`;
+  const inTurn = new InTurn();
   return new Map(
     draft.storage.map((item) => {
       const { pair, settings } = item;
@@ -259,7 +261,7 @@ function syncFinally(draft: RecoverDraft, detached: readonly string[]): Map<Stor
       if (sentence !== null) return [item, syncByHand(draft, item, { sentence, tag, detached })];
       const id = draft.add({
         id: draft.ids.of('sync', settings.source.volume),
-        after: [...detached],
+        after: [...detached, ...inTurn.before(settings.source)],
         action: { do: 'final-sync', pair, tag },
         holdsWhen: { is: 'finally-synced', pair, tag },
         undo: { do: 'unprepare', pair },
@@ -270,7 +272,7 @@ function syncFinally(draft: RecoverDraft, detached: readonly string[]): Map<Stor
         forecastSeconds: 10,
         why: 'Nothing is promoted before the last write has been seen at the other side',
       });
-      return [item, id];
+      return [item, inTurn.took(settings.source, id)];
     }),
   );
 }

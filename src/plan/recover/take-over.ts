@@ -5,6 +5,7 @@ import { capabilitiesOf } from '../../domain/observation.ts';
 import type { PoolFacts } from '../../domain/pool.ts';
 import type { ReplicaPoint } from '../../domain/replication.ts';
 import { askPerson, handedOff, hostNames } from '../hand-offs.ts';
+import { InTurn } from '../in-turn.ts';
 import { hostsMasterFirst } from './attach.ts';
 import { named, type RecoverDraft, type StorageOfPlan } from './draft.ts';
 
@@ -58,6 +59,7 @@ export function takeOver(
   }
   const fenced = fenceStorage(draft, before);
   const promoted = new Map<StorageOfPlan, string>();
+  const inTurn = new InTurn();
   for (const item of draft.storage) {
     const { pair, replica, settings } = item;
     // Promoted before, and without a point: nothing to promote, and yet nothing of it before the old site is fenced.
@@ -66,27 +68,29 @@ export function takeOver(
       if (last !== undefined) promoted.set(item, last);
       continue;
     }
-    const behind = { after: [...before, ...fenced], ...(fenced.length === 0 ? {} : { needs: before }) };
+    const first = inTurn.before(settings.target);
+    const behind = {
+      after: [...before, ...fenced, ...first],
+      ...(fenced.length === 0 ? {} : { needs: [...before, ...first] }),
+    };
     const byHand = promotedByHand(draft, item, replica, behind);
     if (byHand !== null) {
-      promoted.set(item, byHand);
+      promoted.set(item, inTurn.took(settings.target, byHand));
       continue;
     }
-    promoted.set(
-      item,
-      draft.add({
-        id: draft.ids.of('promote', settings.target.volume),
-        ...behind,
-        action: { do: 'promote', pair, point: replica },
-        holdsWhen: { is: 'promoted', pair },
-        pointOfNoReturn: true,
-        repeatable: true,
-        uses: [`array:${settings.target.array}`],
-        timeoutSeconds: 1800,
-        forecastSeconds: 5,
-        why: `The copy of SR ${item.sr.nameLabel} becomes writable; array ${settings.target.array} stops taking changes from the old site`,
-      }),
-    );
+    const id = draft.add({
+      id: draft.ids.of('promote', settings.target.volume),
+      ...behind,
+      action: { do: 'promote', pair, point: replica },
+      holdsWhen: { is: 'promoted', pair },
+      pointOfNoReturn: true,
+      repeatable: true,
+      uses: [`array:${settings.target.array}`],
+      timeoutSeconds: 1800,
+      forecastSeconds: 5,
+      why: `The copy of SR ${item.sr.nameLabel} becomes writable; array ${settings.target.array} stops taking changes from the old site`,
+    });
+    promoted.set(item, inTurn.took(settings.target, id));
   }
   return promoted;
 }
