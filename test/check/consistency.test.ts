@@ -4,7 +4,7 @@ import { checkDrill } from '../../src/check/drill.ts';
 import { checkFailover } from '../../src/check/failover.ts';
 import { checkMigrate } from '../../src/check/migrate.ts';
 import { consistencyGroupsHold, disksAreOfOneMoment } from '../../src/check/rules/consistency.ts';
-import type { Capabilities } from '../../src/domain/replication.ts';
+import type { Capabilities, ReplicaPoint } from '../../src/domain/replication.ts';
 import { cloning, filer } from '../plans/drill-world.ts';
 import { holding, together } from '../support/kept-together.ts';
 import { disaster, now, productionPool, replicaPoint, shop, uuid } from '../support/two-sites.ts';
@@ -68,7 +68,7 @@ t.test('an array that cannot keep volumes together is a problem where the settin
 t.test('a group without one point that is whole on all volumes is a problem', (t) => {
   const here = replicaPoint(now);
   const there = replicaPoint(addSeconds(now, -60));
-  const look = (...points: Parameters<typeof holding>) =>
+  const look = (...points: readonly (readonly ReplicaPoint[] | null)[]) =>
     consistencyGroupsHold(
       inDisaster({ group: together, observation: disaster({ pairs: holding(...points) }) }),
     );
