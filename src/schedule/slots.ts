@@ -1,0 +1,107 @@
+/**
+ * The moments of a calendar. Days and minutes are counted on a wall without changes of clocks, and each wall time is
+ * then looked up in its zone. What is left out in spring falls due when the clocks have jumped, once; what is shown twice
+ * in autumn falls due the first time, and both times for a calendar of every hour: its distances stay what they are.
+ */
+import type { Calendar } from '../domain/calendar.ts';
+import { type Cron, parseCron } from '../domain/cron.ts';
+import { farMilliseconds, momentsOf, offsetThroughout, wallAt } from './zone.ts';
+
+const minuteMilliseconds = 60_000;
+const dayMilliseconds = 86_400_000;
+/** A 29th of February on a given weekday comes back after 40 years at the latest: 2100 is no leap year. */
+const furthestDays = 41 * 366;
+
+/** Moments after `after`, in milliseconds, in order, each once. */
+export function* slotsAfter(calendar: Calendar, after: number): Generator<number, void, undefined> {
+  const today = Math.floor(wallAt(after, calendar.timeZone) / dayMilliseconds);
+  let newest = after;
+  let waiting: readonly number[] = [];
+  let waitingSince = 0;
+  // From yesterday: clocks that are set back across midnight show the end of it again.
+  for (let day = today - 1; day < today + furthestDays; day += 1) {
+    const moments = momentsOfDay(calendar, day);
+    const [first] = moments;
+    if (first === undefined && day - waitingSince < 2) continue;
+    const settled = first === undefined ? waiting : waiting.filter((moment) => moment < first);
+    for (const moment of settled) {
+      if (moment <= newest) continue;
+      newest = moment;
+      yield moment;
+    }
+    waiting = first === undefined ? [] : [...waiting.slice(settled.length), ...moments].sort((a, b) => a - b);
+    waitingSince = day;
+  }
+}
+
+/** The moments in `(after, until]`, the newest `most` of them at least, and how many there are; counted no further than `most`. */
+export function slotsBetween(
+  calendar: Calendar,
+  after: number,
+  until: number,
+  most: number,
+): { readonly newest: number | null; readonly oldest: number | null; readonly count: number } {
+  let newest: number | null = null;
+  let oldest: number | null = null;
+  let count = 0;
+  for (const moment of slotsAfter(calendar, after)) {
+    if (moment > until) break;
+    oldest ??= moment;
+    newest = moment;
+    count += 1;
+    if (count >= most) break;
+  }
+  return { newest, oldest, count };
+}
+
+const parsed = new Map<string, Cron>();
+const known = new Map<string, readonly number[]>();
+/** Of a dozen calendars a month: more than one tick asks for. */
+const knownAtMost = 400;
+
+function momentsOfDay(calendar: Calendar, day: number): readonly number[] {
+  const key = `${day} ${calendar.timeZone} ${calendar.cron}`;
+  const remembered = known.get(key);
+  if (remembered !== undefined) return remembered;
+  if (known.size >= knownAtMost) known.clear();
+  const moments = reckon(calendar, day);
+  known.set(key, moments);
+  return moments;
+}
+
+function reckon({ cron: text, timeZone }: Calendar, day: number): readonly number[] {
+  const cron = parsed.get(text) ?? parseCron(text);
+  parsed.set(text, cron);
+  if (!fallsOn(cron, day)) return [];
+  const midnight = day * dayMilliseconds;
+  const walls = cron.hours.flatMap((hour) =>
+    cron.minutes.map((minute) => midnight + (hour * 60 + minute) * minuteMilliseconds),
+  );
+  const offset = offsetThroughout(
+    midnight - farMilliseconds,
+    midnight + dayMilliseconds + farMilliseconds,
+    timeZone,
+  );
+  if (offset !== null) return walls.map((wall) => wall - offset);
+  const moments = walls.flatMap((wall) => {
+    const shown = momentsOf(wall, timeZone);
+    return cron.everyHour ? shown : shown.slice(0, 1);
+  });
+  return moments.sort((a, b) => a - b);
+}
+
+/** `day` counts from 1970-01-01, a Thursday. */
+function fallsOn({ months, monthDays, lastMonthDay, weekDays }: Cron, day: number): boolean {
+  const date = new Date(day * dayMilliseconds);
+  const number = date.getUTCDate();
+  const daysInMonth = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 0)).getUTCDate();
+  if (!months.includes(date.getUTCMonth() + 1)) return false;
+  const byNumber = monthDays?.includes(number) === true || (lastMonthDay && number === daysInMonth);
+  const byName = weekDays?.some(
+    ({ day: weekDay, nth }) =>
+      weekDay === date.getUTCDay() &&
+      (nth === 'every' || (nth === 'last' ? number > daysInMonth - 7 : Math.ceil(number / 7) === nth)),
+  );
+  if (monthDays === null && weekDays === null) return true;
+  return (monthDays !== null && byNumber) || byName === true;
+}
