@@ -95,8 +95,11 @@ async function planningMemory(bench: Bench): Promise<Figure> {
       for (const [index, mine] of uuids.entries()) {
         const group = `group-${index}`;
         const its = point.vms.filter((vm) => mine.includes(vm.uuid));
+        // An SR belongs to one group: its points list the disks of its own VMs.
+        const disks = new Set(its.flatMap((vm) => vm.vdiUuids));
+        const vdis = point.vdis.filter((vdi) => disks.has(vdi.uuid));
         const id = newest.id.replace(house.group.name, group);
-        await house.catalog.seal({ ...point, id, group, vms: its });
+        await house.catalog.seal({ ...point, id, group, vms: its, vdis });
       }
     } finally {
       await house.close();
