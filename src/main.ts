@@ -2,8 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { openCatalog } from './adapters/catalog/open.ts';
+import { foreignBackups } from './adapters/foreign/foreign.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
 import { openReplication, peersOf } from './adapters/replication/open.ts';
 import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
@@ -12,8 +13,10 @@ import { SecretResolver } from './adapters/secrets/resolver.ts';
 import { SecretStore, type StoreKey } from './adapters/secrets/store.ts';
 import { runInGuest } from './adapters/ssh/guest.ts';
 import { SqliteInbox } from './adapters/state/sqlite-inbox.ts';
+import { SqliteRehearsals } from './adapters/state/sqlite-rehearsals.ts';
 import { SqliteStates } from './adapters/state/sqlite-states.ts';
 import { systemClock } from './adapters/system/clock.ts';
+import { spaceAt, tryWriting } from './adapters/system/disk.ts';
 import { systemEntropy } from './adapters/system/entropy.ts';
 import { probeHttp } from './adapters/system/http.ts';
 import { programRunner } from './adapters/system/programs.ts';
@@ -27,6 +30,7 @@ import type { Settings } from './domain/settings.ts';
 import { runCli } from './faces/cli/cli.ts';
 import { nodeTerminal } from './faces/cli/terminal.ts';
 import { labCommand } from './lab/commands/index.ts';
+import type { Outside } from './ports/home.ts';
 import type { Hypervisor } from './ports/hypervisor.ts';
 import type { Replication } from './ports/replication.ts';
 
@@ -74,38 +78,11 @@ function openApp(settings: Settings): App {
     redactor,
     directory: dirname(settings.file),
   });
-  const catalog = once(async () => openCatalog(settings.catalog, { secrets, clock: systemClock }));
+  const outside = openOutside(settings, { secrets, log });
   const stateFile = join(settings.stateDirectory, 'state.sqlite');
   const states = once(async () => new SqliteStates(stateFile, systemClock, systemEntropy));
   const inbox = once(async () => new SqliteInbox(stateFile, systemClock));
-
-  const hypervisors = new Map<string, Hypervisor>();
-  const hypervisor = async (name: string): Promise<Hypervisor> => {
-    const site = settings.sites.find((candidate) => candidate.name === name);
-    if (site === undefined) throw notConfigured(settings, `site ${name}`);
-    const open =
-      hypervisors.get(name) ??
-      openHypervisor({
-        site: name,
-        pool: site.pool,
-        password: () => secrets.resolve(site.pool.password),
-        clock: systemClock,
-        log: { debug: (fields, message) => log.debug({ site: name, ...fields }, message) },
-      });
-    hypervisors.set(name, open);
-    return open;
-  };
-
-  const arrays = new Map<string, Replication>();
-  const array = async (name: string): Promise<Replication> => {
-    const known = settings.arrays.find((candidate) => candidate.name === name);
-    if (known === undefined) throw notConfigured(settings, `array ${name}`);
-    const open =
-      arrays.get(name) ??
-      openReplication(known, { secrets, clock: systemClock, peers: peersOf(settings, name) });
-    arrays.set(name, open);
-    return open;
-  };
+  const rehearsals = once(async () => new SqliteRehearsals(stateFile));
 
   return createApp({
     settings,
@@ -115,9 +92,10 @@ function openApp(settings: Settings): App {
     journals: new JournalFiles(join(settings.stateDirectory, 'runs')),
     states: states.get,
     inbox: inbox.get,
-    hypervisor,
-    array,
-    catalog: catalog.get,
+    hypervisor: outside.hypervisor,
+    array: outside.array,
+    catalog: outside.catalog,
+    foreign: foreignBackups,
     secretStore: store,
     probeTcp,
     probeHttp,
@@ -127,15 +105,71 @@ function openApp(settings: Settings): App {
       environment: process.env,
       redact: (text) => redactor.redact(text),
     }),
+    home: {
+      runtime: `Node ${process.versions.node}`,
+      secrets,
+      readSettings: async () => settingsOf(settings.file),
+      openAnew: (anew) => openOutside(anew, { secrets, log }),
+      space: spaceAt,
+      tryWriting,
+      rehearsals: rehearsals.get,
+    },
     close: async () => {
-      const opened = await Promise.allSettled([catalog.opened(), states.opened(), inbox.opened()]);
-      await Promise.allSettled([
-        ...[...hypervisors.values()].map((open) => open.close()),
-        ...[...arrays.values()].map((open) => open.close()),
-        ...opened.map((result) => (result.status === 'fulfilled' ? result.value?.close() : undefined)),
-      ]);
+      await outside.close();
+      await closeAll([states, inbox, rehearsals]);
     },
   });
+}
+
+/** Pools, arrays and catalog of these settings; each is opened at the first call. */
+function openOutside(
+  settings: Settings,
+  { secrets, log }: { readonly secrets: SecretResolver; readonly log: Logger },
+): Outside {
+  const catalog = once(async () => openCatalog(settings.catalog, { secrets, clock: systemClock }));
+  const hypervisors = new Map<string, Hypervisor>();
+  const arrays = new Map<string, Replication>();
+  return {
+    hypervisor: async (name) => {
+      const site = settings.sites.find((candidate) => candidate.name === name);
+      if (site === undefined) throw notConfigured(settings, `site ${name}`);
+      const open =
+        hypervisors.get(name) ??
+        openHypervisor({
+          site: name,
+          pool: site.pool,
+          password: () => secrets.resolve(site.pool.password),
+          clock: systemClock,
+          log: { debug: (fields, message) => log.debug({ site: name, ...fields }, message) },
+        });
+      hypervisors.set(name, open);
+      return open;
+    },
+    array: async (name) => {
+      const known = settings.arrays.find((candidate) => candidate.name === name);
+      if (known === undefined) throw notConfigured(settings, `array ${name}`);
+      const open =
+        arrays.get(name) ??
+        openReplication(known, { secrets, clock: systemClock, peers: peersOf(settings, name) });
+      arrays.set(name, open);
+      return open;
+    },
+    catalog: catalog.get,
+    close: async () => {
+      await Promise.allSettled([...hypervisors.values(), ...arrays.values()].map((open) => open.close()));
+      await closeAll([catalog]);
+    },
+  };
+}
+
+/** What was opened is closed; what fails at that has nobody to tell. */
+async function closeAll(
+  things: readonly { opened(): Promise<{ close(): unknown } | undefined> }[],
+): Promise<void> {
+  const opened = await Promise.allSettled(things.map((thing) => thing.opened()));
+  await Promise.allSettled(
+    opened.map((result) => (result.status === 'fulfilled' ? result.value?.close() : undefined)),
+  );
 }
 
 /** The store's key: a passphrase from the environment for those who keep it elsewhere, else a key file beside the state. */

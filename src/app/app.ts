@@ -4,17 +4,21 @@
  */
 import type { ArrayTest } from '../domain/array-test.ts';
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
+import type { Doctor } from '../domain/doctor.ts';
 import type { ErrorCode, ExitCode } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
+import type { ForeignImport } from '../domain/foreign-import.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { ObjectRef, RecoveryPoint } from '../domain/recovery-point.ts';
 import type { Run, RunEvent } from '../domain/run.ts';
 import type { ScopePreview } from '../domain/scope.ts';
+import type { SelfRehearsal } from '../domain/self-rehearsal.ts';
 import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
+import type { ForeignRequest } from './foreign.ts';
 import type { WatchTick } from './watch.ts';
 
 /** What the program offers before a configuration is read. */
@@ -72,6 +76,11 @@ export interface App {
   /** Tries every verb of an array that only looks. Unknown names throw `DR-ARRAY-UNKNOWN` (exit code 2). */
   testArray(array: string, context?: Context): Promise<ArrayTest>;
 
+  /** Tries everything that only looks on the real pools, arrays and catalog. Changes nothing. */
+  doctor(context?: Context): Promise<Doctor>;
+  /** Could this instance carry out every failover now, with production lost? Changes nothing; the result is kept. */
+  rehearseSelf(context?: Context): Promise<SelfRehearsal>;
+
   /** Stops all automatic work on a group, and remembers who, when and why. */
   freeze(group: string, by: AuditedBy): Promise<GroupState>;
   unfreeze(group: string, by: AuditedBy): Promise<GroupState>;
@@ -124,6 +133,9 @@ export interface App {
 
   readonly catalog: CatalogVerbs;
 
+  /** The catalog and the world without Lifeboat: backups of other tools become points, points become files for `xe`. */
+  readonly foreign: ForeignVerbs;
+
   /** Says what changed since the last tick; absent where nobody watches. */
   readonly watch?: WatchTick;
 
@@ -136,6 +148,11 @@ export interface App {
 
   /** Logs out, closes connections, releases locks; never throws. */
   close(): Promise<void>;
+}
+
+export interface ForeignVerbs {
+  /** A recovery point from files of `xe vm-export`, a tree of `xe-backup-metadata`, or a dump of the database. */
+  import(request: ForeignRequest, context?: Context): Promise<ForeignImport>;
 }
 
 /** The part of the catalog port that people use directly; the port itself satisfies it. */

@@ -5,6 +5,8 @@ import { previewScope } from '../domain/scope.ts';
 import { observe } from '../observe/observe.ts';
 import type { App } from './app.ts';
 import { check } from './check.ts';
+import { doctor } from './doctor.ts';
+import { importForeign } from './foreign.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
 import { stopDrill } from './open-drill.ts';
@@ -15,6 +17,7 @@ import type { AppPorts } from './ports.ts';
 import { tellRun } from './run-messages.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
+import { rehearseSelf } from './self-rehearsal.ts';
 import { briefs, status } from './status.ts';
 import { testArray } from './test-array.ts';
 
@@ -29,6 +32,8 @@ export function createApp(ports: AppPorts): App {
     filed: filedPlanOf,
     openPlanFile: (text, file, { acceptAge }) => openPlanFile(ports, text, file, acceptAge),
     testArray: (array, context) => testArray(ports, array, context),
+    doctor: (context) => doctor(ports, context),
+    rehearseSelf: (context) => rehearseSelf(ports, context),
     freeze: (group, by) => freeze(ports, group, by),
     unfreeze: (group, by) => unfreeze(ports, group, by),
     stopDrill: (group, by, signal) => stopDrill(ports, group, by, signal),
@@ -52,6 +57,9 @@ export function createApp(ports: AppPorts): App {
       verify: async (options, signal) => (await ports.catalog()).verify(options, signal),
       prune: async (group, rules, options, signal) =>
         (await ports.catalog()).prune(group, rules, options, signal),
+    },
+    foreign: {
+      import: (request, context) => importForeign(ports, request, context),
     },
     secrets: ports.secretStore,
     close: () => ports.close(),

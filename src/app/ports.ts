@@ -1,7 +1,9 @@
 /** What the application is given: settings, and ports that open on first use. */
 import type { Settings } from '../domain/settings.ts';
 import type { Catalog } from '../ports/catalog.ts';
+import type { ForeignBackups } from '../ports/foreign.ts';
 import type { ProbeHttp, RunInGuest, RunProgram } from '../ports/guests.ts';
+import type { Home } from '../ports/home.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../ports/system.ts';
@@ -20,6 +22,8 @@ export interface AppPorts {
   hypervisor(site: string): Promise<Hypervisor>;
   array(name: string): Promise<Replication>;
   catalog(): Promise<Catalog>;
+  /** Backups of other tools, as files. */
+  readonly foreign: ForeignBackups;
   readonly secretStore: {
     list(): Promise<readonly string[]>;
     set(name: string, value: string): Promise<void>;
@@ -31,5 +35,7 @@ export interface AppPorts {
   readonly runInGuest: RunInGuest;
   /** Callouts of recovery plans. */
   readonly runProgram: RunProgram;
+  /** The machine below: for the rehearsal of Lifeboat itself, and `doctor`. */
+  readonly home: Home;
   close(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
 import { linkOf } from '../domain/replication.ts';
 import { foldRun, type Run } from '../domain/run.ts';
+import { briefOfRehearsal, type SelfRehearsalBrief } from '../domain/self-rehearsal.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
   GroupStatus,
@@ -66,7 +67,13 @@ export async function status(
       .map((site) => siteStatus(site.name, site.title, observation)),
     groups: statuses,
     gaps: observation.gaps,
+    selfRehearsal: await lastRehearsal(ports),
   };
+}
+
+async function lastRehearsal({ home }: AppPorts): Promise<SelfRehearsalBrief | null> {
+  const newest = await (await home.rehearsals()).newest();
+  return newest === null ? null : briefOfRehearsal(newest);
 }
 
 /** Every run that has a readable journal, newest first. */

@@ -1,41 +1,32 @@
 /** `lifeboat array test NAME`: every verb of an array that only looks, tried on the real thing; nothing is changed. */
-import type { ArrayCheck, ArrayTest } from '../domain/array-test.ts';
+import type { ArrayTest } from '../domain/array-test.ts';
 import { exitCodes, OperatorError, PortError } from '../domain/errors.ts';
 import { nearest } from '../domain/nearest.ts';
 import type { Capabilities, FoundPair, PairView, ReplicaPoint } from '../domain/replication.ts';
 import type { ArraySettings, Settings } from '../domain/settings.ts';
 import { formatDuration, secondsBetween } from '../domain/time.ts';
-import { gapOf } from '../observe/observe.ts';
 import type { ArrayIdentity, Replication } from '../ports/replication.ts';
 import type { Context } from './app.ts';
 import type { AppPorts } from './ports.ts';
+import { type Said, Trials } from './trials.ts';
 
 /** Clocks that differ by more make ages of points wrong by as much. */
 const clockOffsetSeconds = 60;
 /** No array holds it, and every adapter must say so. */
 const absentVolume = 'lifeboat-no-such-volume';
 
-type Said = Pick<ArrayCheck, 'outcome' | 'says'>;
+type Attempt = <T>(verb: string, ask: () => Promise<T>, judge: (answer: T) => Said) => Promise<unknown>;
 
-export async function testArray(ports: AppPorts, name: string, context: Context = {}): Promise<ArrayTest> {
+export async function testArray(
+  ports: Pick<AppPorts, 'settings' | 'array' | 'clock'>,
+  name: string,
+  context: Context = {},
+): Promise<ArrayTest> {
   const known = arrayNamed(ports.settings, name);
   const array = await ports.array(name);
   const { signal } = context;
-  const checks: ArrayCheck[] = [];
-  const attempt = async <T>(
-    verb: string,
-    ask: () => Promise<T>,
-    judge: (answer: T) => Said,
-  ): Promise<void> => {
-    context.onProgress?.(`Asking array ${name}: ${verb}`);
-    try {
-      checks.push({ verb, ...judge(await ask()), problem: null });
-    } catch (error) {
-      signal?.throwIfAborted();
-      const problem = gapOf(error, `Array ${name} cannot be asked`);
-      checks.push({ verb, outcome: 'failed', says: [], problem });
-    }
-  };
+  const trials = new Trials(`array ${name}`, context);
+  const attempt: Attempt = (verb, ask, judge) => trials.attempt(verb, ask, judge);
   const volumes = volumesOf(ports.settings, name);
   await attempt(
     'identify',
@@ -59,7 +50,7 @@ export async function testArray(ports: AppPorts, name: string, context: Context 
       says: drills.map((drill) => `${drill.name}: copy of volume ${drill.volume} for drill ${drill.drill}`),
     }),
   );
-  return { array: name, type: known.type, checks };
+  return { array: name, type: known.type, checks: trials.checks };
 }
 
 function arrayNamed({ arrays, file }: Settings, name: string): ArraySettings {
@@ -138,7 +129,7 @@ function judgePairs(found: readonly FoundPair[], volumes: readonly NamedVolume[]
 async function observeEach(
   array: Replication,
   volumes: readonly NamedVolume[],
-  attempt: <T>(verb: string, ask: () => Promise<T>, judge: (answer: T) => Said) => Promise<void>,
+  attempt: Attempt,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const names = [...volumes.map(({ volume }) => volume), absentVolume];

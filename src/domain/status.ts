@@ -5,6 +5,7 @@ import type { Gap } from './observation.ts';
 import type { Operation } from './plan.ts';
 import type { ReplicaPoint } from './replication.ts';
 import type { RunOutcome } from './run.ts';
+import type { SelfRehearsalBrief } from './self-rehearsal.ts';
 import type { Instant } from './time.ts';
 
 export interface StatusReport {
@@ -12,6 +13,8 @@ export interface StatusReport {
   readonly sites: readonly SiteStatus[];
   readonly groups: readonly GroupStatus[];
   readonly gaps: readonly Gap[];
+  /** The newest rehearsal of Lifeboat itself; null where there was none, absent where nobody looked. */
+  readonly selfRehearsal?: SelfRehearsalBrief | null;
 }
 
 export interface SiteStatus {

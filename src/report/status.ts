@@ -5,6 +5,7 @@ import type { CheckReport, GroupStatus, Readiness, RunBrief, StatusReport } from
 import { formatDuration } from '../domain/time.ts';
 import { findingLines, foldFindings, gapLines } from './findings.ts';
 import { clean, count, facts, heading, names, type Paper, page, paint, table, wrap } from './paper.ts';
+import { rehearsalBriefText } from './trials.ts';
 import {
   describeSkew,
   formatAge,
@@ -17,21 +18,25 @@ import {
 export function statusText(report: StatusReport, paper: Paper): string {
   const lines = [heading(paper, `Status at ${formatInstant(report.takenAt)}`), ''];
   lines.push(
-    ...facts(
-      paper,
-      report.sites.map((site): [string, string] => [
+    ...facts(paper, [
+      ...report.sites.map((site): [string, string] => [
         `Site ${site.site}`,
         site.reachable
           ? `${paint(paper, 'good', 'answers')}: pool ${clean(site.pool ?? '')}, ${site.hostsLive ?? '?'} of ${site.hosts ?? '?'} hosts live`
           : `${paint(paper, 'bad', 'does not answer')}${site.detail === null ? '' : `: ${clean(site.detail)}`}`,
       ]),
-    ),
+      ...rehearsalRow(report, paper),
+    ]),
   );
   for (const group of report.groups) lines.push('', ...groupLines(group, paper));
   if (report.groups.length === 0)
     lines.push('', 'No group is configured. Next: describe one under groups in sites.yaml.');
   if (report.gaps.length > 0) lines.push('', ...gapLines(report.gaps, paper));
   return page(lines);
+}
+
+function rehearsalRow({ selfRehearsal, takenAt }: StatusReport, paper: Paper): [string, string][] {
+  return selfRehearsal === undefined ? [] : [['Lifeboat', rehearsalBriefText(selfRehearsal, takenAt, paper)]];
 }
 
 function groupLines(group: GroupStatus, paper: Paper): string[] {

@@ -19,6 +19,7 @@ import {
 } from '../execute/support.ts';
 import { settings } from '../scripts/fake.ts';
 import { noGuests } from '../support/guests.ts';
+import { noHome } from '../support/home.ts';
 import { disaster, now } from '../support/two-sites.ts';
 
 const nobody = async (): Promise<never> => {
@@ -42,6 +43,7 @@ function house() {
     }),
     ...{ hypervisor: nobody, array: nobody, catalog: nobody, probeTcp: nobody, rehearse: nobody },
     ...noGuests,
+    home: noHome,
     secretStore: { list: nobody, set: nobody, remove: nobody },
     close: async () => undefined,
   };

@@ -18,6 +18,7 @@ import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import { noGuests } from '../support/guests.ts';
+import { noHome } from '../support/home.ts';
 import type { PoolAddress } from './lab.ts';
 import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
 
@@ -164,6 +165,7 @@ export function openHouse(options: HouseOptions): House {
     secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
     probeTcp: async () => true,
     ...noGuests,
+    home: noHome,
     close: async () => {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));
       await catalog.close();

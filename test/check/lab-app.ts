@@ -8,8 +8,10 @@ import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { openReplication } from '../../src/adapters/replication/open.ts';
 import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
+import { SqliteRehearsals } from '../../src/adapters/state/sqlite-rehearsals.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
+import { spaceAt, tryWriting } from '../../src/adapters/system/disk.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { App, PlanRequest } from '../../src/app/app.ts';
@@ -20,6 +22,7 @@ import type { GroupSettings, Settings } from '../../src/domain/settings.ts';
 import { writeArrayAccess } from '../../src/lab/arrays/index.ts';
 import { demoOf } from '../../src/lab/demo.ts';
 import { type Lab, startLab } from '../../src/lab/lab.ts';
+import type { Home, Outside } from '../../src/ports/home.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import { noGuests } from '../support/guests.ts';
@@ -107,19 +110,18 @@ export class LabHouse {
   }
 
   /** Opened anew with settings of its own; state, journals and catalog stay. */
-  async with<T>(changes: Partial<Settings>, work: (app: App) => Promise<T>, password?: string): Promise<T> {
+  async with<T>(
+    changes: Partial<Settings>,
+    work: (app: App) => Promise<T>,
+    password?: string,
+    home: Partial<Home> = {},
+  ): Promise<T> {
     const settings = { ...this.settings, ...changes };
-    const { lab } = this;
-    const catalog = new TargetsCatalog({
-      targets: [new LocalStore('here', join(this.#directory, 'catalog'))],
-      key: async () => ({ from: 'passphrase', passphrase: 'a passphrase of the test' }),
-      now: () => systemClock.now(),
-    });
+    const outside = this.#outside(settings, password);
     const stateFile = join(this.#directory, 'state.sqlite');
     const states = new SqliteStates(stateFile, systemClock, systemEntropy);
     const inbox = new SqliteInbox(stateFile, systemClock);
-    const pools = new Map<string, Hypervisor>();
-    const arrays = new Map<string, Replication>();
+    const rehearsals = new SqliteRehearsals(stateFile);
     const app = createApp({
       settings,
       version: 'test',
@@ -128,6 +130,48 @@ export class LabHouse {
       journals: new JournalFiles(join(this.#directory, 'runs')),
       states: async () => states,
       inbox: async () => inbox,
+      hypervisor: outside.hypervisor,
+      array: outside.array,
+      catalog: outside.catalog,
+      foreign: { read: () => Promise.reject(new Error('no backup is imported here')) },
+      home: {
+        runtime: 'Node of the test',
+        secrets: { resolve: async () => 'a secret of the test' },
+        readSettings: async () => settings,
+        openAnew: (anew) => this.#outside(anew, password),
+        space: spaceAt,
+        tryWriting,
+        rehearsals: async () => rehearsals,
+        ...home,
+      },
+      secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
+      probeTcp: async () => true,
+      ...noGuests,
+      close: async () => {
+        await outside.close();
+        rehearsals.close();
+        inbox.close();
+        states.close();
+      },
+    });
+    try {
+      return await work(app);
+    } finally {
+      await app.close();
+    }
+  }
+
+  /** Pools, arrays and catalog of these settings, as src/main.ts opens them. */
+  #outside(settings: Settings, password: string | undefined): Outside {
+    const { lab } = this;
+    const catalog = new TargetsCatalog({
+      targets: [new LocalStore('here', join(this.#directory, 'catalog'))],
+      key: async () => ({ from: 'passphrase', passphrase: 'a passphrase of the test' }),
+      now: () => systemClock.now(),
+    });
+    const pools = new Map<string, Hypervisor>();
+    const arrays = new Map<string, Replication>();
+    return {
       hypervisor: async (name) => {
         const site = settings.sites.find((each) => each.name === name);
         if (site === undefined) throw new Error(`no site ${name}`);
@@ -157,21 +201,11 @@ export class LabHouse {
         return open;
       },
       catalog: async () => catalog,
-      secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
-      probeTcp: async () => true,
-      ...noGuests,
       close: async () => {
         await Promise.all([...pools.values(), ...arrays.values()].map((open) => open.close()));
         await catalog.close();
-        inbox.close();
-        states.close();
       },
-    });
-    try {
-      return await work(app);
-    } finally {
-      await app.close();
-    }
+    };
   }
 
   async run(request: PlanRequest, changes: Partial<Settings> = {}): Promise<Run> {

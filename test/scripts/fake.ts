@@ -7,6 +7,7 @@ import type { Finding } from '../../src/domain/finding.ts';
 import type { GroupState } from '../../src/domain/group.ts';
 import { foldRun, type Run, type RunEvent } from '../../src/domain/run.ts';
 import { previewScope } from '../../src/domain/scope.ts';
+import type { SelfRehearsal } from '../../src/domain/self-rehearsal.ts';
 import type { Settings } from '../../src/domain/settings.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { runCli } from '../../src/faces/cli/cli.ts';
@@ -158,6 +159,35 @@ const undoEvents: readonly RunEvent[] = [
   { event: 'RunEnded', at: now, outcome: 'undone', exitCode: 1, summary: '1 step was taken back' },
 ];
 
+/** As the night shift likes it. */
+const rehearsed: SelfRehearsal = {
+  takenAt: now,
+  version: '0.1.0',
+  tookSeconds: 4,
+  outcome: 'able',
+  sections: [
+    {
+      about: 'site tokyo',
+      checks: [{ verb: 'log in', outcome: 'ok', says: ['the password is right'], problem: null }],
+    },
+  ],
+  groups: [
+    {
+      group: 'shop',
+      lostSite: 'osaka',
+      recovery: 'tokyo',
+      outcome: 'ready',
+      steps: 80,
+      pointId: 'shop/20260314T015000Z-0001',
+      lossSeconds: 240,
+      rpoSeconds: 900,
+      forecastSeconds: 600,
+      rtoSeconds: 3600,
+      findings: [],
+    },
+  ],
+};
+
 const groupState: GroupState = {
   group: 'shop',
   phase: 'protected',
@@ -284,6 +314,14 @@ function app(world: World, asked: string[], interrupt: () => void): App {
       note(`open plan ${file}${acceptAge === null ? '' : ` although old: ${acceptAge.reason}`}`);
       return JSON.parse(text) as FiledPlan;
     },
+    doctor: async () => {
+      note('doctor');
+      return { takenAt: now, sections: rehearsed.sections };
+    },
+    rehearseSelf: async () => {
+      note('rehearse');
+      return rehearsed;
+    },
     testArray: async (array) => {
       note(`test array ${array}`);
       const failed = array.startsWith('broken');
@@ -371,6 +409,9 @@ function app(world: World, asked: string[], interrupt: () => void): App {
       tell: async (id, message) => note(`tell ${id} ${JSON.stringify(message)}`),
       journalPath: (id) => `.lifeboat/runs/${id}.jsonl`,
       journalHash: async () => 'e'.repeat(64),
+    },
+    foreign: {
+      import: () => Promise.reject(new Error('no backup is imported here')),
     },
     catalog: {
       list: async (group) => {

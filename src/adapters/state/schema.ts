@@ -36,4 +36,10 @@ export const migrations: readonly string[] = [
      reason TEXT NOT NULL,
      detail TEXT NOT NULL
    ) STRICT;`,
+  `CREATE TABLE self_rehearsal (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     taken_at TEXT NOT NULL,
+     outcome TEXT NOT NULL,
+     report TEXT NOT NULL
+   ) STRICT;`,
 ];

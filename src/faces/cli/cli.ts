@@ -11,6 +11,7 @@ import { addBundle } from './bundle.ts';
 import {
   catalogDiff,
   catalogExtract,
+  catalogImport,
   catalogList,
   catalogPrune,
   catalogShow,
@@ -41,6 +42,7 @@ import {
   verifyVerb,
 } from './runs.ts';
 import { secretList, secretRemove, secretSet } from './secrets.ts';
+import { addSelf } from './self.ts';
 import { type GlobalOptions, paperOf, Session } from './session.ts';
 import {
   auditVerb,
@@ -336,6 +338,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
 
   addDrill({ program, plan, helpGroup: acting, act });
   addRunbook({ program, helpGroup: looking, act });
+  addSelf({ program, helpGroup: looking, act });
 
   addMovingVerbs(program, plan, act, acting, overridable);
 
@@ -542,6 +545,18 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .action(
       act((session, values, flags) =>
         catalogExtract(session, one(values), many(values, 1), flags as { to: string; database?: boolean }),
+      ),
+    );
+  catalog
+    .command('import')
+    .argument('<group>')
+    .argument('<path...>', 'files of xe vm-export, a tree of .vmmeta files, or a dump of the database')
+    .option('--at <time>', 'when the backup was made, such as 2026-01-31T02:30:00Z')
+    .option('--dry-run', 'only say what would be kept')
+    .description('make a recovery point from a backup of other tools')
+    .action(
+      act((session, values, flags) =>
+        catalogImport(session, one(values), many(values, 1), flags as { at?: string; dryRun?: boolean }),
       ),
     );
   catalog

@@ -30,6 +30,17 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
       'identity, capabilities, volumes and points, as the array tells them',
     ],
   ],
+  rehearse: [
+    [
+      'lifeboat rehearse',
+      'log in, decrypt, read and plan everything that a failover needs, without production',
+    ],
+    ['lifeboat rehearse || mail -s "no failover possible" oncall', 'exit code 10 when it would not work'],
+  ],
+  doctor: [
+    ['lifeboat doctor', 'before the first export, and after an upgrade of a pool or an array'],
+    ['lifeboat doctor --json | jq .sections[].about', 'for other programs'],
+  ],
   runbook: [
     ['lifeboat runbook shop', 'the plans of today, as text'],
     ['lifeboat runbook shop shop.html', 'one page, to be printed'],
@@ -126,6 +137,7 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat catalog verify', 'read everything back'],
     ['lifeboat catalog diff shop/20260131T0200-1a2b shop/latest', 'what changed since'],
     ['lifeboat catalog extract shop/latest web-01 --to /tmp', 'for an import by hand'],
+    ['lifeboat catalog import shop /mnt/pool-backup', 'a recovery point from what other tools saved'],
     ['lifeboat catalog prune shop --dry-run', 'what retention would let go'],
   ],
   secret: [

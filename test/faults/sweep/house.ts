@@ -12,6 +12,7 @@ import type { GroupSettings } from '../../../src/domain/settings.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../../../src/ports/system.ts';
 import { MemoryJournals, MemoryStates } from '../../execute/support.ts';
 import { settings } from '../../scripts/fake.ts';
+import { noHome } from '../../support/home.ts';
 import { now, shop, vmNames } from '../../support/two-sites.ts';
 import { ModelArray } from './array.ts';
 import { ModelCatalog } from './catalog.ts';
@@ -90,8 +91,10 @@ export class House {
       hypervisor: async (site) => known(pools.get(site), site),
       array: async (name) => known(arrays.get(name), name),
       catalog: async () => catalog,
+      foreign: { read: none },
       secretStore: { list: none, set: none, remove: none },
       ...{ probeTcp: async () => true, probeHttp: none, runInGuest: none, runProgram: none },
+      home: noHome,
       close: async () => undefined,
     });
   }
