@@ -6,7 +6,7 @@ import { clean } from './paper.ts';
 import { outcomeTone, verdictWords } from './run.ts';
 import { headFacts, nextSteps } from './run-end.ts';
 import { runFacts } from './run-facts.ts';
-import { describeAction, formatInstant, operationWords, outcomeWords } from './words.ts';
+import { describeAction, formatInstant, outcomeWords, titleOf } from './words.ts';
 
 const style = `
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1f24;background:#fff}
@@ -21,7 +21,7 @@ pre{white-space:pre-wrap;font:12px/1.4 ui-monospace,monospace;background:#f6f8fa
 export function runHtml(run: Run, now: Instant, journalHash: string | null = null): string {
   const known = runFacts(run, now);
   const outcome = run.outcome === null ? 'not ended' : outcomeWords[run.outcome];
-  const title = `${operationWords[run.plan.operation]} of group ${run.plan.group}`;
+  const title = titleOf(run.plan);
   const steps = run.plan.steps.map((step) => {
     const state = run.steps.get(step.id);
     const took =

@@ -9,14 +9,7 @@ import type { Run, RunEvent } from '../domain/run.ts';
 import { formatDuration, type Instant, secondsBetween } from '../domain/time.ts';
 import { clean, count, cut, heading, names, type Paper, pad, paint, type Tone } from './paper.ts';
 import { isOver } from './run-facts.ts';
-import {
-  describeAction,
-  formatClock,
-  formatStopwatch,
-  operationWords,
-  outcomeWords,
-  sitesOf,
-} from './words.ts';
+import { describeAction, formatClock, formatStopwatch, outcomeWords, sitesOf, titleOf } from './words.ts';
 
 /** At most `rows` lines, each within the width of the paper, so that drawing over them never scrolls. */
 export function liveLines(run: Run, now: Instant, paper: Paper, rows: number): string[] {
@@ -64,7 +57,7 @@ function headLines(run: Run, now: Instant, paper: Paper): string[] {
   const elapsed = secondsBetween(run.startedAt, run.endedAt ?? now);
   const { from, to } = sitesOf(plan);
   const way = from !== null && to !== null ? `, ${from} → ${to}` : '';
-  const title = cut(`${operationWords[plan.operation]} of group ${plan.group}${way}`, paper.width);
+  const title = cut(`${titleOf(plan)}${way}`, paper.width);
   const figures = `${ended} of ${count(states.length, 'step')}, ${formatStopwatch(elapsed)} of about ${formatStopwatch(plan.expects.forecastSeconds)}`;
   const columns = Math.max(0, Math.min(30, paper.width - figures.length - 4));
   const filled = states.length === 0 ? columns : Math.floor((columns * ended) / states.length);
@@ -165,7 +158,7 @@ export function eventLine(event: RunEvent, run: Run, paper: Paper): string {
       return line(
         'bold',
         'run',
-        `${event.run}: ${operationWords[event.plan.operation]} of group ${event.plan.group}, ${count(event.plan.steps.length, 'step')}, about ${formatDuration(event.plan.expects.forecastSeconds)}, by ${clean(event.by)}`,
+        `${event.run}: ${titleOf(event.plan)}, ${count(event.plan.steps.length, 'step')}, about ${formatDuration(event.plan.expects.forecastSeconds)}, by ${clean(event.by)}`,
       );
     case 'RunResumed':
       return line('bold', 'resumed', `by ${clean(event.by)}`);

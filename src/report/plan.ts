@@ -25,9 +25,9 @@ import {
   describeSkew,
   formatAge,
   formatInstant,
-  operationWords,
   sitesOf,
   speaksOfRecovery,
+  titleOf,
 } from './words.ts';
 
 export interface PlanOnPaper {
@@ -67,7 +67,7 @@ export function planText(planned: PlanOnPaper, paper: Paper, detail: StepDetail 
 function title(plan: Plan, paper: Paper): string[] {
   const { from, to } = sitesOf(plan);
   const way = from === null ? '' : to === null ? `, site ${from}` : `, from ${from} to ${to}`;
-  return [heading(paper, `${operationWords[plan.operation]} of group ${plan.group}${way}`)];
+  return [heading(paper, `${titleOf(plan)}${way}`)];
 }
 
 /** What a person says yes to, once more, where they are asked: the plan itself may have scrolled away. */

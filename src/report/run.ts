@@ -19,7 +19,7 @@ import {
 } from './paper.ts';
 import { headFacts, nextSteps } from './run-end.ts';
 import { type RunFacts, runFacts, type VmReport } from './run-facts.ts';
-import { describeAction, formatInstant, operationWords, outcomeWords } from './words.ts';
+import { describeAction, formatInstant, outcomeWords, titleOf } from './words.ts';
 
 /** `full` adds each VM and each step by itself, with what was expected of it. */
 export type RunDetail = 'summary' | 'full';
@@ -34,7 +34,7 @@ export function runText(
 ): string {
   const known = runFacts(run, now);
   const lines = [
-    `${heading(paper, `${operationWords[run.plan.operation]} of group ${run.plan.group}`)}: ${paint(paper, outcomeTone(run), run.outcome === null ? 'not ended' : outcomeWords[run.outcome])}`,
+    `${heading(paper, `${titleOf(run.plan)}`)}: ${paint(paper, outcomeTone(run), run.outcome === null ? 'not ended' : outcomeWords[run.outcome])}`,
   ];
   if (run.summary !== null) lines.push(...wrap(asSentence(clean(run.summary)), paper.width, '  '));
   lines.push('', ...facts(paper, headFacts(run, known, now)));

@@ -2,7 +2,7 @@
 import { unreachable } from '../domain/errors.ts';
 import { describeGate } from '../domain/gate-words.ts';
 import type { Phase as GroupPhase } from '../domain/group.ts';
-import type { Action, Operation, Plan } from '../domain/plan.ts';
+import type { Action, Operation, Plan, Step } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
 import { canaryChapter, describeCanary } from './canary-words.ts';
@@ -53,6 +53,15 @@ export const operationWords: Readonly<Record<Operation, string>> = {
   failback: 'Failback',
   canary: 'Canary',
 };
+
+/** What a plan is called: putting the old copies away is only the first half of a reprotection. */
+export function titleOf({ operation, group, steps }: Plan): string {
+  const onlyQuarantine = operation === 'reprotect' && steps.length > 0 && steps.every(putsAway);
+  return `${onlyQuarantine ? 'Quarantine' : operationWords[operation]} of group ${group}`;
+}
+
+const putsAway = ({ action }: Step): boolean =>
+  action.do === 'quarantine-vms' || action.do === 'note-standing' || action.do === 'detach-sr';
 
 /** An export saves and a clean-up removes; everything else has a recovery point, a state of data and a time to speak of. */
 export function speaksOfRecovery(operation: Operation): boolean {

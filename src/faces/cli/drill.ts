@@ -67,6 +67,8 @@ export function addDrill({ program, plan, helpGroup, act }: DrillCommands): void
     .option('--full', 'show every step by itself')
     .option('--yes <site>', 'the name of the site that is changed, instead of typing it')
     .description('remove what a drill left or kept: found by its marks, after any crash')
+    // The options of a drill itself mean nothing here.
+    .configureHelp({ ...drill.configureHelp(), visibleGlobalOptions: () => [...program.options] })
     .action(
       // Options that both commands have are taken by the first of them, wherever they stand.
       act((session, values, flags) =>
