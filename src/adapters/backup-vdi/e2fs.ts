@@ -116,6 +116,11 @@ export async function change(
     throw toolFailed('debugfs', 'The metadata backup could not be put together', end);
 }
 
+/** Asks of an image without changing it: what debugfs prints. */
+export async function ask(image: string, commands: readonly string[], looking: Looking): Promise<string> {
+  return commands.length === 0 ? '' : (await debugfs(image, commands, looking)).stdout;
+}
+
 let scripts = 0;
 
 async function debugfs(

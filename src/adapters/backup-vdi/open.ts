@@ -1,0 +1,24 @@
+/** Both halves of the port over one directory of private copies. */
+import type { BackupImages } from '../../ports/backup-vdi.ts';
+import { BackupReader } from './read.ts';
+import { Scratch } from './scratch.ts';
+import { BackupWriter } from './write.ts';
+
+/** `directory` is made when it is first needed, and holds nothing when nobody is at work. */
+export function openBackupImages(directory: string): BackupImages {
+  const scratch = new Scratch(directory);
+  const reader = new BackupReader(scratch);
+  const writer = new BackupWriter(scratch);
+  return {
+    receive: (content, bytes, signal) => reader.receive(content, bytes, signal),
+    contents: (image, signal) => reader.contents(image, signal),
+    read: (image, date, signal) => reader.read(image, date, signal),
+    readDatabase: (image, pool, options) => reader.readDatabase(image, pool, options),
+    release: (image) => reader.release(image),
+    build: (bytes, tree, signal) => writer.build(bytes, tree, signal),
+    append: (image, tree, signal) => writer.append(image, tree, signal),
+    changes: (from, to, signal) => writer.changes(from, to, signal),
+    filled: (image, signal) => writer.filled(image, signal),
+    content: (image, extents) => writer.content(image, extents),
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * Where private copies of disks lie: below the state directory, for our eyes only, each in a directory of its own that goes
+ * with it. What a killed process left behind goes at the next start.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { PortError } from '../../domain/errors.ts';
+
+const prefix = 'image-';
+
+export class Scratch {
+  readonly #root: string;
+  #ready: Promise<void> | null = null;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** A new directory, mode 0700. */
+  async directory(): Promise<string> {
+    try {
+      this.#ready ??= this.#prepare();
+      await this.#ready;
+      const made = path.join(this.#root, `${prefix}${process.pid}-${randomBytes(6).toString('hex')}`);
+      await mkdir(made, { mode: 0o700 });
+      return made;
+    } catch (error) {
+      this.#ready = null;
+      throw new PortError(
+        'refused',
+        {
+          code: 'DR-BACKUP-SCRATCH',
+          what: 'There is no place for a private copy of the metadata backup',
+          where: { object: this.#root },
+          known: [error instanceof Error ? error.message : String(error)],
+          next: 'Make the state directory writable for the user of Lifeboat, with room for twice the size of the disk',
+        },
+        { cause: error },
+      );
+    }
+  }
+
+  /** Removes a directory of ours; never throws. */
+  async remove(directory: string): Promise<void> {
+    if (path.dirname(directory) !== this.#root || !path.basename(directory).startsWith(prefix)) return;
+    await rm(directory, { recursive: true, force: true }).catch(() => undefined);
+  }
+
+  async #prepare(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#root)) {
+      const owner = /^image-(\d+)-[0-9a-f]{12}$/.exec(name)?.[1];
+      if (owner !== undefined && !isAlive(Number(owner))) await this.remove(path.join(this.#root, name));
+    }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

@@ -1,0 +1,212 @@
+/** Disks as files with holes: zeros are not stored, not compared twice, and not sent. */
+import { createHash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { PortError } from '../../domain/errors.ts';
+import type { DiskPiece, Extent } from '../../ports/backup-vdi.ts';
+
+/** What ext calls a block here, and what a host writes at least (xapi.md 3.6). */
+export const blockBytes = 4096;
+const windowBytes = 1024 * 1024;
+const zeros = Buffer.alloc(windowBytes);
+
+/** Writes a stream into a new file; returns its SHA-256. DR-BACKUP-CUT when it is not exactly `bytes` long. */
+export async function receiveSparse(
+  content: AsyncIterable<Uint8Array>,
+  bytes: number,
+  to: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const file = await open(to, 'wx', 0o600);
+  let at = 0;
+  try {
+    for await (const piece of content) {
+      signal?.throwIfAborted();
+      if (at + piece.length > bytes) throw cut(at + piece.length, bytes);
+      hash.update(piece);
+      await writeUnlessZero(file, piece, at);
+      at += piece.length;
+    }
+    if (at !== bytes) throw cut(at, bytes);
+    await file.truncate(bytes);
+  } finally {
+    await file.close();
+  }
+  return hash.digest('hex');
+}
+
+async function writeUnlessZero(file: FileHandle, piece: Uint8Array, at: number): Promise<void> {
+  if (isZero(piece)) return;
+  for (const { offset, bytes } of runs(piece.length, (from, to) => !isZero(piece.subarray(from, to))))
+    await file.write(piece, offset, bytes, at + offset);
+}
+
+function isZero(piece: Uint8Array): boolean {
+  for (let at = 0; at < piece.length; at += windowBytes) {
+    const part = piece.subarray(at, at + windowBytes);
+    if (!zeros.subarray(0, part.length).equals(part)) return false;
+  }
+  return true;
+}
+
+/** Neighbouring blocks of a window that a question says yes to, joined. */
+function runs(length: number, asked: (from: number, to: number) => boolean): Extent[] {
+  const found: { offset: number; bytes: number }[] = [];
+  for (let from = 0; from < length; from += blockBytes) {
+    const to = Math.min(from + blockBytes, length);
+    if (!asked(from, to)) continue;
+    const last = found.at(-1);
+    if (last !== undefined && last.offset + last.bytes === from) last.bytes += to - from;
+    else found.push({ offset: from, bytes: to - from });
+  }
+  return found;
+}
+
+/** A copy with its holes. */
+export async function copySparse(from: string, to: string, signal?: AbortSignal): Promise<void> {
+  const [source, target] = await both(from, to, 'wx');
+  try {
+    const { size } = await source.stat();
+    const window = Buffer.allocUnsafe(windowBytes);
+    for (let at = 0; at < size; at += windowBytes) {
+      signal?.throwIfAborted();
+      const piece = await readWindow(source, window, at, size);
+      await writeUnlessZero(target, piece, at);
+    }
+    await target.truncate(size);
+  } finally {
+    await Promise.all([source.close(), target.close()]);
+  }
+}
+
+export interface Compared {
+  readonly extents: readonly Extent[];
+  /** SHA-256 of the second file. */
+  readonly sha256: string;
+}
+
+/** Where the second file differs from the first, block by block; both are of one size. */
+export async function compareFiles(first: string, second: string, signal?: AbortSignal): Promise<Compared> {
+  const [before, after] = await both(first, second, 'r');
+  const hash = createHash('sha256');
+  const extents: Extent[] = [];
+  try {
+    const { size } = await after.stat();
+    const [left, right] = [Buffer.allocUnsafe(windowBytes), Buffer.allocUnsafe(windowBytes)];
+    for (let at = 0; at < size; at += windowBytes) {
+      signal?.throwIfAborted();
+      const [old, now] = await Promise.all([
+        readWindow(before, left, at, size),
+        readWindow(after, right, at, size),
+      ]);
+      hash.update(now);
+      if (old.equals(now)) continue;
+      const differs = runs(now.length, (from, to) => !old.subarray(from, to).equals(now.subarray(from, to)));
+      for (const run of differs) join(extents, { offset: at + run.offset, bytes: run.bytes });
+    }
+  } finally {
+    await Promise.all([before.close(), after.close()]);
+  }
+  return { extents, sha256: hash.digest('hex') };
+}
+
+export async function hashOfFile(of: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  const file = await open(of, 'r');
+  try {
+    const { size } = await file.stat();
+    const window = Buffer.allocUnsafe(windowBytes);
+    for (let at = 0; at < size; at += windowBytes) {
+      signal?.throwIfAborted();
+      hash.update(await readWindow(file, window, at, size));
+    }
+  } finally {
+    await file.close();
+  }
+  return hash.digest('hex');
+}
+
+/** Where a file is not all zeros. */
+export async function filledExtents(of: string, signal?: AbortSignal): Promise<readonly Extent[]> {
+  const file = await open(of, 'r');
+  const extents: Extent[] = [];
+  try {
+    const { size } = await file.stat();
+    const window = Buffer.allocUnsafe(windowBytes);
+    for (let at = 0; at < size; at += windowBytes) {
+      signal?.throwIfAborted();
+      const piece = await readWindow(file, window, at, size);
+      if (isZero(piece)) continue;
+      for (const run of runs(piece.length, (from, to) => !isZero(piece.subarray(from, to))))
+        join(extents, { offset: at + run.offset, bytes: run.bytes });
+    }
+  } finally {
+    await file.close();
+  }
+  return extents;
+}
+
+function join(extents: Extent[], next: Extent): void {
+  const last = extents.at(-1);
+  if (last !== undefined && last.offset + last.bytes === next.offset)
+    extents[extents.length - 1] = { offset: last.offset, bytes: last.bytes + next.bytes };
+  else extents.push(next);
+}
+
+/** Content of some stretches of a file, in pieces of at most 1 MiB. */
+export async function* piecesOf(of: string, extents: readonly Extent[]): AsyncGenerator<DiskPiece> {
+  const file = await open(of, 'r');
+  try {
+    for (const { offset, bytes } of extents)
+      for (let at = offset; at < offset + bytes; at += windowBytes) {
+        const content = Buffer.allocUnsafe(Math.min(windowBytes, offset + bytes - at));
+        await fill(file, content, at);
+        yield { offset: at, content };
+      }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Puts pieces into a file, as a host does with a disk. */
+export async function patchFile(to: string, pieces: AsyncIterable<DiskPiece>): Promise<void> {
+  const file = await open(to, 'r+');
+  try {
+    for await (const { offset, content } of pieces) await file.write(content, 0, content.length, offset);
+  } finally {
+    await file.close();
+  }
+}
+
+async function both(first: string, second: string, mode: 'r' | 'wx'): Promise<[FileHandle, FileHandle]> {
+  const one = await open(first, 'r');
+  try {
+    return [one, await open(second, mode, 0o600)];
+  } catch (error) {
+    await one.close();
+    throw error;
+  }
+}
+
+async function readWindow(file: FileHandle, window: Buffer, at: number, size: number): Promise<Buffer> {
+  const piece = window.subarray(0, Math.min(windowBytes, size - at));
+  await fill(file, piece, at);
+  return piece;
+}
+
+async function fill(file: FileHandle, into: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await file.read(into, done, into.length - done, at + done);
+    if (bytesRead === 0) throw cut(at + done, at + into.length);
+    done += bytesRead;
+  }
+}
+
+function cut(came: number, expected: number): PortError {
+  return new PortError('protocol', {
+    code: 'DR-BACKUP-CUT',
+    what: 'The disk of the metadata backup did not arrive as long as it is',
+    known: [`${came} bytes so far, ${expected} were expected`],
+    next: 'Read it again; look at the log of the host if it is cut again',
+  });
+}
