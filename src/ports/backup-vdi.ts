@@ -5,6 +5,7 @@
  */
 import type { BackupProvenance } from '../domain/backup-vdi.ts';
 import type { Uuid } from '../domain/pool.ts';
+import type { Instant } from '../domain/time.ts';
 
 /** A private copy of a disk. Removed by `release`, at the latest when the process ends. */
 export interface BackupImage {
@@ -31,6 +32,8 @@ export interface BackupContents {
 
 export interface BackupDateEntry {
   readonly name: string;
+  /** When its storage names were written, by the clock of who wrote them: a host names dates by its local time. */
+  readonly writtenAt: Instant | null;
   /** Documents in `all/`. */
   readonly documents: number;
   /** As `LIFEBOAT.json` says; null where a host's script wrote the date. */
@@ -65,8 +68,10 @@ export interface BackupToWrite {
   readonly provenance: BackupProvenance;
   /** Dump of the pool's database (xapi.md 3.7); null leaves what is there. */
   readonly database: AsyncIterable<Uint8Array> | null;
-  /** So many dates of this pool, written by Lifeboat, stay, the new one among them; as many dumps. */
+  /** So many dates of this pool, written by Lifeboat, stay, the new one among them. */
   readonly history: number;
+  /** So many dumps of this pool stay, the new one among them. */
+  readonly dumps: number;
 }
 
 export interface BackupWritten {
@@ -95,11 +100,11 @@ export interface BackupImageReader {
   contents(image: BackupImage, signal?: AbortSignal): Promise<BackupContents>;
   /** One date. Kind `refused`, DR-BACKUP-NO-DATE, when it is not there. */
   read(image: BackupImage, date: string, signal?: AbortSignal): Promise<BackupTree>;
-  /** The newest dump of a pool's database; null when there is none. */
+  /** A dump of a pool's database, the newest (generation 0) when none is said; null when there is none. */
   readDatabase(
     image: BackupImage,
     pool: Uuid,
-    signal?: AbortSignal,
+    options?: { readonly generation?: number; readonly signal?: AbortSignal },
   ): Promise<AsyncIterable<Uint8Array> | null>;
   /** Removes the file; never throws. */
   release(image: BackupImage): Promise<void>;
