@@ -41,6 +41,21 @@ export interface RecoveryPoint {
   /** `/pool/xmldbdump` of the same moment; null when the role of our user did not allow it. */
   readonly database: ObjectRef | null;
   readonly replication: readonly PointReplication[];
+  /** Of a point that was made from a backup of other tools; absent where Lifeboat took it itself. */
+  readonly foreign?: ForeignOrigin;
+}
+
+/** Files of `xe vm-export metadata=true`, a tree of `xe-backup-metadata`, a dump of the pool's database. */
+export type ForeignKind = 'vm-export' | 'vmmeta' | 'database';
+
+export interface ForeignOrigin {
+  readonly kind: ForeignKind;
+  readonly files: readonly string[];
+  readonly importedAt: Instant;
+  /** Who says when the backup was made: a person, the name of its directory, or the time of its newest file. */
+  readonly timeFrom: 'person' | 'name' | 'file';
+  /** What the backup does not say and where it comes from instead, one sentence each. */
+  readonly unsaid: readonly string[];
 }
 
 /** A stored object of the catalog: SHA-256 of its clear bytes and their number. */

@@ -4,6 +4,7 @@ import type { PointDiff } from '../domain/point-diff.ts';
 import type { RecoveryPoint } from '../domain/recovery-point.ts';
 import { formatBytes } from '../domain/time.ts';
 import { problemLines } from './findings.ts';
+import { originText } from './foreign.ts';
 import { clean, count, facts, heading, names, type Paper, page, paint, table, wrap } from './paper.ts';
 import { formatInstant } from './words.ts';
 
@@ -72,6 +73,9 @@ export function pointText(point: RecoveryPoint, paper: Paper): string {
         'From',
         `pool ${clean(point.poolName)} of site ${point.site}, ${clean(point.productBrand)} ${clean(point.productVersion)} (xapi ${clean(point.xapiBuild.text)})`,
       ],
+      ...(point.foreign === undefined
+        ? []
+        : [['Made from', originText(point.foreign)] satisfies [string, string]]),
       ['SRs', names(point.srs.map((sr) => sr.nameLabel))],
       ['Networks', names(point.networks.map((network) => network.nameLabel))],
       [

@@ -41,7 +41,7 @@ function house() {
       waiting: async (run) => inbox.filter((posted) => posted.run === run),
       settle: async () => undefined,
     }),
-    ...{ hypervisor: nobody, array: nobody, catalog: nobody, probeTcp: nobody, rehearse: nobody },
+    ...{ hypervisor: nobody, array: nobody, catalog: nobody, foreign: { read: nobody }, probeTcp: nobody, rehearse: nobody },
     ...noGuests,
     home: noHome,
     secretStore: { list: nobody, set: nobody, remove: nobody },

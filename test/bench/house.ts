@@ -162,6 +162,7 @@ export function openHouse(options: HouseOptions): House {
       return array;
     },
     catalog: async () => catalog,
+    foreign: { read: () => Promise.reject(new Error('no backup is imported here')) },
     secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
     probeTcp: async () => true,
     ...noGuests,

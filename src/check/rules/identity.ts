@@ -41,7 +41,8 @@ export function pointIsOfThisPool({ group, point, production, recovery }: CheckC
         next: 'Correct the addresses of the hosts in sites.yaml.',
       }),
     ];
-  if (production === null || production.uuid === point.poolUuid) return [];
+  // A point that was made from files of other tools may know no pool.
+  if (production === null || point.poolUuid === '' || production.uuid === point.poolUuid) return [];
   return [
     warning({
       code: 'DR-POOL-CHANGED',

@@ -1,10 +1,11 @@
-/** catalog list, show, verify, diff, extract, prune. */
+/** catalog list, show, verify, diff, import, extract, prune. */
 import type { App } from '../../app/app.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { nearest } from '../../domain/nearest.ts';
 import { diffPoints } from '../../domain/point-diff.ts';
 import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { catalogText, diffText, pointText, pruneText, verifyText } from '../../report/catalog.ts';
+import { foreignText } from '../../report/foreign.ts';
 import { writeOut } from './files.ts';
 import type { Session } from './session.ts';
 
@@ -83,6 +84,43 @@ export async function catalogExtract(
     { point: point.id, files },
   );
   return exitCodes.done;
+}
+
+export async function catalogImport(
+  session: Session,
+  group: string,
+  paths: readonly string[],
+  flags: { readonly at?: string; readonly dryRun?: boolean },
+): Promise<ExitCode> {
+  const app = await session.app();
+  knownGroup(app, group);
+  const made = await app.foreign.import(
+    {
+      group,
+      paths,
+      at: flags.at === undefined ? null : instantOf(flags.at),
+      dryRun: flags.dryRun === true,
+    },
+    session.context(),
+  );
+  session.show(() => foreignText(made, session.paper), made);
+  const whole = made.failures.length === 0 && made.open.length === 0;
+  return whole && (made.targets ?? []).every((target) => target.ok) ? exitCodes.done : exitCodes.warnings;
+}
+
+/** A moment with its zone: without one, a local time of somewhere would be taken for one of here. */
+function instantOf(text: string): string {
+  const match = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)$/.exec(text.trim());
+  const millis = match === null ? Number.NaN : Date.parse(text.trim().replace(' ', 'T'));
+  if (!Number.isNaN(millis)) return new Date(millis).toISOString();
+  throw new OperatorError(
+    {
+      code: 'DR-FOREIGN-TIME',
+      what: `${JSON.stringify(text)} is not a moment`,
+      next: 'Write it with its zone, such as 2026-01-31T02:30:00Z or 2026-01-31T02:30:00+09:00',
+    },
+    { exitCode: exitCodes.usage },
+  );
 }
 
 export async function catalogPrune(

@@ -3,7 +3,7 @@ import { classes } from '../../metadata/datamodel/index.ts';
 
 /** Name spaces of the data model are joined with two underscores: `name__label`. */
 export function columnOf(cls: string, field: string): string {
-  const space = /^(name|memory|VCPUs|actions_after|PV|HVM|snapshot|API_version|qos)_(.+)$/.exec(field);
+  const space = /^(name|memory|VCPUs|actions_after|PV|HVM|API_version|qos)_(.+)$/.exec(field);
   if (space === null) return field;
   const [, prefix = '', rest = ''] = space;
   const siblings = [...(classes.get(cls)?.fields.keys() ?? [])].filter((name) =>

@@ -27,11 +27,17 @@ function stored(value: Value): string {
   if (typeof value === 'bigint' || typeof value === 'boolean' || typeof value === 'number')
     return String(value);
   if (value instanceof DateTime) return value.text;
-  const quote = (text: string): string => `'${text.replace(/[\\']/g, (c) => `\\${c}`)}'`;
+  const quote = (text: string): string => `'${text.replace(/[\\'"]/g, (c) => `\\${c}`)}'`;
   if (Array.isArray(value)) return `(${value.map((item) => quote(stored(item))).join(' ')})`;
   return `(${Object.entries(value)
     .map(([key, item]) => `(${quote(key)} ${quote(stored(item))})`)
     .join(' ')})`;
+}
+
+/** White space in attributes stands protected, since XML parsers fold it (xen-api: ocaml/database/xml_spaces.ml). */
+function protectedText(text: string): string {
+  const marks: Record<string, string> = { ' ': '.', '\t': 't', '\n': 'n', '\r': 'r', '%': '%' };
+  return text.replace(/[ \t\n\r%]/g, (c) => `%${marks[c] ?? c}`);
 }
 
 /** The whole database of a pool, as `GET /pool/xmldbdump` and `xe pool-dump-database` give it. */
@@ -48,7 +54,7 @@ export function databaseDump({ db }: LabPool): Buffer {
         `<row ref="${row.ref}" _ref="${row.ref}" __ctime="${row.created}" __mtime="${row.modified}"`,
       );
       for (const [name, value] of Object.entries(row.fields))
-        parts.push(` ${columnOf(cls, name)}="${attribute(stored(value))}"`);
+        parts.push(` ${columnOf(cls, name)}="${attribute(protectedText(stored(value)))}"`);
       parts.push('/>');
     }
     parts.push('</table>');

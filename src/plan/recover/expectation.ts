@@ -97,6 +97,12 @@ function worstAge(replicas: Expectation['replicas']): number | null {
 function notesOf(draft: RecoverDraft, lossSeconds: number | null): string[] {
   const { group, declaredLost } = draft.request;
   const notes: string[] = [];
+  const { foreign } = draft.choice.point;
+  if (foreign !== undefined)
+    notes.push(
+      `The recovery point was made from a backup of other tools (${foreign.files.slice(0, 3).join(', ')}${foreign.files.length > 3 ? ', …' : ''}), which knows less than an export`,
+      ...foreign.unsaid,
+    );
   if (lossSeconds !== null) {
     const against = lossSeconds > group.rpoSeconds ? 'more than' : 'within';
     notes.push(

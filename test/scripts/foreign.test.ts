@@ -1,0 +1,177 @@
+/**
+ * A pool whose only backup was made by other tools: production is gone, there is no recovery point, one foreign backup is
+ * left, and the group comes up from it through the real program.
+ */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import t, { type Test } from 'tap';
+import { arrayOf } from '../../src/lab/arrays/index.ts';
+import { demoVolumes } from '../../src/lab/demo.ts';
+import { databaseDump } from '../../src/lab/server/xmldbdump.ts';
+import { metadataArchive } from '../../src/lab/transfer/export.ts';
+import { guestRead, guestWrite } from '../../src/lab/vm/guest.ts';
+import { ends, World } from './trouble.ts';
+
+t.setTimeout(240_000);
+
+const everybody = ['db-01', 'web-01'];
+
+/** Two guests with something written on their disks, in step with the replicas, and nothing in the catalog. */
+async function start(t: Test): Promise<World> {
+  const world = await World.start(t, { guests: { db: 1, app: 0, web: 1 }, saved: false });
+  for (const name of everybody)
+    guestWrite(world.lab, 'production', uuidOf(world, name), '0', 4096, Buffer.from(`data of ${name}`));
+  for (const volume of demoVolumes) await arrayOf(world.lab, 'array-production').sync(volume, null).done;
+  return world;
+}
+
+function uuidOf(world: World, name: string): string {
+  return world.lab.pool('production').db.byName('VM', name)[0]?.uuid ?? '';
+}
+
+/** The archive of one VM, as `xe vm-export metadata=true` of that pool writes it. */
+function archiveOf(world: World, name: string): Buffer {
+  const pool = world.lab.pool('production');
+  const vms = pool.db.byName('VM', name).map((vm) => vm.ref);
+  return metadataArchive(pool, { vms, snapshots: false, vhdParents: false, excluded: new Set() });
+}
+
+function fileIn(world: World, ...path: readonly string[]): string {
+  const file = join(world.directory, 'old', ...path);
+  mkdirSync(join(file, '..'), { recursive: true });
+  return file;
+}
+
+/** Production dies, the point of that id is all there is, and the guests find their data at the other site. */
+async function comesUp(t: Test, world: World, imported: string): Promise<string> {
+  await world.lab.killSite('production');
+  const point = /Recovery point (shop\/\S+)/.exec(imported)?.[1] ?? 'no point';
+  const over = await world.run('failover', 'shop', '--point', point, '--yes', 'recovery');
+  t.ok([0, 3].includes(over.code), `failover ends with ${over.code}`, { said: over.said });
+  t.same(world.running('recovery'), everybody);
+  for (const name of everybody)
+    t.equal(
+      guestRead(world.lab, 'recovery', uuidOf(world, name), '0', 4096, 14).toString().slice(0, 13),
+      `data of ${name}`.slice(0, 13),
+      `${name} finds its data`,
+    );
+  return over.said;
+}
+
+t.test('numbered files of xe vm-export, one of them compressed, one missing', async (t) => {
+  const world = await start(t);
+  const first = fileIn(world, 'vms');
+  writeFileSync(first, archiveOf(world, 'db-01'));
+  writeFileSync(`${first}3`, gzipSync(archiveOf(world, 'web-01')));
+
+  const look = await world.run('catalog', 'import', 'shop', first, '--dry-run');
+  ends(t, 'a look', look, 0, /What would be kept/, /by the time of its newest file/, /a dry run/);
+  ends(t, 'nothing was kept', await world.run('catalog', 'list', 'shop'), 0, /holds no recovery point/);
+
+  const imported = await world.run('catalog', 'import', 'shop', first, '--at', '2026-01-31T02:30:00+09:00');
+  ends(
+    t,
+    'catalog import',
+    imported,
+    0,
+    /exports of xe vm-export \(vms, vms3\), dated as told/,
+    /Taken 2026-01-30 17:30:00 UTC/,
+    /vms2 is missing between vms and vms3/,
+    /What such a backup does not say - How the SRs were attached/,
+  );
+  const said = await comesUp(t, world, imported.said);
+  t.match(said, /made from a backup of other tools \(vms, vms3\), which knows less than an export/);
+});
+
+t.test('the tree of xe-backup-metadata, with links, older dates and a damaged file', async (t) => {
+  const world = await start(t);
+  const old = fileIn(world, 'metadata', '2026-01-30-02-30-00', 'all', 'x.vmmeta');
+  writeFileSync(old, 'of yesterday');
+  for (const name of everybody) {
+    const file = `${uuidOf(world, name)}.vmmeta`;
+    writeFileSync(fileIn(world, 'metadata', '2026-01-31-02-30-00', 'all', file), archiveOf(world, name));
+    symlinkSync(
+      join('..', '..', 'all', file),
+      fileIn(world, 'metadata', '2026-01-31-02-30-00', 'by-sr', 'some-sr', file),
+    );
+  }
+  const tree = join(world.directory, 'old');
+  const imported = await world.run('catalog', 'import', 'shop', tree);
+  ends(
+    t,
+    'catalog import',
+    imported,
+    0,
+    /a backup of xe-backup-metadata/,
+    /Taken 2026-01-31 02:30:00 UTC/,
+    /The newest of 2 dates was taken/,
+    /local time of the host that wrote it and was read as UTC/,
+  );
+
+  const damaged = `${uuidOf(world, 'db-01').replace(/^.{8}/, '00000000')}.vmmeta`;
+  const cut = archiveOf(world, 'db-01').subarray(0, 3000);
+  writeFileSync(fileIn(world, 'metadata', '2026-01-31-02-30-00', 'all', damaged), cut);
+  const second = await world.run('catalog', 'import', 'shop', tree);
+  ends(t, 'with a damaged file', second, 3, /Not read: 1 file/, /it is cut off/);
+  ends(t, 'which is no good point', await world.run('catalog', 'list', 'shop'), 0, /1 VM missing/);
+
+  await comesUp(t, world, imported.said);
+});
+
+t.test('the database of the pool, as Xen Orchestra keeps it', async (t) => {
+  const world = await start(t);
+  const folder = join('xo-pool-metadata-backups', 'schedule', 'pool', '20260131T023000Z');
+  const data = fileIn(world, folder, 'data');
+  writeFileSync(data, databaseDump(world.lab.pool('production')));
+  writeFileSync(fileIn(world, folder, 'metadata.json'), '{}');
+
+  const imported = await world.run('catalog', 'import', 'shop', join(data, '..'));
+  ends(
+    t,
+    'catalog import',
+    imported,
+    0,
+    /a database of the pool \(data\), dated by the name of its directory/,
+    /Taken 2026-01-31 02:30:00 UTC/,
+  );
+  t.notMatch(imported.said, /device_config/, 'a database knows how SRs were attached');
+  const shown = await world.run('catalog', 'show', 'shop/latest', '--json');
+  const point = JSON.parse(shown.out) as {
+    readonly poolName: string;
+    readonly srs: readonly {
+      readonly nameLabel: string;
+      readonly pbds: readonly { readonly deviceConfig: object }[];
+    }[];
+    readonly networks: readonly { readonly nameLabel: string }[];
+  };
+  t.equal(point.poolName, 'production');
+  t.match(point.srs[0]?.pbds[0]?.deviceConfig, { serverpath: /^\/volumes\// });
+  t.ok(point.networks.some(({ nameLabel }) => nameLabel === 'Production LAN'));
+  await comesUp(t, world, imported.said);
+});
+
+t.test('what is no backup is refused in words', async (t) => {
+  const world = await World.start(t, { guests: { db: 1, app: 0, web: 0 }, saved: false });
+  const notes = fileIn(world, 'notes.txt');
+  writeFileSync(notes, 'the password of the filer is on the back of the rack\n'.repeat(20));
+  const archive = fileIn(world, 'one.xva');
+  writeFileSync(archive, archiveOf(world, 'db-01'));
+  const database = fileIn(world, 'pool.db');
+  writeFileSync(database, databaseDump(world.lab.pool('production')));
+  const cut = fileIn(world, 'cut.db');
+  writeFileSync(cut, databaseDump(world.lab.pool('production')).subarray(0, 20_000));
+  const cases: readonly (readonly [words: readonly string[], code: number, says: RegExp])[] = [
+    [[notes], 2, /not a tar archive.*DR-FOREIGN-NOTHING/],
+    [[join(world.directory, 'gone')], 2, /Cannot read .*DR-FOREIGN-READ/],
+    [[archive, database], 2, /DR-FOREIGN-MIXED/],
+    [[cut], 1, /DR-DATABASE-UNREADABLE/],
+    [[archive, '--at', '31.1.2026'], 2, /with its zone.*DR-FOREIGN-TIME/],
+    [[archive, '--at', '2999-01-01T00:00:00Z'], 2, /still to come.*DR-FOREIGN-TIME/],
+  ];
+  for (const [words, code, says] of cases)
+    ends(t, words.join(' '), await world.run('catalog', 'import', 'shop', ...words), code, says);
+  world.configure(["names: ['web-*', 'app-*', 'db-*']", "names: ['mail-*']"]);
+  const none = await world.run('catalog', 'import', 'shop', archive);
+  ends(t, 'no VM of the group', none, 1, /VM db-01.*DR-FOREIGN-NO-VM/);
+});
