@@ -35,6 +35,9 @@ export const backupLayout = {
   provenance: 'LIFEBOAT.json',
 } as const;
 
+/** A disk is written in pieces of at most this. */
+export const backupPieceBytes = 1024 ** 2;
+
 /** The script refuses to go on above this, and so do we (xapi.md 5.3). */
 export const backupFullShare = 0.9;
 

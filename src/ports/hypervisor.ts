@@ -10,6 +10,7 @@ import type { PoolFacts, TextMap, Uuid, VmFacts } from '../domain/pool.ts';
 import type { StaticAddress } from '../domain/recovery-plan.ts';
 import type { Exposed } from '../domain/replication.ts';
 import type { Instant } from '../domain/time.ts';
+import type { DiskPiece, Extent } from './backup-vdi.ts';
 
 export interface Hypervisor {
   readonly site: string;
@@ -46,6 +47,20 @@ export interface Hypervisor {
     bytes: number,
     signal?: AbortSignal,
   ): Promise<void>;
+  /**
+   * Writes stretches of a disk and leaves the rest as it is (`chunked`, xapi.md 3.6). `pieces` are those of `extents`, each
+   * of at most `backupPieceBytes`, in any order.
+   */
+  importRawPieces(
+    vdi: Uuid,
+    extents: readonly Extent[],
+    pieces: AsyncIterable<DiskPiece>,
+    signal?: AbortSignal,
+  ): Promise<void>;
+  /** Sets, or with null removes, one entry of a disk's `other_config`. */
+  setVdiOtherConfig(vdi: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void>;
+  /** Uuid of the pool's default SR; null when none is set. */
+  defaultSr(signal?: AbortSignal): Promise<Uuid | null>;
 
   /** Makes a disk with this entry in `other_config`, given in the call that makes it; returns its uuid. */
   createMarkedVdi(

@@ -237,6 +237,15 @@ export class FakePool implements Hypervisor {
   async importRawVdi(): Promise<void> {
     throw new Error('no step of a plan writes raw disks');
   }
+  async importRawPieces(): Promise<void> {
+    throw new Error('no step of a plan writes raw disks');
+  }
+  async setVdiOtherConfig(): Promise<void> {
+    throw new Error('no step of a plan marks disks');
+  }
+  async defaultSr(): Promise<string | null> {
+    return null;
+  }
   async probe(
     host: string,
     _type: string,

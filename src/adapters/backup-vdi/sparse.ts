@@ -1,12 +1,13 @@
 /** Disks as files with holes: zeros are not stored, not compared twice, and not sent. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { backupPieceBytes } from '../../domain/backup-vdi.ts';
 import { PortError } from '../../domain/errors.ts';
 import type { DiskPiece, Extent } from '../../ports/backup-vdi.ts';
 
 /** What ext calls a block here, and what a host writes at least (xapi.md 3.6). */
 export const blockBytes = 4096;
-const windowBytes = 1024 * 1024;
+const windowBytes = backupPieceBytes;
 const zeros = Buffer.alloc(windowBytes);
 
 /** Writes a stream into a new file; returns its SHA-256. DR-BACKUP-CUT when it is not exactly `bytes` long. */

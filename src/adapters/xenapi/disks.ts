@@ -1,9 +1,27 @@
 /** Disks as raw content (xapi.md 3.6): byte count and task are both checked, redirects go to configured hosts only. */
+import { backupPieceBytes } from '../../domain/backup-vdi.ts';
+import type { DiskPiece, Extent } from '../../ports/backup-vdi.ts';
 import { type Live, type PoolConnection, sameHost } from './connection.ts';
 import { outcomeUnknown, portError, protocolError } from './failures.ts';
-import { graceSeconds, Handlers, silenceTimeoutSeconds } from './handlers.ts';
+import { graceSeconds, Handlers, type Query, silenceTimeoutSeconds } from './handlers.ts';
 import { type Exchange, type HostLink, LinkError, readErrorPage, sendBody } from './link.ts';
 import type { Tasks } from './tasks.ts';
+
+const pieceHeaderBytes = 12;
+
+async function* framed(pieces: AsyncIterable<DiskPiece>): AsyncGenerator<Uint8Array> {
+  const header = (offset: number, length: number): Uint8Array => {
+    const made = Buffer.alloc(pieceHeaderBytes);
+    made.writeBigUInt64LE(BigInt(offset), 0);
+    made.writeUInt32LE(length, 8);
+    return made;
+  };
+  for await (const { offset, content } of pieces) {
+    yield header(offset, content.length);
+    yield content;
+  }
+  yield header(0, 0);
+}
 
 export class Disks {
   readonly #pool: PoolConnection;
@@ -75,12 +93,25 @@ export class Disks {
     })();
   }
 
+  /** Writes stretches of a disk: each piece behind its offset and length, little endian; length 0 ends it (xapi.md 3.6). */
+  writePieces(
+    vdi: string,
+    extents: readonly Extent[],
+    pieces: AsyncIterable<DiskPiece>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const headers = extents.reduce((sum, { bytes }) => sum + Math.ceil(bytes / backupPieceBytes), 1);
+    const bytes = extents.reduce((sum, extent) => sum + extent.bytes, headers * pieceHeaderBytes);
+    return this.write(vdi, framed(pieces), bytes, signal, { chunked: 'true' });
+  }
+
   /** Writes a disk of known length. Host redirects are followed to configured hosts only (xapi.md 3.1). */
   async write(
     vdi: string,
     content: AsyncIterable<Uint8Array>,
     bytes: number,
     signal?: AbortSignal,
+    more: Query = {},
   ): Promise<void> {
     const path = '/import_raw_vdi';
     let task = await this.#tasks.create(`Lifeboat writes disk ${vdi}`, signal);
@@ -93,7 +124,7 @@ export class Disks {
             await this.#tasks.discard(task);
             task = await this.#tasks.create(`Lifeboat writes disk ${vdi}`, signal);
           }
-          const query = { session_id: live.session, task_id: task, vdi, format: 'raw' };
+          const query = { session_id: live.session, task_id: task, vdi, format: 'raw', ...more };
           // The answer comes before the body is read, so the redirect costs nothing.
           return this.#handlers.open(link, 'PUT', path, query, signal, { stream: true, bytes });
         },

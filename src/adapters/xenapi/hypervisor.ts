@@ -10,6 +10,7 @@ import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
 import type { StaticAddress } from '../../domain/recovery-plan.ts';
 import type { HostAddress, PoolSettings } from '../../domain/settings.ts';
 import { type Instant, secondsBetween } from '../../domain/time.ts';
+import type { DiskPiece, Extent } from '../../ports/backup-vdi.ts';
 import type { Hypervisor, SrRecord, VmShape, VmState } from '../../ports/hypervisor.ts';
 import type { Clock } from '../../ports/system.ts';
 import { type CallOptions, type DebugLog, PoolConnection, unlessAborted } from './connection.ts';
@@ -278,6 +279,23 @@ class XapiHypervisor implements Hypervisor {
     signal?: AbortSignal,
   ): Promise<void> {
     return this.#disks.write(vdi, content, bytes, signal);
+  }
+
+  importRawPieces(
+    vdi: Uuid,
+    extents: readonly Extent[],
+    pieces: AsyncIterable<DiskPiece>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.#disks.writePieces(vdi, extents, pieces, signal);
+  }
+
+  setVdiOtherConfig(vdi: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void> {
+    return this.#storage.setVdiOtherConfig(vdi, key, value, signal);
+  }
+
+  defaultSr(signal?: AbortSignal): Promise<Uuid | null> {
+    return this.#storage.defaultSr(signal);
   }
 
   createMarkedVdi(

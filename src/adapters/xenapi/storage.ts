@@ -218,6 +218,28 @@ export class Storage {
     await this.#rename('VDI', vdi, nameLabel, nameDescription, signal);
   }
 
+  async setVdiOtherConfig(vdi: Uuid, key: string, value: string | null, signal?: AbortSignal): Promise<void> {
+    await this.#objects.on('VDI', vdi, signal, async (ref) => {
+      const there = (await this.#objects.call('VDI.get_other_config', [ref], signal)) as XapiRecord;
+      const present = Object.hasOwn(there, key) ? there[key] : null;
+      if (present === value) return;
+      if (present !== null) await this.#objects.call('VDI.remove_from_other_config', [ref, key], signal);
+      if (value !== null) await this.#objects.call('VDI.add_to_other_config', [ref, key, value], signal);
+    });
+  }
+
+  async defaultSr(signal?: AbortSignal): Promise<Uuid | null> {
+    const [pool] = (await this.#objects.call('pool.get_all', [], signal)) as readonly string[];
+    const sr = String(await this.#objects.call('pool.get_default_SR', [String(pool)], signal));
+    try {
+      return String(await this.#objects.call('SR.get_uuid', [sr], signal));
+    } catch (error) {
+      // None is set, or the one that was set is gone.
+      if (isPeer(error, 'HANDLE_INVALID')) return null;
+      throw error;
+    }
+  }
+
   async #rename(
     className: 'SR' | 'VDI',
     uuid: Uuid,

@@ -31,6 +31,9 @@ export class ModelPool implements Hypervisor {
 
   exportRawVdi = neverAsked;
   importRawVdi = neverAsked;
+  importRawPieces = neverAsked;
+  setVdiOtherConfig = neverAsked;
+  defaultSr = neverAsked;
   createMarkedVdi = neverAsked;
   destroyMarkedVdi = neverAsked;
   resetPowerState = neverAsked;
