@@ -11,6 +11,7 @@ import { formatBytes, formatDuration } from '../domain/time.ts';
 import { parseArchive } from '../metadata/document.ts';
 import { gapOf } from '../observe/observe.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
+import { count } from '../report/paper.ts';
 import type { Context } from './app.ts';
 import type { AppPorts } from './ports.ts';
 import { machineTrial, secretsTrial, settingsTrial } from './self/own-trials.ts';
@@ -125,7 +126,7 @@ async function askPool(
       (states) => {
         const missing = some.filter(({ uuid }) => !states.has(uuid)).map(({ nameLabel }) => nameLabel);
         return missing.length === 0
-          ? ok(`${some.length} VMs answered`)
+          ? ok(`${count(some.length, 'VM')} answered`)
           : doubtful(`nothing is said of ${missing.join(', ')}`);
       },
     );
@@ -210,7 +211,7 @@ async function catalogSection(ports: AppPorts, context: Context): Promise<TrialS
     },
     ({ listing: { points, damaged, targets } }) => {
       const says = [
-        `${points.length} points`,
+        count(points.length, 'point'),
         ...targets.map(
           ({ target, ok: works, problem }) =>
             `target ${target}: ${works ? 'answers' : (problem?.what ?? 'cannot be read')}`,

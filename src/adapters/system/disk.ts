@@ -36,10 +36,11 @@ export async function tryWriting(directory: string): Promise<void> {
       await file.close();
     }
     if (!content.equals(await readFile(path))) throw new Error('other bytes were read than were written');
+    await rm(path);
   } catch (error) {
+    // What a full disk left of it goes; where nothing was made there is nothing to remove.
+    await rm(path, { force: true }).catch(() => undefined);
     throw unusable(directory, error);
-  } finally {
-    await rm(path, { force: true });
   }
 }
 

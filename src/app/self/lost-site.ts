@@ -9,6 +9,7 @@ import { parseArchive } from '../../metadata/document.ts';
 import { gapOf, observe } from '../../observe/observe.ts';
 import type { Catalog } from '../../ports/catalog.ts';
 import type { Outside } from '../../ports/home.ts';
+import { count } from '../../report/paper.ts';
 import type { Context } from '../app.ts';
 import { type GroupAsItStands, observeRequest } from '../groups.ts';
 import { planSeen } from '../plan-run.ts';
@@ -113,7 +114,7 @@ async function catalogTrial({ ports, outside, groups, lost, context }: LostSite)
     ({ listing }) => {
       const dead = listing.targets.filter((target) => !target.ok);
       const says = [
-        `${listing.points.length} points in ${listing.targets.length - dead.length} of ${listing.targets.length} targets`,
+        `${count(listing.points.length, 'point')} in ${listing.targets.length - dead.length} of ${count(listing.targets.length, 'target')}`,
         ...dead.map(({ target, problem }) => `target ${target}: ${problem?.what ?? 'cannot be read'}`),
         ...(targets.every(({ site }) => site === undefined)
           ? [

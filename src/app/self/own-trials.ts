@@ -4,6 +4,7 @@ import type { TrialSection } from '../../domain/self-rehearsal.ts';
 import type { SecretRef, Settings } from '../../domain/settings.ts';
 import { formatBytes } from '../../domain/time.ts';
 import type { Space } from '../../ports/home.ts';
+import { count } from '../../report/paper.ts';
 import type { Context } from '../app.ts';
 import { readable } from '../journals.ts';
 import type { AppPorts } from '../ports.ts';
@@ -25,7 +26,7 @@ export async function settingsTrial(
     () => ports.home.readSettings(),
     (settings) =>
       settings.digest === ports.settings.digest
-        ? ok(`${settings.groups.length} groups, digest ${settings.digest.slice(0, 16)}`)
+        ? ok(`${count(settings.groups.length, 'group')}, digest ${settings.digest.slice(0, 16)}`)
         : doubtful('the files have changed since this program read them; the rehearsal used the new ones'),
   );
   return { section: { about: 'settings', checks: trials.checks }, settings: read ?? ports.settings };
@@ -125,7 +126,7 @@ export async function machineTrial(
   await trials.attempt(
     'states of the groups',
     async () => (await ports.states()).all(),
-    (states) => ok(`${states.length} groups have one`),
+    (states) => ok(`${count(states.length, 'group')} with a state`),
   );
   return { about: 'machine', checks: trials.checks };
 }
