@@ -103,11 +103,14 @@ export interface Capabilities {
    * `{point}`, `{drill}`, `{tag}` and `{hosts}` stand for what the plan knows. Absent where nobody is needed.
    */
   readonly handOffs?: Readonly<Partial<Record<HandOffVerb, string>>>;
+  /** By volume: what further names in these sentences stand for. */
+  readonly handOffNames?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** True where all that it shows is what people state: good enough to wait for, and never a proof. */
   readonly stated?: boolean;
 }
 
-export type HandOffVerb = 'prepare' | 'promote' | 'reverse' | 'drillStart' | 'drillStop';
+/** `expose`: asked before the array is, which then says where hosts find what the person has shown. */
+export type HandOffVerb = 'prepare' | 'promote' | 'expose' | 'reverse' | 'drillStart' | 'drillStop';
 
 /** A pair as one array lists it. */
 export interface FoundPair {

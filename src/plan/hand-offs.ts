@@ -31,6 +31,11 @@ export function handedOff(observation: Seen, array: string, verb: HandOffVerb): 
   return capabilitiesOf(observation, array)?.handOffs?.[verb] ?? null;
 }
 
+/** What the sentences of an array say of one volume beside what the plan knows. */
+export function namesFor(observation: Seen, array: string, volume: string): Readonly<Record<string, string>> {
+  return capabilitiesOf(observation, array)?.handOffNames?.[volume] ?? {};
+}
+
 /** What a person is told where the site has no sentence of its own. */
 const usual = {
   prepare:

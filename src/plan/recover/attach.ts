@@ -4,7 +4,7 @@ import type { SrToAttach } from '../../domain/plan.ts';
 import { type HostFacts, plainDeviceConfig, type TextMap, type VdiFacts } from '../../domain/pool.ts';
 import type { PointSr, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { costs } from '../forecast.ts';
-import { askPerson, hostNames } from '../hand-offs.ts';
+import { askPerson, handedOff, hostNames, namesFor } from '../hand-offs.ts';
 import type { RecoverDraft, StorageOfPlan } from './draft.ts';
 
 /** Returns, per SR, the step after which its disks may be relied upon. */
@@ -18,7 +18,7 @@ export function attach(
   );
 }
 
-export function hostsMasterFirst({ pool }: RecoverDraft): HostFacts[] {
+export function hostsMasterFirst({ pool }: Pick<RecoverDraft, 'pool'>): HostFacts[] {
   const isMaster = (host: HostFacts): number => Number(host.uuid === pool.masterUuid);
   return pool.hosts
     .filter((host) => host.enabled && host.live)
@@ -33,7 +33,8 @@ function attachOne(
 ): string {
   const { pair, settings } = item;
   const site = draft.request.group.recovery;
-  const after = promoted === undefined ? [] : [promoted];
+  const promotedFirst = promoted === undefined ? [] : [promoted];
+  const after = mappedByHand(draft, item, promotedFirst, hosts);
   if (capabilitiesOf(draft.request.observation, settings.target.array)?.expose === 'none')
     return attachExposed(draft, item, shownByHand(draft, item, after, hosts), hosts, 'as-in-production');
   const exposed = draft.add({
@@ -47,6 +48,21 @@ function attachOne(
     why: `The hosts of site ${site} need a way to volume ${settings.target.volume}`,
   });
   return attachExposed(draft, item, exposed, hosts);
+}
+
+/** The array knows where hosts will find the volume, and a person has to show it there first. Returns what follows. */
+function mappedByHand(
+  draft: RecoverDraft,
+  { settings: { target }, sr }: StorageOfPlan,
+  after: readonly string[],
+  hosts: readonly HostFacts[],
+): readonly string[] {
+  const { observation } = draft.request;
+  const sentence = handedOff(observation, target.array, 'expose');
+  if (sentence === null) return after;
+  const names = { ...namesFor(observation, target.array, target.volume), hosts: hostNames(hosts) };
+  const why = `Array ${target.array} has nothing to show it with; the hosts look for SR ${sr.nameLabel} there next`;
+  return [askPerson(draft, { target, sentence, names, at: 'after-storage', verb: 'expose' }, { after, why })];
 }
 
 /** The array shows its volumes to nobody by itself: a person gives the hosts access, at the address of production. */

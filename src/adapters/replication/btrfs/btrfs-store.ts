@@ -3,11 +3,12 @@
  * head, is there only where hosts use it, so that a promotion makes it and a replica has none (storage.md A.3). Marks
  * are small files beside the points.
  */
-import type { Exposed } from '../../../domain/replication.ts';
+import type { Capabilities, Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import { shellCommand } from '../../ssh/quote.ts';
 import { noPoint, noVolume } from '../send-receive/errors.ts';
 import type { Filer } from '../send-receive/filer.ts';
+import type { Luns } from '../send-receive/luns/luns.ts';
 import { readMark, writeMark } from '../send-receive/marks.ts';
 import { lookScript as lookAround, readLook, receiveScript, stopScript } from '../send-receive/scripts.ts';
 import type {
@@ -22,6 +23,7 @@ import type {
 } from '../send-receive/store.ts';
 import { after } from '../send-receive/views.ts';
 import { BtrfsExports } from './exports.ts';
+import { BtrfsLuns } from './luns.ts';
 import type { BtrfsOptions } from './options.ts';
 import {
   bridgeScript,
@@ -53,12 +55,27 @@ const goodVolume = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 export class BtrfsStore implements Store {
   readonly #filer: Filer;
   readonly #options: BtrfsOptions;
-  readonly #exports: BtrfsExports;
+  readonly #exports: BtrfsExports | BtrfsLuns;
+  #uuid: string | null = null;
 
-  constructor(filer: Filer, options: BtrfsOptions) {
+  /** @param luns - null where volumes are shown over NFS */
+  constructor(filer: Filer, options: BtrfsOptions, luns: Luns | null) {
     this.#filer = filer;
     this.#options = options;
-    this.#exports = new BtrfsExports(filer, options);
+    this.#exports = luns === null ? new BtrfsExports(filer, options) : this.#asLuns(luns, options);
+  }
+
+  #asLuns(luns: Luns, { directory, lun_file: lunFile = '' }: BtrfsOptions): BtrfsLuns {
+    return new BtrfsLuns(luns, {
+      directory,
+      lunFile,
+      filer: async () => this.#uuid ?? (await this.identify()).serial,
+      record: (path, text) => this.#record(path, text),
+    });
+  }
+
+  async capable(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>> {
+    return this.#exports instanceof BtrfsLuns ? this.#exports.capable(volumes, signal) : {};
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
@@ -68,6 +85,7 @@ export class BtrfsStore implements Store {
     if (result.code !== 0) throw this.#filer.error(['btrfs', 'filesystem'], result);
     const { clockSeconds, rest } = readLook(result.stdout);
     const serial = /uuid: (\S+)/.exec(rest.join('\n'))?.[1] ?? '';
+    this.#uuid = serial;
     return { vendor: 'btrfs', model: 'btrfs file system', serial, clockSeconds };
   }
 
@@ -195,6 +213,7 @@ export class BtrfsStore implements Store {
   }
 
   async copy(volume: string, point: StoredPoint, drill: string): Promise<string> {
+    await this.#exports.mustShow(volume);
     const copy = copyName(volume, drill);
     const { look, clockSeconds } = await this.#look();
     // The mark comes first, so that nothing unmarked is left behind.

@@ -15,6 +15,11 @@ export class BtrfsExports {
     this.#options = options;
   }
 
+  /** Whatever there is can be shown. */
+  mustShow(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async add(name: string, access: Access, look: FilerLook): Promise<Exposed> {
     const hosts = [...new Set([...allowed(name, look), ...access.addresses])].sort();
     await this.#record(name, hosts);
@@ -69,14 +74,15 @@ export class BtrfsExports {
   }
 }
 
-function accessPath(name: string): string {
+/** Where it is recorded who may reach a volume or copy. */
+export function accessPath(name: string): string {
   const [, volume, drill] = /^(.+)\.lifeboat-drill-(.+)$/.exec(name) ?? [];
   return volume === undefined || drill === undefined
     ? recordPath(name, 'access')
     : `${drillPath(volume, drill)}.access`;
 }
 
-function allowed(name: string, { records, drills }: FilerLook): readonly string[] {
+export function allowed(name: string, { records, drills }: FilerLook): readonly string[] {
   const text = records.get(accessPath(name)) ?? drills.get(accessPath(name)) ?? '';
   return text.split(',').filter((address) => address !== '');
 }

@@ -2,6 +2,7 @@
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Replication } from '../../../ports/replication.ts';
 import { Filer } from '../send-receive/filer.ts';
+import { Luns } from '../send-receive/luns/luns.ts';
 import { capabilitiesOfFilers, type FilerSurroundings, openFilers } from '../send-receive/open.ts';
 import { BtrfsStore } from './btrfs-store.ts';
 import { btrfsOptions } from './options.ts';
@@ -11,6 +12,7 @@ export function openBtrfs(settings: ArraySettings, surroundings: FilerSurroundin
   return openFilers(settings, surroundings, capabilitiesOfFilers, (array, around) => {
     const options = btrfsOptions(array);
     const filer = new Filer(array, options, around, explainBtrfs);
-    return { filer, store: new BtrfsStore(filer, options) };
+    const luns = options.expose === 'iscsi' ? new Luns(filer, options, around.secrets) : null;
+    return { filer, store: new BtrfsStore(filer, options, luns) };
   });
 }

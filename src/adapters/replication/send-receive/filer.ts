@@ -88,12 +88,12 @@ export class Filer {
     });
   }
 
-  /** Does; any exit code is an answer. */
-  tell(program: readonly string[], signal?: AbortSignal): Promise<RemoteResult> {
+  /** Does; any exit code is an answer. `stdin` is for what must not be seen in a list of processes. */
+  tell(program: readonly string[], stdin?: string): Promise<RemoteResult> {
     return this.remote.run(this.argv(program), {
       effect: 'write',
       timeoutSeconds: writeSeconds,
-      signal,
+      ...(stdin === undefined ? {} : { stdin }),
       name: nameOf(program),
     });
   }

@@ -2,7 +2,8 @@
 import type { PortError } from '../../../domain/errors.ts';
 import { discardConfirmation } from '../../../domain/replication.ts';
 import type { Discarding } from '../../../ports/replication.ts';
-import { diverged, wrongConfirmation, wrongState } from './errors.ts';
+import { groupHalfWay } from '../consistency-group.ts';
+import { diverged, noVolume, wrongConfirmation, wrongState } from './errors.ts';
 import type { StoredPoint, VolumeState, VolumeStore } from './store.ts';
 import { after, instantOf, newestOf, roleOf } from './views.ts';
 
@@ -10,6 +11,38 @@ export function notA(array: string, wanted: 'source' | 'target' | 'promoted', st
   return wrongState(array, `Volume ${state.volume} is ${roleOf(state)}, not ${wanted}`, [
     state.mark === null ? 'it bears no mark' : `it is marked ${state.mark.role}`,
   ]);
+}
+
+export function stateIn(
+  states: ReadonlyMap<string, VolumeState>,
+  array: string,
+  volume: string,
+): VolumeState {
+  const state = states.get(volume);
+  if (state === undefined) throw noVolume(array, volume);
+  return state;
+}
+
+/** The point to which another volume of the group was promoted: this one, still a replica, can go to no other; null where it may choose. */
+export function choiceFor(states: ReadonlyMap<string, VolumeState>, volume: string): string | null {
+  const chosen = [...states.values()].find(hasBegun) ?? null;
+  const own = states.get(volume);
+  return own === undefined || hasBegun(own) ? null : (chosen?.mark?.point ?? null);
+}
+
+function hasBegun({ mark }: VolumeState): boolean {
+  return mark?.role === 'promoted' || mark?.role === 'promoting';
+}
+
+/** Volumes of one consistency group are promoted to one point, or not at all. */
+export function mustBeOnePoint(array: string, states: ReadonlyMap<string, VolumeState>, ref: string): void {
+  for (const state of states.values())
+    if (hasBegun(state) && state.mark?.point !== ref)
+      throw groupHalfWay(
+        array,
+        `Volume ${state.volume} of the same consistency group was promoted to another point`,
+        [`it is at ${state.mark?.point}, and ${ref} is asked for`],
+      );
 }
 
 /** A planned promotion: the source is closed, and this is the last point that it will ever have. */

@@ -3,6 +3,7 @@ import type { Capabilities } from '../../../domain/replication.ts';
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Replication } from '../../../ports/replication.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
+import { companionsOf, type Paired } from '../consistency-group.ts';
 import { carry, type End, type Side } from './carry.ts';
 import { readLink } from './link.ts';
 import { type Ends, SendReceiveReplication, type Transport } from './replication.ts';
@@ -10,7 +11,7 @@ import { type Ends, SendReceiveReplication, type Transport } from './replication
 export interface FilerSurroundings {
   readonly secrets: Secrets;
   readonly clock: Clock;
-  readonly peers: ReadonlyMap<string, { readonly array: ArraySettings; readonly volume: string }>;
+  readonly peers: ReadonlyMap<string, Paired & { readonly array: ArraySettings }>;
 }
 
 /** What every filer of this way can do. */
@@ -65,5 +66,5 @@ export function endsOf<S extends End>(
   }
   const side = endOf(settings);
   const { filer, store } = side('');
-  return { filer, store, side, transport, capabilities, peers };
+  return { filer, store, side, transport, capabilities, peers, companions: companionsOf(others) };
 }

@@ -15,6 +15,7 @@ import {
   type ReplicaPoint,
 } from '../../../domain/replication.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
+import { groupHalfWay } from '../consistency-group.ts';
 import { type End, mustExist, stateOf } from './carry.ts';
 import {
   badName,
@@ -26,7 +27,16 @@ import {
   wrongConfirmation,
   wrongState,
 } from './errors.ts';
-import { heldAlone, mustBeLast, mustDiscard, notA, surelyUnchanged } from './guards.ts';
+import {
+  choiceFor,
+  heldAlone,
+  mustBeLast,
+  mustBeOnePoint,
+  mustDiscard,
+  notA,
+  stateIn,
+  surelyUnchanged,
+} from './guards.ts';
 import { putBack } from './put-back.ts';
 import type { StoredPoint, VolumeState, VolumeStore } from './store.ts';
 import {
@@ -62,6 +72,8 @@ export interface Ends<S extends End> {
   readonly capabilities: Capabilities;
   /** The other side of each volume. */
   readonly peers: ReadonlyMap<string, S>;
+  /** All volumes of the consistency group of each volume that belongs to one. */
+  readonly companions: ReadonlyMap<string, readonly string[]>;
 }
 
 const goodTag = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
@@ -74,8 +86,9 @@ export class SendReceiveReplication<S extends End> implements Replication {
   readonly #transport: Transport<S>;
   readonly #capabilities: Capabilities;
   readonly #peers: ReadonlyMap<string, S>;
+  readonly #companions: ReadonlyMap<string, readonly string[]>;
 
-  constructor({ filer, store, side, transport, capabilities, peers }: Ends<S>) {
+  constructor({ filer, store, side, transport, capabilities, peers, companions }: Ends<S>) {
     this.array = filer.array;
     this.#filer = filer;
     this.#store = store;
@@ -83,6 +96,7 @@ export class SendReceiveReplication<S extends End> implements Replication {
     this.#transport = transport;
     this.#capabilities = capabilities;
     this.#peers = peers;
+    this.#companions = companions;
   }
 
   async identify(signal?: AbortSignal): Promise<ArrayIdentity> {
@@ -133,9 +147,10 @@ export class SendReceiveReplication<S extends End> implements Replication {
   }
 
   async points(volume: string, signal?: AbortSignal): Promise<readonly ReplicaPoint[]> {
-    const state = await mustExist(this.#side(volume), signal);
-    return state.points
-      .filter(({ complete }) => complete)
+    const states = await this.#together(volume, signal);
+    const chosen = choiceFor(states, volume);
+    return (states.get(volume)?.points ?? [])
+      .filter(({ complete, ref }) => complete && (chosen === null || ref === chosen))
       .reverse()
       .map(replicaPoint);
   }
@@ -150,16 +165,15 @@ export class SendReceiveReplication<S extends End> implements Replication {
 
   async prepare(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
     this.#mustBeTag(tag);
-    const side = this.#side(volume);
     const peer = this.#peer(volume);
-    const state = await mustExist(side, signal);
-    const already = state.mark?.role === 'prepared';
-    if (!already && state.mark?.role !== 'fenced' && roleOf(state) !== 'source')
-      throw notA(this.array, 'source', state);
-    if (!already) await this.#store.mark(volume, { role: 'prepared', point: null });
-    await this.#store.close(volume);
-    const point = await this.#transport.carry(side, peer, tag, signal);
-    await this.#store.mark(volume, { role: 'prepared', point: point.ref });
+    const states = await this.#together(volume, signal);
+    for (const state of states.values()) this.#mayPrepare(state);
+    for (const [one, { mark }] of states) {
+      if (mark?.role !== 'prepared') await this.#store.mark(one, { role: 'prepared', point: null });
+      await this.#store.close(one);
+    }
+    const point = await this.#transport.carry(this.#side(volume), peer, tag, signal);
+    for (const one of states.keys()) await this.#store.mark(one, { role: 'prepared', point: point.ref });
     return replicaPoint(point);
   }
 
@@ -168,9 +182,11 @@ export class SendReceiveReplication<S extends End> implements Replication {
     if (roleOf(state) === 'source') return;
     if (state.mark?.role !== 'prepared' && state.mark?.role !== 'fenced')
       throw notA(this.array, 'source', state);
-    const there = await stateOf(this.#peer(volume), signal);
-    if (there?.mark?.role === 'promoted' || there?.mark?.role === 'promoting')
-      throw wrongState(this.array, `Volume ${volume} is not opened again: the other side was promoted`, []);
+    for (const one of this.#members(volume)) {
+      const there = await stateOf(this.#peer(one), signal);
+      if (there?.mark?.role === 'promoted' || there?.mark?.role === 'promoting')
+        throw wrongState(this.array, `Volume ${volume} is not opened again: the other side was promoted`, []);
+    }
     await this.#reopen(this.#side(volume));
   }
 
@@ -186,7 +202,8 @@ export class SendReceiveReplication<S extends End> implements Replication {
       );
     this.#mustGoOn(signal);
     await this.#store.finishRewind(volume);
-    const state = await mustExist(this.#side(volume), signal);
+    const states = await this.#together(volume, signal);
+    const state = stateIn(states, this.array, volume);
     const { mark } = state;
     const begun = mark?.role === 'promoted' || mark?.role === 'promoting';
     if (begun && mark.point !== options.point)
@@ -197,9 +214,11 @@ export class SendReceiveReplication<S extends End> implements Replication {
       await this.#store.open(volume);
       return;
     }
+    mustBeOnePoint(this.array, states, options.point);
     if (point === undefined) throw noPoint(this.array, volume, options.point);
     if (options.mode === 'planned')
-      mustBeLast(this.array, await mustExist(this.#peer(volume), signal), point);
+      for (const one of this.#members(volume))
+        mustBeLast(this.array, await mustExist(this.#peer(one), signal), point);
     await this.#store.mark(volume, { role: 'promoting', point: point.ref });
     await this.#store.stopArriving(volume);
     if (newestOf(state)?.ref !== point.ref) await this.#store.rewind(volume, point);
@@ -255,6 +274,7 @@ export class SendReceiveReplication<S extends End> implements Replication {
         [`${peer.filer.array} is ${roleOf(other)}`],
         'Demote the old source first',
       );
+    await this.#mustBeReady(volume, signal);
     if (!turned) await putBack(this.array, state, peer, other, options);
     const point = await this.#transport.carry(side, peer, tag, signal);
     await peer.store.mark(peer.volume, { role: 'target', point: null });
@@ -345,6 +365,41 @@ export class SendReceiveReplication<S extends End> implements Replication {
   async close(): Promise<void> {
     const filers = new Set([this.#filer, ...[...this.#peers.values()].map(({ filer }) => filer)]);
     await Promise.all([...filers].map((filer) => filer.close()));
+  }
+
+  /** The volumes that are one with this one, itself included. */
+  #members(volume: string): readonly string[] {
+    return this.#companions.get(volume) ?? [volume];
+  }
+
+  /** Their states, looked at together; each must be there. */
+  async #together(volume: string, signal?: AbortSignal): Promise<ReadonlyMap<string, VolumeState>> {
+    const members = this.#members(volume);
+    const { volumes } = await this.#store.look(members, signal);
+    for (const one of [volume, ...members]) if (!volumes.has(one)) throw noVolume(this.array, one);
+    return new Map(members.map((one) => [one, stateIn(volumes, this.array, one)]));
+  }
+
+  #mayPrepare(state: VolumeState): void {
+    const role = state.mark?.role;
+    if (role !== 'prepared' && role !== 'fenced' && roleOf(state) !== 'source')
+      throw notA(this.array, 'source', state);
+  }
+
+  /** What turns one volume of a group round may turn all of it: none may stand where its content would be lost. */
+  async #mustBeReady(volume: string, signal?: AbortSignal): Promise<void> {
+    for (const one of this.#members(volume)) {
+      if (one === volume) continue;
+      const [state, other] = await this.#both(one, signal);
+      const served = state.mark?.role === 'promoted' || roleOf(state) === 'source';
+      const waits = other.mark?.role === 'demoted' || other.mark?.role === 'target';
+      if (!served || !waits)
+        throw groupHalfWay(
+          this.array,
+          `Replication of ${volume} is not reversed: volume ${one} of its consistency group is not ready`,
+          [`here it is ${roleOf(state)}`, `at ${this.#peer(one).filer.array} it is ${roleOf(other)}`],
+        );
+    }
   }
 
   #peer(volume: string): S {

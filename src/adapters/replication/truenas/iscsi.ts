@@ -2,11 +2,11 @@
  * Which initiators reach a zvol: an extent, a target, and the group of initiators that may log in. The SCSIid is `3` and
  * the NAA of the extent without `0x` (storage.md C.9, C.0).
  */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import { notUnderstood, refusedByArray } from '../rest/errors.ts';
+import { shortNameOf } from '../send-receive/luns/names.ts';
 import { understood } from './entries.ts';
 import type { TrueNasApi } from './rpc.ts';
 
@@ -173,14 +173,4 @@ export class IscsiTargets {
 /** Spaces of a zvol's name are `+` in its device. */
 function diskOf(name: string): string {
   return `zvol/${name.replaceAll(' ', '+')}`;
-}
-
-/** Targets have short names in lower case; the digest keeps two volumes apart. */
-function shortNameOf(name: string): string {
-  const digest = createHash('sha256').update(name).digest('hex').slice(0, 8);
-  const readable = name
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9.-]+/g, '-')
-    .slice(-40);
-  return `lifeboat-${readable}-${digest}`;
 }

@@ -18,7 +18,7 @@ export class NfsExports {
   /** Adds these hosts to those that may mount the dataset. */
   async add(dataset: Dataset, access: Access): Promise<Exposed> {
     const { name, values } = dataset;
-    this.mustShow(dataset);
+    await this.mustShow(dataset);
     await this.#set(name, [...new Set([...allowed(dataset), ...access.addresses])].sort());
     return {
       kind: 'nfs',
@@ -28,7 +28,7 @@ export class NfsExports {
   }
 
   /** Refuses what is not shown from here. */
-  mustShow({ name, values }: Dataset): void {
+  async mustShow({ name, values }: Dataset): Promise<void> {
     if (values['type'] === 'filesystem' && this.#options.expose === 'nfs') return;
     throw wrongState(
       this.#filer.array,
@@ -36,7 +36,7 @@ export class NfsExports {
       [
         values['type'] === 'filesystem'
           ? 'the array has `expose: none`'
-          : 'it is a zvol, and how one is mapped depends on the iSCSI or FC target of the filer',
+          : 'it is a zvol, and the array has `expose: nfs`',
       ],
       'Give the hosts of the site access by hand, then go on',
     );
@@ -75,7 +75,8 @@ export class NfsExports {
   }
 }
 
-function allowed({ local }: Dataset): readonly string[] {
+/** To whom a dataset is shown, or was before it was closed. */
+export function allowed({ local }: Dataset): readonly string[] {
   return (local[ours.access] ?? '').split(',').filter((address) => address !== '');
 }
 

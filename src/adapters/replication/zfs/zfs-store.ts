@@ -8,6 +8,7 @@ import { shellCommand } from '../../ssh/quote.ts';
 import type { RemoteResult } from '../../ssh/remote.ts';
 import { noVolume } from '../send-receive/errors.ts';
 import type { Filer } from '../send-receive/filer.ts';
+import type { Luns } from '../send-receive/luns/luns.ts';
 import { readMark, writeMark } from '../send-receive/marks.ts';
 import { lookScript, readLook, receiveScript, stopScript } from '../send-receive/scripts.ts';
 import type {
@@ -37,6 +38,7 @@ import {
 } from './datasets.ts';
 import { NfsExports } from './exports.ts';
 import { modelOf, type Probed, probeScript, readProbe, type ZfsFeatures } from './features.ts';
+import { ZfsLuns } from './luns.ts';
 import type { ZfsOptions } from './options.ts';
 import { finishRewind, rewindKeeping } from './rewind.ts';
 import { closeNewScript, settleScript } from './scripts.ts';
@@ -50,16 +52,20 @@ const byHand: Partial<Capabilities> = { expose: 'none', drill: 'none' };
 export class ZfsStore implements Store {
   readonly #filer: Filer;
   readonly #options: ZfsOptions;
-  readonly #exports: NfsExports;
+  readonly #exports: NfsExports | ZfsLuns;
   readonly #foreign: RegExp;
-  #known: ZfsFeatures | null = null;
+  #known: Probed | null = null;
   /** What the last looks saw of each volume: the parts that its states were made from. */
   readonly #data = new WeakMap<VolumeState, VolumeData>();
 
-  constructor(filer: Filer, options: ZfsOptions) {
+  /** @param luns - null where volumes are shown over NFS, or by a person */
+  constructor(filer: Filer, options: ZfsOptions, luns: Luns | null) {
     this.#filer = filer;
     this.#options = options;
-    this.#exports = new NfsExports(filer, options);
+    this.#exports =
+      luns === null
+        ? new NfsExports(filer, options)
+        : new ZfsLuns(filer, options, luns, async () => (await this.#probed()).serial);
     this.#foreign = new RegExp(options.points);
   }
 
@@ -68,9 +74,16 @@ export class ZfsStore implements Store {
     return { vendor: 'OpenZFS', model: modelOf(features), serial, clockSeconds };
   }
 
-  /** A zvol is mapped by the filer's own target software, so an array with one shows and clones nothing to hosts by itself. */
+  /** Over NFS a zvol is shown to nobody, so an array with one shows and clones nothing to hosts by itself. */
   async capable(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>> {
     if (this.#options.expose === 'none') return byHand;
+    if (this.#exports instanceof ZfsLuns) {
+      const { volumes: found } = await this.look(volumes, signal);
+      return this.#exports.capable(
+        [...found.values()].flatMap((state) => this.#data.get(state)?.root ?? []),
+        signal,
+      );
+    }
     const { zvols } = await this.features(signal);
     if (!zvols) return {};
     const { volumes: found } = await this.look(volumes, signal);
@@ -78,9 +91,12 @@ export class ZfsStore implements Store {
   }
 
   /** Asked once; an upgrade of the filer counts from the next start. */
-  features(signal?: AbortSignal): Promise<ZfsFeatures> {
-    if (this.#known !== null) return Promise.resolve(this.#known);
-    return this.#probe(signal).then(({ features }) => features);
+  async features(signal?: AbortSignal): Promise<ZfsFeatures> {
+    return (await this.#probed(signal)).features;
+  }
+
+  async #probed(signal?: AbortSignal): Promise<Probed> {
+    return this.#known ?? this.#probe(signal);
   }
 
   async #probe(signal?: AbortSignal): Promise<Probed & { readonly clockSeconds: number }> {
@@ -90,7 +106,7 @@ export class ZfsStore implements Store {
     if (result.code !== 0) throw this.#filer.error(['zpool', 'get'], result);
     const { clockSeconds, rest } = readLook(result.stdout);
     const probed = readProbe(rest);
-    this.#known = probed.features;
+    this.#known = probed;
     return { ...probed, clockSeconds };
   }
 
@@ -206,7 +222,7 @@ export class ZfsStore implements Store {
     if (!(receiver instanceof ZfsStore)) throw new TypeError('ZFS streams are read by ZFS only');
     const own = this.#data.get(here)?.parts ?? [];
     const other = there.state === null ? [] : (receiver.#data.get(there.state)?.parts ?? []);
-    const resumable = this.#known?.resume === true && receiver.#known?.resume === true;
+    const resumable = [this, receiver].every((one) => one.#known?.features.resume === true);
     return streamsOf(own, other, point, {
       volume: there.volume,
       receiving: (suffix, first) => receiver.#receiving(there.volume, suffix, first, resumable),
@@ -228,7 +244,7 @@ export class ZfsStore implements Store {
   async copy(volume: string, point: StoredPoint, drill: string): Promise<string> {
     const data = await this.#dataOf(volume);
     // A copy that no host may see would only be in the way.
-    this.#exports.mustShow(data.root);
+    await this.#exports.mustShow(data.root);
     const copy = `${volume}.lifeboat-drill-${drill}`;
     const { volumes } = await this.#datasetsOf([copy]);
     const made = String(Math.floor(Date.parse(this.#filer.clock.now()) / 1000));
