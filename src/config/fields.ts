@@ -153,7 +153,8 @@ export const uuid = z
   .describe('A uuid as `xe` prints it')
   .transform((written) => written.toLowerCase());
 
-const glob = text.transform((written, context) => {
+/** A glob over names: *, ?, [a-z], {a,b}. */
+export const globText = text.transform((written, context) => {
   const problem = globProblem(written);
   return problem === null
     ? written
@@ -178,7 +179,7 @@ const pattern = text.transform((written, context) => {
 /** Which VMs: every line that matches counts. */
 export const scopeMatch = z
   .strictObject({
-    names: z.array(glob).default([]).describe('Globs over the VM name: *, ?, [a-z], {a,b}'),
+    names: z.array(globText).default([]).describe('Globs over the VM name: *, ?, [a-z], {a,b}'),
     patterns: z.array(pattern).default([]).describe('Regular expressions over the whole VM name'),
     tags: z.array(text).default([]).describe('Tags of the VM'),
     folders: z.array(text).default([]).describe("XenCenter's folders, each with what lies below it"),

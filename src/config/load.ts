@@ -24,6 +24,7 @@ import { daemonSettings } from './daemon-schema.ts';
 import { readYaml, type YamlDocument } from './document.ts';
 import { readFingerprint } from './fields.ts';
 import { describeIssues, valueAt } from './issues.ts';
+import { alarmSettings, noticeSettings } from './notices.ts';
 import { checkPlan } from './plan-references.ts';
 import { type PlanFile, planSchema } from './plan-schema.ts';
 import { planSettings } from './plan-settings.ts';
@@ -266,11 +267,20 @@ function settle(
     }),
     catalog: catalogSettings(file, written.catalog, secretAt),
     daemon: daemonSettings(written, { file, stateDirectory }),
+    alarms: alarmSettings(written.alarms),
+    notices: noticeSettings(written.notices, { secretAt, beside: (path) => beside(file, path) }),
   };
 }
 
-/** When something is done says nothing about how: a plan made before a change of the schedules is as good as ever. */
-function withoutClocks({ schedules: _schedules, daemon: _daemon, groups, ...rest }: SitesFile): unknown {
+/** When something is done and who hears of it says nothing about how: a plan made before such a change is as good as ever. */
+function withoutClocks({
+  schedules: _schedules,
+  daemon: _daemon,
+  alarms: _alarms,
+  notices: _notices,
+  groups,
+  ...rest
+}: SitesFile): unknown {
   const withoutOwn = ({ schedules: _own, ...group }: SitesFile['groups'][string]) => group;
   return {
     ...rest,

@@ -13,6 +13,7 @@ import {
   text,
   uuid,
 } from './fields.ts';
+import { alarms, notices } from './notices.ts';
 
 const host = z.strictObject({
   url: hostUrl,
@@ -210,6 +211,8 @@ export const sitesSchema = z
     catalog,
     schedules: schedules.prefault({}).describe('When the daemon does what, for every group'),
     daemon: daemon.prefault({}).describe('How `lifeboat daemon` works'),
+    alarms: alarms.prefault({}).describe('When something is wrong'),
+    notices: notices.prefault({}).describe('Who hears of it, and how'),
   })
   .meta({ title: 'sites.yaml of Lifeboat' });
 

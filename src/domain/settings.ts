@@ -4,6 +4,7 @@
  */
 import type { Calendar } from './calendar.ts';
 import type { JobKind } from './jobs.ts';
+import type { AlarmSettings, NoticeSettings } from './notice-settings.ts';
 import type { RecoveryPlanSettings } from './recovery-plan.ts';
 import type { ScopeRules } from './scope-rules.ts';
 
@@ -30,6 +31,26 @@ export interface PoolSettings {
   readonly transport: 'auto' | 'xmlrpc' | 'jsonrpc';
   /** At most this many requests at once (performance.md 8: never more than 4). */
   readonly maxRequests: number;
+  /** Logins to the control domains; absent where nothing needs them. */
+  readonly ssh?: PoolSshSettings;
+}
+
+export interface PoolSshSettings {
+  readonly username: string;
+  readonly privateKeyFile: string | null;
+  /** Passphrase of the key where there is one, else the password. */
+  readonly password: SecretRef | null;
+  readonly hosts: readonly PoolSshHost[];
+}
+
+export interface PoolSshHost {
+  /** Name label, uuid or address of the host, as XenAPI has it. */
+  readonly host: string;
+  /** Where SSH answers; the host's own address when null. */
+  readonly address: string | null;
+  readonly port: number;
+  /** Base64 SHA-256 of the host key, as `ssh-keygen -lf` prints it, without `SHA256:`. */
+  readonly hostKey: string;
 }
 
 export interface HostAddress {
@@ -83,6 +104,21 @@ export interface GroupSettings {
   readonly networks: readonly NetworkMapping[];
   readonly plan: RecoveryPlanSettings;
   readonly retention: RetentionSettings;
+  /** Absent where no metadata travels with the storage. */
+  readonly metadataBackup?: MetadataBackupSettings;
+}
+
+/** The Pool Metadata Backup VDI on each replicated SR (docs/metadata-backup.md). */
+export interface MetadataBackupSettings {
+  readonly method: 'xenapi' | 'host-script';
+  /** Written with the first export after so long. */
+  readonly everySeconds: number;
+  /** So many dates stay. */
+  readonly history: number;
+  /** So many dumps of the pool's database stay; 0 writes none. */
+  readonly dumps: number;
+  /** Of a disk that has to be made. */
+  readonly bytes: number;
 }
 
 /** Production network name → recovery network name, for a failover and for a drill. */
@@ -169,6 +205,10 @@ export interface Settings {
   readonly catalog: CatalogSettings;
   /** What is done on a clock; absent where settings do not come from a file. */
   readonly daemon?: DaemonSettings;
+  /** When something is wrong; `defaultAlarms` where absent. */
+  readonly alarms?: AlarmSettings;
+  /** Who hears of it; nobody where absent. */
+  readonly notices?: NoticeSettings;
   /** Encrypted secret store, beside the state. */
   readonly secretsFile: string;
 }
