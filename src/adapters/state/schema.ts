@@ -42,4 +42,63 @@ export const migrations: readonly string[] = [
      outcome TEXT NOT NULL,
      report TEXT NOT NULL
    ) STRICT;`,
+  `CREATE TABLE schedule_job (
+     job TEXT NOT NULL,
+     name TEXT NOT NULL,
+     calendar TEXT NOT NULL,
+     answered_until TEXT NOT NULL,
+     last_turn INTEGER,
+     last_good_at TEXT,
+     PRIMARY KEY (job, name)
+   ) STRICT;
+   CREATE TABLE schedule_turn (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     job TEXT NOT NULL,
+     name TEXT NOT NULL,
+     slot TEXT NOT NULL,
+     started_at TEXT NOT NULL,
+     ended_at TEXT,
+     outcome TEXT,
+     run TEXT,
+     summary TEXT,
+     missed INTEGER NOT NULL,
+     made_up INTEGER NOT NULL
+   ) STRICT;
+   CREATE INDEX schedule_turn_of_group ON schedule_turn (name, id);
+   CREATE INDEX schedule_turn_by_end ON schedule_turn (ended_at);`,
+  `CREATE TABLE drift (
+     id TEXT PRIMARY KEY,
+     entry TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE alarm (
+     id TEXT PRIMARY KEY,
+     key TEXT NOT NULL,
+     closed_at TEXT,
+     alarm TEXT NOT NULL
+   ) STRICT;
+   CREATE UNIQUE INDEX alarm_open ON alarm (key) WHERE closed_at IS NULL;
+   CREATE INDEX alarm_by_end ON alarm (closed_at);
+   CREATE TABLE readiness (
+     name TEXT PRIMARY KEY,
+     readiness TEXT NOT NULL,
+     since TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE watch_fact (
+     name TEXT PRIMARY KEY,
+     value TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE notice (
+     number INTEGER PRIMARY KEY AUTOINCREMENT,
+     channel TEXT NOT NULL,
+     id TEXT NOT NULL,
+     replaces TEXT,
+     made_at TEXT NOT NULL,
+     due_at TEXT NOT NULL,
+     attempts INTEGER NOT NULL,
+     problem TEXT,
+     delivered_at TEXT,
+     notice TEXT NOT NULL,
+     UNIQUE (channel, id)
+   ) STRICT;
+   CREATE INDEX notice_waiting ON notice (channel, number) WHERE delivered_at IS NULL;`,
 ];
