@@ -14,12 +14,14 @@ import { SecretStore, type StoreKey } from './adapters/secrets/store.ts';
 import { runInGuest } from './adapters/ssh/guest.ts';
 import { SqliteInbox } from './adapters/state/sqlite-inbox.ts';
 import { SqliteRehearsals } from './adapters/state/sqlite-rehearsals.ts';
+import { SqliteSchedule } from './adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from './adapters/state/sqlite-states.ts';
 import { systemClock } from './adapters/system/clock.ts';
 import { spaceAt, tryWriting } from './adapters/system/disk.ts';
 import { systemEntropy } from './adapters/system/entropy.ts';
 import { probeHttp } from './adapters/system/http.ts';
 import { programRunner } from './adapters/system/programs.ts';
+import { shelve } from './adapters/system/reports.ts';
 import { probeTcp } from './adapters/system/tcp.ts';
 import { openHypervisor } from './adapters/xenapi/hypervisor.ts';
 import type { App, Programme } from './app/app.ts';
@@ -83,6 +85,7 @@ function openApp(settings: Settings): App {
   const states = once(async () => new SqliteStates(stateFile, systemClock, systemEntropy));
   const inbox = once(async () => new SqliteInbox(stateFile, systemClock));
   const rehearsals = once(async () => new SqliteRehearsals(stateFile));
+  const ledger = once(async () => new SqliteSchedule(stateFile));
 
   return createApp({
     settings,
@@ -96,6 +99,7 @@ function openApp(settings: Settings): App {
     array: outside.array,
     catalog: outside.catalog,
     foreign: foreignBackups,
+    clockwork: { ledger: ledger.get, shelve },
     secretStore: store,
     probeTcp,
     probeHttp,
@@ -116,7 +120,7 @@ function openApp(settings: Settings): App {
     },
     close: async () => {
       await outside.close();
-      await closeAll([states, inbox, rehearsals]);
+      await closeAll([states, inbox, rehearsals, ledger]);
     },
   });
 }

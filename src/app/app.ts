@@ -5,7 +5,7 @@
 import type { ArrayTest } from '../domain/array-test.ts';
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
 import type { Doctor } from '../domain/doctor.ts';
-import type { ErrorCode, ExitCode } from '../domain/errors.ts';
+import type { ErrorCode, ExitCode, Problem } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { ForeignImport } from '../domain/foreign-import.ts';
 import type { GroupState } from '../domain/group.ts';
@@ -19,7 +19,8 @@ import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 import type { ForeignRequest } from './foreign.ts';
-import type { WatchTick } from './watch.ts';
+import type { ClockVerbs } from './schedules.ts';
+import type { Tick, WatchTick } from './watch.ts';
 
 /** What the program offers before a configuration is read. */
 export interface Programme {
@@ -136,6 +137,10 @@ export interface App {
   /** The catalog and the world without Lifeboat: backups of other tools become points, points become files for `xe`. */
   readonly foreign: ForeignVerbs;
 
+  /** What is done on a clock. */
+  readonly schedules: ClockVerbs;
+  /** One look at everything, for a tick of the daemon. */
+  look(request: { readonly configProblems: readonly Problem[] }, context?: Context): Promise<Tick>;
   /** Says what changed since the last tick; absent where nobody watches. */
   readonly watch?: WatchTick;
 

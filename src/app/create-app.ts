@@ -4,22 +4,27 @@ import { OperatorError } from '../domain/errors.ts';
 import { previewScope } from '../domain/scope.ts';
 import { observe } from '../observe/observe.ts';
 import type { App } from './app.ts';
+import { takeUp } from './broken-off.ts';
 import { check } from './check.ts';
 import { doctor } from './doctor.ts';
 import { importForeign } from './foreign.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
+import { look } from './look.ts';
 import { stopDrill } from './open-drill.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
 import { poolOf } from './planning/common.ts';
 import type { AppPorts } from './ports.ts';
+import { briefs } from './recent-runs.ts';
 import { tellRun } from './run-messages.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
+import { beginDue, claimDaemon, standings, tidyTurns } from './schedules.ts';
 import { rehearseSelf } from './self-rehearsal.ts';
-import { briefs, status } from './status.ts';
+import { status } from './status.ts';
 import { testArray } from './test-array.ts';
+import { carryOutTurn } from './turns.ts';
 
 export function createApp(ports: AppPorts): App {
   return {
@@ -61,6 +66,16 @@ export function createApp(ports: AppPorts): App {
     foreign: {
       import: (request, context) => importForeign(ports, request, context),
     },
+    schedules: {
+      standings: (request) => standings(ports, request),
+      turns: async (request) => (await ports.clockwork.ledger()).turns(request),
+      claim: (takeFrom) => claimDaemon(ports, takeFrom),
+      begin: (underWay) => beginDue(ports, underWay),
+      takeUp: () => takeUp(ports),
+      carryOut: (turn, options) => carryOutTurn(ports, turn, options),
+      tidy: () => tidyTurns(ports),
+    },
+    look: (request, context) => look(ports, request, context),
     secrets: ports.secretStore,
     close: () => ports.close(),
   };

@@ -6,6 +6,7 @@ import type { ProbeHttp, RunInGuest, RunProgram } from '../ports/guests.ts';
 import type { Home } from '../ports/home.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
+import type { Clockwork } from '../ports/schedule.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../ports/system.ts';
 
 export interface AppPorts {
@@ -22,6 +23,8 @@ export interface AppPorts {
   hypervisor(site: string): Promise<Hypervisor>;
   array(name: string): Promise<Replication>;
   catalog(): Promise<Catalog>;
+  /** For what is done on a clock. */
+  readonly clockwork: Clockwork;
   /** Backups of other tools, as files. */
   readonly foreign: ForeignBackups;
   readonly secretStore: {

@@ -4,7 +4,6 @@ import type { Finding } from '../domain/finding.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { Observation, PairObservation } from '../domain/observation.ts';
 import { linkOf } from '../domain/replication.ts';
-import { foldRun, type Run } from '../domain/run.ts';
 import { briefOfRehearsal, type SelfRehearsalBrief } from '../domain/self-rehearsal.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type {
@@ -20,11 +19,11 @@ import { observe } from '../observe/observe.ts';
 import { newestComplete } from '../plan/choose-point.ts';
 import { pairsOf } from '../plan/pairs.ts';
 import type { Context } from './app.ts';
-import { asTheyStand, groupsNamed, observeRequest } from './groups.ts';
-import { readable } from './journals.ts';
+import { asTheyStand, type GroupAsItStands, groupsNamed, observeRequest } from './groups.ts';
 import { poolOf, scopeOf } from './planning/common.ts';
 import { failoverFindings } from './planning/failover.ts';
 import type { AppPorts } from './ports.ts';
+import { recentBriefs } from './recent-runs.ts';
 
 export async function status(
   ports: AppPorts,
@@ -38,7 +37,25 @@ export async function status(
     null,
   );
   const observation = await observe(ports, asked, context.signal);
-  const runs = await briefs(ports);
+  const runs = await recentBriefs(ports);
+  return statusSeen(ports, { groups, observation, runs }, context);
+}
+
+/** The same over a world that was looked at already. */
+export async function statusSeen(
+  ports: AppPorts,
+  {
+    groups,
+    observation,
+    runs,
+  }: {
+    readonly groups: readonly GroupAsItStands[];
+    readonly observation: Observation;
+    /** Newest first. */
+    readonly runs: readonly RunBrief[];
+  },
+  context: Context = {},
+): Promise<StatusReport> {
   const statuses: GroupStatus[] = [];
   for (const { group, state } of groups) {
     const findings = await failoverFindings(ports, {
@@ -74,45 +91,6 @@ export async function status(
 async function lastRehearsal({ home }: AppPorts): Promise<SelfRehearsalBrief | null> {
   const newest = await (await home.rehearsals()).newest();
   return newest === null ? null : briefOfRehearsal(newest);
-}
-
-/** Every run that has a readable journal, newest first. */
-export async function briefs(ports: Pick<AppPorts, 'journals'>): Promise<RunBrief[]> {
-  const found: RunBrief[] = [];
-  for (const id of await ports.journals.list()) {
-    const events = await readable(ports, id);
-    // A run whose first line did not fit on the disk never began.
-    if (events.length > 0) found.push(briefOf(foldRun(events)));
-  }
-  return found;
-}
-
-export function briefOf(run: Run): RunBrief {
-  return {
-    id: run.id,
-    operation: run.plan.operation,
-    group: run.plan.group,
-    by: run.by,
-    startedAt: run.startedAt,
-    endedAt: run.endedAt,
-    outcome: run.outcome,
-    summary: run.summary,
-    ...measuredLag(run),
-  };
-}
-
-/** Nothing, unless a canary was found on every SR that it was written to. */
-function measuredLag({ plan, steps }: Run): Pick<RunBrief, 'measuredLagSeconds'> {
-  const lags = plan.steps.flatMap(({ id, action }) => {
-    if (action.do !== 'find-canary') return [];
-    const output = steps.get(id)?.output ?? null;
-    const lag =
-      output !== null && typeof output === 'object' && 'lagSeconds' in output ? output['lagSeconds'] : null;
-    return [typeof lag === 'number' ? lag : null];
-  });
-  return lags.length === 0 || lags.includes(null)
-    ? {}
-    : { measuredLagSeconds: Math.max(...lags.map((lag) => lag ?? 0)) };
 }
 
 function siteStatus(site: string, title: string, observation: Observation): SiteStatus {

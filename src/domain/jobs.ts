@@ -4,6 +4,18 @@ import type { Instant } from './time.ts';
 /** `rehearsal` proves Lifeboat itself and belongs to no group; all others are done per group. */
 export type JobKind = 'export' | 'verify' | 'drill' | 'catalog-check' | 'report' | 'rehearsal';
 
+/** A job by what it does and for whom. */
+export interface JobName {
+  readonly job: JobKind;
+  /** Null for a job of Lifeboat itself. */
+  readonly group: string | null;
+}
+
+/** `export shop`, `rehearsal`: names a job where text is needed. */
+export function jobKey({ job, group }: JobName): string {
+  return group === null ? job : `${job} ${group}`;
+}
+
 /** How one turn of a job went. */
 export type JobOutcome =
   | 'done'
@@ -13,7 +25,7 @@ export type JobOutcome =
   | 'blocked'
   /** The group was frozen. */
   | 'skipped'
-  /** The daemon was stopped in the middle, in an orderly way. */
+  /** A person stopped its run. */
   | 'stopped'
   /** The daemon died in the middle. */
   | 'interrupted';
@@ -35,11 +47,19 @@ export interface JobTurn {
   readonly madeUp: boolean;
 }
 
-/** One job of one group, now. */
-export interface JobStanding {
-  readonly job: JobKind;
-  /** Null for a job of Lifeboat itself. */
-  readonly group: string | null;
+/** A turn as the ledger keeps it. */
+export type LedgerTurn = JobTurn & JobName & { readonly id: number };
+
+/** How far a job has been answered. */
+export interface Answered {
+  /** The calendar of that time (`calendarKey`): another one begins anew. */
+  readonly calendar: string;
+  /** Every slot until this moment was answered, or was before the job was known. */
+  readonly until: Instant;
+}
+
+/** One job, now. */
+export interface JobStanding extends JobName {
   /** In words: `every 15 min`, `daily at 02:30 (Europe/Zurich)`. */
   readonly schedule: string;
   /** The longest distance between two slots in a row, in seconds: nothing done for longer means that something is wrong. */

@@ -2,23 +2,13 @@
  * What is due: from the calendars, from how far each of them has been answered, and from the clock. Nothing else is
  * remembered, so a restart, a sleep, a change of clocks and a clock that was wrong are one and the same case.
  */
-import { type Calendar, calendarText } from '../domain/calendar.ts';
-import type { JobKind } from '../domain/jobs.ts';
+import type { Calendar } from '../domain/calendar.ts';
+import { type Answered, type JobKind, type JobName, jobKey } from '../domain/jobs.ts';
 import type { JobSettings } from '../domain/settings.ts';
 import type { Instant } from '../domain/time.ts';
 import { slotsAfter, slotsBetween } from './slots.ts';
 
-/** How far a job has been answered. */
-export interface Answered {
-  /** The calendar of that time (`calendarKey`): another one begins anew. */
-  readonly calendar: string;
-  /** Every slot until this moment was answered, or was before the job was known. */
-  readonly until: Instant;
-}
-
-export interface DueTurn {
-  readonly job: JobKind;
-  readonly group: string | null;
+export interface DueTurn extends JobName {
   readonly slot: Instant;
   /** When it fell due: the slot, and the job's share of the spread. */
   readonly dueAt: Instant;
@@ -35,12 +25,12 @@ export interface Due {
   /** Oldest first. */
   readonly turns: readonly DueTurn[];
   /** Jobs whose count begins now: seen for the first time, with another calendar, or after the clock was set back. */
-  readonly anchors: readonly {
-    readonly job: JobKind;
-    readonly group: string | null;
-    readonly answered: Answered;
-    readonly because: 'new' | 'calendar' | 'clock';
-  }[];
+  readonly anchors: readonly Anchor[];
+}
+
+export interface Anchor extends JobName {
+  readonly answered: Answered;
+  readonly because: 'new' | 'calendar' | 'clock';
 }
 
 /** Later than this is late, beside the spread: a heartbeat is a minute, and a group may be busy for some. */
@@ -56,7 +46,7 @@ export function due(
   spreadSeconds: number,
 ): Due {
   const turns: DueTurn[] = [];
-  const anchors: Due['anchors'][number][] = [];
+  const anchors: Anchor[] = [];
   for (const job of jobs) {
     const before = answered.get(jobKey(job));
     const because = anchorFor(job, before, now);
@@ -106,23 +96,11 @@ export function longestInterval(calendar: Calendar, now: Instant): number {
   return longest / 1000;
 }
 
-export function jobKey({ job, group }: Pick<JobSettings, 'job' | 'group'>): string {
-  return group === null ? job : `${job} ${group}`;
-}
-
 export function calendarKey({ cron, timeZone }: Calendar): string {
   return `${cron} ${timeZone}`;
 }
 
-export function scheduleText({ calendar }: JobSettings): string {
-  return calendarText(calendar);
-}
-
-function anchorFor(
-  job: JobSettings,
-  answered: Answered | undefined,
-  now: Instant,
-): Due['anchors'][number]['because'] | null {
+function anchorFor(job: JobSettings, answered: Answered | undefined, now: Instant): Anchor['because'] | null {
   if (answered === undefined) return 'new';
   if (answered.calendar !== calendarKey(job.calendar)) return 'calendar';
   // One slot of the future was answered a moment ago, before the clock was set back a little: it is not answered twice.

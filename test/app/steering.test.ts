@@ -18,6 +18,7 @@ import {
   startStep,
 } from '../execute/support.ts';
 import { settings } from '../scripts/fake.ts';
+import { noClockwork } from '../support/clock.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
 import { disaster, now } from '../support/two-sites.ts';
@@ -41,8 +42,16 @@ function house() {
       waiting: async (run) => inbox.filter((posted) => posted.run === run),
       settle: async () => undefined,
     }),
-    ...{ hypervisor: nobody, array: nobody, catalog: nobody, foreign: { read: nobody }, probeTcp: nobody, rehearse: nobody },
+    ...{
+      hypervisor: nobody,
+      array: nobody,
+      catalog: nobody,
+      foreign: { read: nobody },
+      probeTcp: nobody,
+      rehearse: nobody,
+    },
     ...noGuests,
+    ...noClockwork,
     home: noHome,
     secretStore: { list: nobody, set: nobody, remove: nobody },
     close: async () => undefined,

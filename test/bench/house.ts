@@ -17,6 +17,7 @@ import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../sr
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock } from '../../src/ports/system.ts';
+import { noClockwork } from '../support/clock.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
 import type { PoolAddress } from './lab.ts';
@@ -166,6 +167,7 @@ export function openHouse(options: HouseOptions): House {
     secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
     probeTcp: async () => true,
     ...noGuests,
+    ...noClockwork,
     home: noHome,
     close: async () => {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));

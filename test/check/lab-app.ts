@@ -9,10 +9,12 @@ import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { openReplication } from '../../src/adapters/replication/open.ts';
 import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
 import { SqliteRehearsals } from '../../src/adapters/state/sqlite-rehearsals.ts';
+import { SqliteSchedule } from '../../src/adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { spaceAt, tryWriting } from '../../src/adapters/system/disk.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
+import { shelve } from '../../src/adapters/system/reports.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { App, PlanRequest } from '../../src/app/app.ts';
 import { createApp } from '../../src/app/create-app.ts';
@@ -122,6 +124,7 @@ export class LabHouse {
     const states = new SqliteStates(stateFile, systemClock, systemEntropy);
     const inbox = new SqliteInbox(stateFile, systemClock);
     const rehearsals = new SqliteRehearsals(stateFile);
+    const ledger = new SqliteSchedule(stateFile);
     const app = createApp({
       settings,
       version: 'test',
@@ -144,12 +147,14 @@ export class LabHouse {
         rehearsals: async () => rehearsals,
         ...home,
       },
+      clockwork: { ledger: async () => ledger, shelve },
       secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
       probeTcp: async () => true,
       ...noGuests,
       close: async () => {
         await outside.close();
         rehearsals.close();
+        ledger.close();
         inbox.close();
         states.close();
       },

@@ -1,7 +1,7 @@
 /** What real pools and sites do in the middle of a failover, and what it must not cost the other VMs. */
 import t from 'tap';
 import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
-import { briefs } from '../../src/app/status.ts';
+import { briefs } from '../../src/app/recent-runs.ts';
 import { OperatorError, PortError } from '../../src/domain/errors.ts';
 import type { Plan } from '../../src/domain/plan.ts';
 import { declareLost } from '../../src/execute/decisions.ts';

@@ -143,6 +143,10 @@ export async function call(words: readonly string[], world: World = {}, typed: T
   return { code, out, err, files, asked, secretsTyped };
 }
 
+const unscheduled = async (): Promise<never> => {
+  throw new Error('nothing is done on a clock in this story');
+};
+
 const stoppedByAPerson = { outcome: 'stopped', exitCode: 130, summary: 'stopped by a person' } as const;
 
 /** What a run tells when the mark on the old site is taken away again. */
@@ -452,6 +456,16 @@ function app(world: World, asked: string[], interrupt: () => void): App {
         return { removed: [], kept: [], bytesFreed: 0 };
       },
     },
+    schedules: {
+      standings: unscheduled,
+      turns: unscheduled,
+      claim: unscheduled,
+      begin: unscheduled,
+      takeUp: unscheduled,
+      carryOut: unscheduled,
+      tidy: unscheduled,
+    },
+    look: unscheduled,
     secrets: {
       list: async () => [...secrets.keys()],
       set: async (name, value) => {

@@ -1,4 +1,5 @@
 /** The real application over the model, in memory or in a directory that outlives the process. */
+
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { JournalFiles } from '../../../src/adapters/journal/journal-files.ts';
@@ -12,6 +13,7 @@ import type { GroupSettings } from '../../../src/domain/settings.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../../../src/ports/system.ts';
 import { MemoryJournals, MemoryStates } from '../../execute/support.ts';
 import { settings } from '../../scripts/fake.ts';
+import { noClockwork } from '../../support/clock.ts';
 import { noHome } from '../../support/home.ts';
 import { now, shop, vmNames } from '../../support/two-sites.ts';
 import { ModelArray } from './array.ts';
@@ -95,6 +97,7 @@ export class House {
       secretStore: { list: none, set: none, remove: none },
       ...{ probeTcp: async () => true, probeHttp: none, runInGuest: none, runProgram: none },
       home: noHome,
+      ...noClockwork,
       close: async () => undefined,
     });
   }
