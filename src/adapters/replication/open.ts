@@ -1,11 +1,12 @@
 /** The adapter for an array of the settings, by its `type`. Nobody is contacted before the first call. */
 import { exitCodes, OperatorError } from '../../domain/errors.ts';
-import type { ArraySettings, Settings } from '../../domain/settings.ts';
+import type { ArraySettings, Settings, VolumeSettings } from '../../domain/settings.ts';
 import type { Replication } from '../../ports/replication.ts';
 import type { Clock, Secrets } from '../../ports/system.ts';
 import { openBtrfs } from './btrfs/open.ts';
 import { openCephArray } from './ceph/ceph-array.ts';
 import { openCommandArray } from './command/command-array.ts';
+import { aloneOnly, groupsHere, type Paired } from './consistency-group.ts';
 import { openDatacoreArray } from './datacore/datacore-array.ts';
 import { openLabArray } from './lab/lab-array.ts';
 import { openLinstorArray } from './linstor/linstor-array.ts';
@@ -23,9 +24,8 @@ export interface ReplicationSurroundings {
   readonly peers: ReadonlyMap<string, Peer>;
 }
 
-export interface Peer {
+export interface Peer extends Paired {
   readonly array: ArraySettings;
-  readonly volume: string;
 }
 
 /** The other side of every volume of this array, in either direction. */
@@ -38,10 +38,18 @@ export function peersOf(settings: Pick<Settings, 'arrays' | 'groups'>, array: st
     ] as const) {
       const peer = settings.arrays.find(({ name }) => name === other.array);
       if (own.array === array && peer !== undefined)
-        peers.set(own.volume, { array: peer, volume: other.volume });
+        peers.set(own.volume, { array: peer, volume: other.volume, ...groupsOf(own, other) });
     }
   return peers;
 }
+
+function groupsOf(here: VolumeSettings, there: VolumeSettings): Pick<Peer, 'consistencyGroup'> {
+  if (here.consistencyGroup === undefined || there.consistencyGroup === undefined) return {};
+  return { consistencyGroup: { here: here.consistencyGroup, there: there.consistencyGroup } };
+}
+
+/** Types that know consistency groups, or whose program or release is asked. */
+const keepTogether: ReadonlySet<string> = new Set(['command', 'ontap', 'powerstore', 'pure']);
 
 const types: Readonly<
   Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>
@@ -63,7 +71,14 @@ const types: Readonly<
 
 export function openReplication(array: ArraySettings, surroundings: ReplicationSurroundings): Replication {
   const open = types[array.type];
-  if (open !== undefined) return open(array, surroundings);
+  if (open !== undefined)
+    return keepTogether.has(array.type)
+      ? open(array, surroundings)
+      : aloneOnly(
+          open(array, surroundings),
+          new Set(groupsHere(surroundings.peers).keys()),
+          `the adapter of type ${array.type} knows no consistency groups of several volumes`,
+        );
   throw new OperatorError(
     {
       code: 'DR-ARRAY-TYPE',

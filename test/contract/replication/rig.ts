@@ -80,6 +80,8 @@ export interface Rig extends Partial<Mishaps> {
   reopen(side: Side): Promise<Replication>;
   /** The array carries a point by itself; only asked for where `syncNow` is not among the capabilities. Returns once it has arrived. */
   replicate?(): Promise<ReplicaPoint>;
+  /** Two fresh pairs in one consistency group of their arrays, with the same adapters; where the capabilities claim groups. */
+  together?(): Promise<readonly [Rig, Rig]>;
   /** Longest time from an effect to its being seen. Generous: it only ends a test that has failed. */
   readonly patienceSeconds: number;
   /** True when the old source, back again and in reach, says `split` itself. */

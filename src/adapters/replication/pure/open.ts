@@ -6,10 +6,11 @@ import { type Pace, usualPace } from '../rest/poll.ts';
 import { capabilitiesOfFilers, type FilerSurroundings, openEnds } from '../send-receive/open.ts';
 import { PureApi } from './api.ts';
 import { pureOptions } from './options.ts';
+import { placesAt } from './places.ts';
 import { PureStore } from './pure-store.ts';
 import { type PureEnd, snapshotTransport } from './transport.ts';
 
-const capabilities = { ...capabilitiesOfFilers, expose: 'lun' } as const;
+const capabilities = { ...capabilitiesOfFilers, expose: 'lun', consistencyGroups: true } as const;
 
 /** @param pace - how long the pauses between two looks at a transfer are */
 export function openPure(
@@ -21,25 +22,9 @@ export function openPure(
     const options = pureOptions(array);
     const secret = restSecretOf(array, surroundings.secrets);
     const api = new PureApi(restEndpointOf(array, options), options.api_version, secret);
-    const store = new PureStore(api, options, incomingAt(array, settings, surroundings));
+    const store = new PureStore(api, options, placesAt(array, settings, surroundings));
     const filer = { array: array.name, clock: surroundings.clock, store, close: () => api.close() };
     return (volume) => ({ filer, store, volume });
   };
   return openEnds(settings, surroundings, capabilities, snapshotTransport(pace), endOf);
-}
-
-/** By which names the groups that another array sends are listed at this one. */
-function incomingAt(
-  array: ArraySettings,
-  own: ArraySettings,
-  { peers }: FilerSurroundings,
-): ReadonlyMap<string, string> {
-  const incoming = new Map<string, string>();
-  for (const [volume, peer] of peers) {
-    if (peer.array.type !== own.type) continue;
-    if (array.name === own.name) incoming.set(volume, `${pureOptions(peer.array).array_name}:${peer.volume}`);
-    else if (array.name === peer.array.name)
-      incoming.set(peer.volume, `${pureOptions(own).array_name}:${volume}`);
-  }
-  return incoming;
 }

@@ -1,5 +1,5 @@
 /**
- * Volumes as protection groups of a FlashArray. What arrives is listed as `ARRAY:GROUP` and touches no volume; a
+ * Volumes as protection groups of a FlashArray, or as members of one (`places.ts`). What arrives is listed as `ARRAY:GROUP` and touches no volume; a
  * promotion makes, or overwrites, the volume of the group of the same name here. An array of this kind has no read-only
  * volumes: a closed one is connected to no host. Marks are tags of the member volume.
  */
@@ -22,9 +22,11 @@ import type {
 import { after } from '../send-receive/views.ts';
 import type { PureApi, Query } from './api.ts';
 import { addressOf, connect, connectionsOf, disconnect, hostsOf, mustKnowHosts } from './hosts.ts';
+import { type Place, type Places, placeOf } from './places.ts';
 import {
   arrayItem,
   arrivalOf,
+  contentName,
   isHere,
   type Listing,
   list,
@@ -32,6 +34,7 @@ import {
   listMembership,
   listTags,
   type Membership,
+  memberOf,
   pointPrefix,
   stateOfGroup,
   tagSpace,
@@ -56,18 +59,17 @@ export class PureStore implements VolumeStore {
   readonly api: PureApi;
   readonly arrayName: string;
   readonly #keepPoints: number;
-  /** Name of what arrives for a group: `ARRAY:GROUP`. */
-  readonly #incoming: ReadonlyMap<string, string>;
+  readonly #places: Places;
 
   constructor(
     api: PureApi,
     options: { readonly array_name: string; readonly keep_points: number },
-    incoming: ReadonlyMap<string, string>,
+    places: Places,
   ) {
     this.api = api;
     this.arrayName = options.array_name;
     this.#keepPoints = options.keep_points;
-    this.#incoming = incoming;
+    this.#places = places;
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
@@ -78,23 +80,23 @@ export class PureStore implements VolumeStore {
   }
 
   async look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook> {
-    const listing = await list(this.api, signal);
+    const listing = await this.#list(signal);
     const states = new Map<string, VolumeState>();
     for (const volume of volumes) {
-      const state = stateOfGroup(listing, volume, this.#incoming.get(volume) ?? null);
+      const state = stateOfGroup(listing, volume, placeOf(this.#places, volume));
       if (state !== null) states.set(volume, state);
     }
     return { clockSeconds: listing.clockMilliseconds / 1000, volumes: states };
   }
 
   async marked(signal?: AbortSignal): Promise<readonly string[]> {
-    return [...(await listMarks(this.api, signal)).keys()];
+    return [...(await listMarks(this.api, this.#places, signal)).keys()];
   }
 
-  /** Groups that take writes here because they were promoted. */
+  /** Volumes that take writes here because they were promoted. */
   async promotedVolumes(signal?: AbortSignal): Promise<ReadonlySet<string>> {
-    const marks = await listMarks(this.api, signal);
-    return new Set([...marks].filter(([, { role }]) => role === 'promoted').map(([group]) => group));
+    const marks = await listMarks(this.api, this.#places, signal);
+    return new Set([...marks].filter(([, { role }]) => role === 'promoted').map(([volume]) => volume));
   }
 
   async mark(volume: string, mark: Mark | null): Promise<void> {
@@ -117,7 +119,7 @@ export class PureStore implements VolumeStore {
       this.api.tell(
         'POST',
         '/protection-group-snapshots',
-        { source_names: volume, replicate_now: true },
+        { source_names: this.#place(volume).group, replicate_now: true },
         { suffix: `${pointPrefix}${tag}` },
       ),
     );
@@ -136,7 +138,7 @@ export class PureStore implements VolumeStore {
     if (member === null) throw noVolume(this.api.endpoint.array, volume);
     // No host has reached it yet, so that doing it again takes nothing from anybody.
     if (state.mark?.role === 'promoting')
-      await this.#overwrite(member, mustHold(this, state, state.mark.point));
+      await this.#overwrite(volume, member, mustHold(this, state, state.mark.point));
     const hosts = (tags['hosts'] ?? '').split(',').filter(Boolean);
     await connect(this.api, member, hosts);
     await this.#untag(member, ['closed', 'hosts']);
@@ -165,7 +167,7 @@ export class PureStore implements VolumeStore {
       const kept = [...(tags['kept'] ?? '').split(',').filter(Boolean).slice(-4), range].join(',');
       await this.#tag(member, { kept });
     }
-    await this.#overwrite(member, point);
+    await this.#overwrite(volume, member, point);
     await this.#untag(member, ['shown']);
   }
 
@@ -195,7 +197,12 @@ export class PureStore implements VolumeStore {
     if (!copyName.test(name) || name.length > 63)
       throw badName(this.api.endpoint.array, 'the name of a copy', name);
     await this.#quietly('exists', async () =>
-      this.api.tell('POST', '/volumes', { names: name }, { source: { name: await this.#contentOf(point) } }),
+      this.api.tell(
+        'POST',
+        '/volumes',
+        { names: name },
+        { source: { name: await this.#contentOf(volume, point) } },
+      ),
     );
     await this.#tag(name, { point: point.ref });
     return name;
@@ -244,7 +251,7 @@ export class PureStore implements VolumeStore {
 
   /** The group replicates to that array from now on. */
   async mustReplicateTo(volume: string, array: string): Promise<void> {
-    const query: Query = { group_names: volume, member_names: array };
+    const query: Query = { group_names: this.#place(volume).group, member_names: array };
     await this.#quietly('exists', () => this.api.tell('POST', '/protection-groups/targets', query));
   }
 
@@ -255,36 +262,49 @@ export class PureStore implements VolumeStore {
     return member;
   }
 
+  #place(volume: string): Place {
+    return placeOf(this.#places, volume);
+  }
+
+  #list(signal?: AbortSignal): Promise<Listing> {
+    return list(
+      this.api,
+      [...this.#places.values()].some(({ member }) => member !== null),
+      signal,
+    );
+  }
+
   async #group(volume: string): Promise<Group> {
-    const listing = await list(this.api);
-    const state = stateOfGroup(listing, volume, this.#incoming.get(volume) ?? null);
+    const listing = await this.#list();
+    const state = stateOfGroup(listing, volume, this.#place(volume));
     if (state === null) throw noVolume(this.api.endpoint.array, volume);
-    return { listing, state, ...this.#onlyMember(listing, volume) };
+    return { listing, state, ...this.#memberIn(listing, volume) };
   }
 
   async #member(volume: string): Promise<Member> {
     const membership = await listMembership(this.api);
-    if (!isHere(membership, volume, this.#incoming.get(volume) ?? null))
-      throw noVolume(this.api.endpoint.array, volume);
-    return this.#onlyMember(membership, volume);
+    if (!isHere(membership, this.#place(volume))) throw noVolume(this.api.endpoint.array, volume);
+    return this.#memberIn(membership, volume);
   }
 
-  #onlyMember({ members, tags }: Membership, volume: string): Member {
-    const all = members.get(volume) ?? [];
-    if (all.length > 1)
+  #memberIn(membership: Membership, volume: string): Member {
+    const place = this.#place(volume);
+    const all = membership.members.get(place.group) ?? [];
+    if (place.member === null && all.length > 1)
       throw unsupported(
         this.api.endpoint,
         `Protection group ${volume} of array ${this.api.endpoint.array} has ${all.length} volumes`,
-        'Give each volume of an SR a protection group of its own',
+        'Name its volumes, and the protection group as consistency_group of each; or give each a protection group of its own',
       );
-    const [member = null] = all;
-    return { member, tags: member === null ? {} : (tags.get(member) ?? {}) };
+    const member = memberOf(membership, place);
+    return { member, tags: member === null ? {} : (membership.tags.get(member) ?? {}) };
   }
 
   /** Volume, mark, membership, in this order: a volume that is seen as a member bears its mark already. */
-  async #makeMember(group: string, point: StoredPoint, mark: Mark): Promise<void> {
-    const source = await this.#contentOf(point);
-    const name = source.slice(source.lastIndexOf('.') + 1);
+  async #makeMember(volume: string, point: StoredPoint, mark: Mark): Promise<void> {
+    const { group, member } = this.#place(volume);
+    const source = await this.#contentOf(volume, point);
+    const name = member ?? source.slice(source.lastIndexOf('.') + 1);
     await this.#quietly('exists', () => this.api.tell('POST', '/protection-groups', { names: group }));
     const [there] = await this.api.list('/volumes', volumeItem, {
       filter: `name='${name}'`,
@@ -299,14 +319,15 @@ export class PureStore implements VolumeStore {
     await this.api.tell('POST', '/protection-groups/volumes', { group_names: group, member_names: name });
   }
 
-  async #overwrite(member: string, point: StoredPoint): Promise<void> {
-    const source = { name: await this.#contentOf(point) };
+  async #overwrite(volume: string, member: string, point: StoredPoint): Promise<void> {
+    const source = { name: await this.#contentOf(volume, point) };
     await this.api.tell('POST', '/volumes', { names: member, overwrite: true }, { source });
   }
 
   /** The snapshot of the volume inside a snapshot of the group: `[ARRAY:]GROUP.SUFFIX.VOLUME`. */
-  async #contentOf(point: StoredPoint): Promise<string> {
-    const filter = `name='${point.name}.*'`;
+  async #contentOf(volume: string, point: StoredPoint): Promise<string> {
+    const place = this.#place(volume);
+    const filter = `name='${place.member === null ? `${point.name}.*` : contentName(place, point.name)}'`;
     const [found] = await this.api.list('/volume-snapshots', snapshotVolumeItem, {
       filter,
       destroyed: false,

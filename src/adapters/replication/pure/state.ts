@@ -1,8 +1,9 @@
-/** What a FlashArray lists, as the state of volumes. A volume is a protection group with one member. */
+/** What a FlashArray lists, as the state of volumes. A volume is a protection group with one member, or a member of a shared one. */
 import { z } from 'zod';
 import { readMark } from '../send-receive/marks.ts';
 import type { Mark, StoredPoint, VolumeState } from '../send-receive/store.ts';
 import type { PureApi } from './api.ts';
+import { type Place, type Places, volumeAt } from './places.ts';
 
 const named = z.looseObject({ name: z.string() });
 
@@ -43,15 +44,18 @@ export interface Listing extends Membership {
   /** Group snapshots by their group, `ARRAY:GROUP` where they came from elsewhere; oldest first. */
   readonly snapshots: ReadonlyMap<string, readonly z.infer<typeof snapshotItem>[]>;
   readonly transfers: ReadonlyMap<string, z.infer<typeof transferItem>>;
+  /** `[ARRAY:]GROUP.SUFFIX.MEMBER`; null where no volume shares its group with others, and nobody needs to know. */
+  readonly contents: ReadonlySet<string> | null;
 }
 
-/** Six lists, however many volumes there are. */
-export async function list(api: PureApi, signal?: AbortSignal): Promise<Listing> {
-  const [arrays, membership, snapshots, transfers] = await Promise.all([
+/** Six lists, however many volumes there are, and one more where volumes share a group (`shared`). */
+export async function list(api: PureApi, shared: boolean, signal?: AbortSignal): Promise<Listing> {
+  const [arrays, membership, snapshots, transfers, contents] = await Promise.all([
     api.list('/arrays', arrayItem, {}, signal),
     listMembership(api, signal),
     api.list('/protection-group-snapshots', snapshotItem, { destroyed: false }, signal),
     api.list('/protection-group-snapshots/transfer', transferItem, { destroyed: false }, signal),
+    shared ? api.list('/volume-snapshots', named, { destroyed: false }, signal) : null,
   ]);
   const ordered = [...snapshots].sort((a, b) => a.created - b.created || (a.name < b.name ? -1 : 1));
   return {
@@ -59,6 +63,7 @@ export async function list(api: PureApi, signal?: AbortSignal): Promise<Listing>
     clockMilliseconds: arrays[0]?._as_of ?? Number.NaN,
     snapshots: Map.groupBy(ordered, ({ name }) => name.slice(0, name.lastIndexOf('.'))),
     transfers: new Map(transfers.map((one) => [one.name, one])),
+    contents: contents === null ? null : new Set(contents.map(({ name }) => name)),
   };
 }
 
@@ -92,8 +97,12 @@ export async function listTags(api: PureApi, signal?: AbortSignal): Promise<Tags
   );
 }
 
-/** The marks of all groups, from two lists. */
-export async function listMarks(api: PureApi, signal?: AbortSignal): Promise<ReadonlyMap<string, Mark>> {
+/** The marks of all volumes, from two lists. */
+export async function listMarks(
+  api: PureApi,
+  places: Places,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, Mark>> {
   const [members, tags] = await Promise.all([
     api.list('/protection-groups/volumes', memberItem, {}, signal),
     listTags(api, signal),
@@ -101,30 +110,33 @@ export async function listMarks(api: PureApi, signal?: AbortSignal): Promise<Rea
   return new Map(
     members.flatMap(({ group, member }): [string, Mark][] => {
       const mark = readMark(tags.get(member.name)?.['mark']);
-      return mark === null ? [] : [[group.name, mark]];
+      const volume = volumeAt(places, group.name, member.name);
+      return mark === null || volume === null ? [] : [[volume, mark]];
     }),
   );
 }
 
-/** @param incoming - `ARRAY:GROUP`, as what the other array sends is listed here; null for a volume without a pair */
-export function stateOfGroup(listing: Listing, group: string, incoming: string | null): VolumeState | null {
-  if (!isHere(listing, group, incoming)) return null;
-  const [member] = listing.members.get(group) ?? [];
-  const tags = member === undefined ? {} : (listing.tags.get(member) ?? {});
+export function stateOfGroup(listing: Listing, volume: string, place: Place): VolumeState | null {
+  if (!isHere(listing, place)) return null;
+  const { group, incoming } = place;
+  const member = memberOf(listing, place);
+  const tags = member === null ? {} : (listing.tags.get(member) ?? {});
   const own = (listing.snapshots.get(group) ?? []).filter(({ created }) => !isKept(tags['kept'], created));
   const arrived = incoming === null ? [] : (listing.snapshots.get(incoming) ?? []);
   const done = (name: string): boolean => typeof listing.transfers.get(name)?.completed === 'number';
-  const points = [...own, ...arrived]
+  const held = [...own, ...arrived].filter(({ name }) => holdsIt(listing, place, name));
+  if (place.member !== null && member === null && held.length === 0) return null;
+  const points = held
     .sort((a, b) => arrivalOf(listing, a) - arrivalOf(listing, b))
-    .map((one) => pointOf(one, !isFromElsewhere(one) || done(one.name)));
-  const under = [...own, ...arrived].some(({ name }) => {
+    .map((one) => pointOf(one, place, !isFromElsewhere(one) || done(one.name)));
+  const under = held.some(({ name }) => {
     const transfer = listing.transfers.get(name);
     return transfer !== undefined && typeof transfer.completed !== 'number';
   });
-  const sent = own.findLast(({ name }) => done(name));
+  const sent = own.findLast(({ name }) => done(name) && holdsIt(listing, place, name));
   return {
-    volume: group,
-    writable: member !== undefined && tags['closed'] !== 'yes',
+    volume,
+    writable: member !== null && tags['closed'] !== 'yes',
     points,
     mark: readMark(tags['mark']),
     transferring: under,
@@ -134,8 +146,24 @@ export function stateOfGroup(listing: Listing, group: string, incoming: string |
   };
 }
 
-export function isHere({ groups }: Membership, group: string, incoming: string | null): boolean {
+export function isHere({ groups }: Membership, { group, incoming }: Place): boolean {
   return groups.has(group) || (incoming !== null && groups.has(incoming));
+}
+
+/** Null where nothing but points is here. */
+export function memberOf({ members }: Membership, { group, member }: Place): string | null {
+  const all = members.get(group) ?? [];
+  return all.find((one) => member === null || one === member) ?? null;
+}
+
+/** `[ARRAY:]GROUP.SUFFIX.MEMBER`, for a volume that shares its group. */
+export function contentName({ member, theirs }: Place, snapshot: string): string {
+  return `${snapshot}.${isFromElsewhere({ name: snapshot }) ? theirs : member}`;
+}
+
+/** A snapshot from before a volume joined the group is no point of it. */
+function holdsIt({ contents }: Listing, place: Place, snapshot: string): boolean {
+  return place.member === null || contents?.has(contentName(place, snapshot)) === true;
 }
 
 function isFromElsewhere({ name }: { readonly name: string }): boolean {
@@ -148,7 +176,7 @@ export function arrivalOf({ transfers }: Listing, snapshot: z.infer<typeof snaps
   return transfers.get(snapshot.name)?.completed ?? Number.POSITIVE_INFINITY;
 }
 
-function pointOf(snapshot: z.infer<typeof snapshotItem>, complete: boolean): StoredPoint {
+function pointOf(snapshot: z.infer<typeof snapshotItem>, { member }: Place, complete: boolean): StoredPoint {
   const suffix = suffixOf(snapshot.name);
   const ours = suffix.startsWith(pointPrefix);
   return {
@@ -158,7 +186,7 @@ function pointOf(snapshot: z.infer<typeof snapshotItem>, complete: boolean): Sto
     takenAtSeconds: snapshot.created / 1000,
     complete,
     ours,
-    consistency: 'crash',
+    consistency: member === null ? 'crash' : 'group',
   };
 }
 

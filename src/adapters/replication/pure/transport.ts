@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { PortError } from '../../../domain/errors.ts';
+import { groupHalfWay } from '../consistency-group.ts';
 import { stopped } from '../rest/errors.ts';
 import type { Pace } from '../rest/poll.ts';
 import { type End, late, longestSeconds, mustExist, mustTake, stateOf } from '../send-receive/carry.ts';
@@ -64,6 +65,7 @@ async function carry(
 ): Promise<StoredPoint> {
   const { clock } = from.filer;
   const began = clock.monotonicSeconds();
+  let asked = false;
   for (let pause = pace.firstSeconds; ; pause = Math.min(pause * 1.5, pace.longestSeconds)) {
     const [here, there] = await Promise.all([mustExist(from, signal), stateOf(to, signal)]);
     const point = here.points.find((one) => one.tag === tag);
@@ -75,6 +77,8 @@ async function carry(
     mustTake(from, here, to, there);
     if ((await linkTo(from.store, to.store.arrayName, signal)) === 'down') throw linkDown(from, to);
     if (point === undefined) {
+      if (asked) throw notInGroup(from, tag);
+      asked = true;
       await from.store.mustReplicateTo(from.volume, to.store.arrayName);
       await from.store.cut(from.volume, tag);
     }
@@ -83,6 +87,13 @@ async function carry(
       throw stopped(from.store.api.endpoint, error);
     });
   }
+}
+
+/** The group has a snapshot of this tag from before the volume belonged to it. */
+function notInGroup(from: PureEnd, tag: string): PortError {
+  return groupHalfWay(from.filer.array, `Point ${tag} does not hold volume ${from.volume}`, [
+    'the protection group was cut under this tag, and the volume was not among its members then',
+  ]);
 }
 
 function linkDown(from: PureEnd, to: PureEnd): PortError {

@@ -94,6 +94,8 @@ export async function startHttpsDouble(
 }
 
 function listen(server: Server, port: number): Promise<void> {
+  // A server that listens already refuses, and would keep what waits for its next error.
+  if (server.listening) return Promise.resolve();
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', () => {

@@ -60,7 +60,7 @@ export async function startDatacoreWorld(): Promise<DatacoreWorld> {
       for (const side of sides) {
         servers[side].group = groupOf(side, link);
         Object.assign(servers[side], { traps: [], dying: false, wrongTries: 0, busyOperations: 0 });
-        await https[side].powerOn().catch(() => undefined);
+        await https[side].powerOn();
       }
     },
     adapter: (side, { password, fingerprint } = {}) => {

@@ -60,7 +60,7 @@ export async function startLinstorWorld(): Promise<LinstorWorld> {
         controllers[side].cluster = clusterOf(side, link);
         controllers[side].traps = [];
         controllers[side].dying = false;
-        await servers[side].powerOn().catch(() => undefined);
+        await servers[side].powerOn();
       }
       const { source, target } = controllers;
       source.cluster.remotes.set('other', target.cluster);

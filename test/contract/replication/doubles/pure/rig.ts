@@ -1,10 +1,8 @@
 /** Two FlashArray doubles as a rig: one pair of arrays for all cases, a protection group for each. */
 import { openPure } from '../../../../../src/adapters/replication/pure/open.ts';
-import { systemClock } from '../../../../../src/adapters/system/clock.ts';
-import type { ArraySettings } from '../../../../../src/domain/settings.ts';
-import type { Replication } from '../../../../../src/ports/replication.ts';
 import type { Mishaps, OpenRig, Place, Rig, Side } from '../../rig.ts';
 import type { DoubleRequest } from '../https-double.ts';
+import { type NamedPair, openedOver, PairOfArrays, quickPace, sides } from '../pair.ts';
 import { FlashArray, type Volume } from './flash-array.ts';
 import { type PureServer, startPure } from './server.ts';
 
@@ -14,66 +12,49 @@ const iqns: Readonly<Record<Side, string>> = {
 };
 const hostNames: Readonly<Record<Side, string>> = { source: 'osaka-1', target: 'tokyo-1' };
 const wrongToken = 'wrong-token';
-const pace = { firstSeconds: 0.005, longestSeconds: 0.02, patienceSeconds: 20 };
 
 export interface PurePair {
   readonly arrays: Readonly<Record<Side, FlashArray>>;
   readonly servers: Readonly<Record<Side, PureServer>>;
-  adapter(
-    side: Side,
-    volumes: Readonly<Record<Side, string>>,
-    changes?: { readonly token?: string; readonly fingerprint?: string },
-  ): Replication;
+  readonly adapters: PairOfArrays;
   stop(): Promise<void>;
 }
 
-const otherOf = (side: Side): Side => (side === 'source' ? 'target' : 'source');
+/** A volume as a host knows it: by the member of the protection group. */
+interface PureRigPair extends NamedPair {
+  readonly disk: string;
+}
 
 export async function startPurePair(): Promise<PurePair> {
   const arrays = { source: new FlashArray('osaka'), target: new FlashArray('tokyo') };
   arrays.source.other = arrays.target;
   arrays.target.other = arrays.source;
-  for (const side of ['source', 'target'] as const)
+  for (const side of sides)
     arrays[side].hosts.push(
       { name: hostNames[side], iqns: [iqns[side]] },
       { name: 'nobody', iqns: ['iqn.2026-11.com.example:nobody'] },
     );
   const servers = { source: await startPure(arrays.source), target: await startPure(arrays.target) };
-  const opened: Replication[] = [];
-  const settingsOf = (side: Side, fingerprint?: string): ArraySettings => ({
+  const named = (side: Side) => ({
     name: `pure-${arrays[side].name}`,
-    site: arrays[side].name,
-    type: 'pure',
     options: {
       url: servers[side].web.url,
-      fingerprint: fingerprint ?? servers[side].web.certificate.sha256,
+      fingerprint: servers[side].web.certificate.sha256,
       array_name: arrays[side].name,
     },
-    secret: { from: 'env', name: side },
+  });
+  const adapters = new PairOfArrays({
+    type: 'pure',
+    arrays: { source: named('source'), target: named('target') },
+    secrets: { source: servers.source.token, target: servers.target.token },
+    open: (settings, surroundings) => openPure(settings, surroundings, quickPace),
   });
   return {
     arrays,
     servers,
-    adapter: (side, volumes, changes = {}) => {
-      const other = otherOf(side);
-      const tokens = new Map<string, string>([
-        [side, changes.token ?? servers[side].token],
-        [other, servers[other].token],
-      ]);
-      const adapter = openPure(
-        settingsOf(side, changes.fingerprint),
-        {
-          clock: systemClock,
-          secrets: { resolve: async (ref) => tokens.get('name' in ref ? String(ref.name) : '') ?? '' },
-          peers: new Map([[volumes[side], { array: settingsOf(other), volume: volumes[other] }]]),
-        },
-        pace,
-      );
-      opened.push(adapter);
-      return adapter;
-    },
+    adapters,
     stop: async () => {
-      await Promise.all(opened.map((adapter) => adapter.close()));
+      await adapters.close();
       await Promise.all([servers.source.web.stop(), servers.target.web.stop()]);
     },
   };
@@ -84,27 +65,45 @@ export function pureRigs(pair: PurePair): OpenRig {
   return async (teardown) => {
     count += 1;
     const volumes = { source: `shop-${count}`, target: `shop-${count}-replica` };
-    seed(pair, volumes);
+    const disk = `${volumes.source}-lun`;
+    seed(pair, volumes, [disk]);
     teardown(() => mend(pair));
-    return rigOf(pair, volumes);
+    return { ...rigOf(pair, [{ volumes, disk }]), together: async () => together(pair, `shop-${count}`) };
   };
 }
 
+/** Two members of one protection group, which are called otherwise at the other array. */
+function together(pair: PurePair, name: string): readonly [Rig, Rig] {
+  const groups = { source: `${name}-group`, target: `${name}-group-copy` };
+  const member = (what: string): PureRigPair => {
+    const disk = `${name}-${what}`;
+    return { volumes: { source: disk, target: `${disk}-copy` }, groups, disk };
+  };
+  const [log, data] = [member('log'), member('data')];
+  seed(pair, groups, [log.disk, data.disk]);
+  return [rigOf(pair, [log, data]), rigOf(pair, [data, log])];
+}
+
 /** A group that the site has set up, with a first point at the target. */
-function seed({ arrays: { source, target } }: PurePair, volumes: Readonly<Record<Side, string>>): void {
-  const volume = `${volumes.source}-lun`;
-  source.addVolume(volume);
-  source.addGroup(volumes.source, [volume], [target.name]);
-  source.connections.push({ host: hostNames.source, volume, lun: source.connections.length + 1 });
-  const first = source.snapshot(volumes.source, 'site-first', false);
+function seed(
+  { arrays: { source, target } }: PurePair,
+  groups: Readonly<Record<Side, string>>,
+  disks: readonly string[],
+): void {
+  for (const volume of disks) {
+    source.addVolume(volume);
+    source.connections.push({ host: hostNames.source, volume, lun: source.connections.length + 1 });
+  }
+  source.addGroup(groups.source, disks, [target.name]);
+  const first = source.snapshot(groups.source, 'site-first', false);
   const incoming = { ...first, name: `${source.name}:${first.name}` };
-  target.addGroup(`${source.name}:${volumes.source}`);
+  target.addGroup(`${source.name}:${groups.source}`);
   target.snapshots.push(incoming);
   target.transfers.push({ name: incoming.name, started: first.created, completed: target.now() });
 }
 
 async function mend({ arrays, servers }: PurePair): Promise<void> {
-  for (const side of ['source', 'target'] as const) {
+  for (const side of sides) {
     arrays[side].linked = true;
     arrays[side].clockOffsetSeconds = 0;
     servers[side].faults.length = 0;
@@ -125,27 +124,24 @@ async function power(
   if (on) for (const array of [arrays.source, arrays.target]) array.resume();
 }
 
-function rigOf(pair: PurePair, volumes: Readonly<Record<Side, string>>): Rig {
-  const { servers } = pair;
+function rigOf(pair: PurePair, pairs: readonly [PureRigPair, ...PureRigPair[]]): Rig {
+  const { servers, adapters } = pair;
+  const [own] = pairs;
   return {
-    source: pair.adapter('source', volumes),
-    target: pair.adapter('target', volumes),
-    volumes,
+    ...openedOver(adapters, pairs, wrongToken),
     hosts: (side) => ({ addresses: [], iqns: [iqns[side]] }),
-    read: async (place, file) => reached(pair, volumes, place).files.get(file) ?? null,
+    read: async (place, file) => reached(pair, own, place).files.get(file) ?? null,
     write: async (place, file, text) => {
-      reached(pair, volumes, place).files.set(file, text);
+      reached(pair, own, place).files.set(file, text);
     },
-    reopen: async (side) => pair.adapter(side, volumes),
-    patienceSeconds: 30,
     reportsSplit: true,
     secrets: [servers.source.token, servers.target.token, wrongToken, 'session-osaka', 'session-tokyo'],
-    ...mishapsOf(pair, volumes),
+    ...mishapsOf(pair, own),
   };
 }
 
-function mishapsOf(pair: PurePair, volumes: Readonly<Record<Side, string>>): Partial<Mishaps> {
-  const { arrays, servers, adapter } = pair;
+function mishapsOf(pair: PurePair, { volumes, disk }: PureRigPair): Partial<Mishaps> {
+  const { arrays, servers } = pair;
   const setLink = (linked: boolean): void => {
     for (const array of [arrays.source, arrays.target]) array.linked = linked;
     for (const array of [arrays.source, arrays.target]) array.resume();
@@ -181,22 +177,20 @@ function mishapsOf(pair: PurePair, volumes: Readonly<Record<Side, string>>): Par
     bytesCarried: async () => arrays.source.bytesSent + arrays.target.bytesSent,
     crowd: async () =>
       Array.from({ length: 400 }, (_, i) => {
-        const crowd = { source: `${volumes.source}-${i}`, target: `${volumes.source}-${i}` };
-        seed(pair, crowd);
+        const name = `${volumes.source}-${i}`;
+        seed(pair, { source: name, target: name }, [`${name}-lun`]);
         const { target } = arrays;
-        target.addVolume(`${crowd.target}-own`);
-        target.addGroup(crowd.target, [`${crowd.target}-own`]);
-        return crowd.target;
+        target.addVolume(`${name}-own`);
+        target.addGroup(name, [`${name}-own`]);
+        return name;
       }),
     readKept: async (side, file) => {
       const kept = arrays[side].volumeSnapshots.findLast(({ name }) =>
-        name.startsWith(`${volumes.source}-lun.lifeboat-kept-`),
+        name.startsWith(`${disk}.lifeboat-kept-`),
       );
       if (kept === undefined) throw new Error('nothing has been kept');
       return kept.files.get(file) ?? null;
     },
-    wrongCredentials: async (side) => adapter(side, volumes, { token: wrongToken }),
-    wrongTrust: async (side) => adapter(side, volumes, { fingerprint: '00'.repeat(32) }),
   };
 }
 
@@ -234,13 +228,14 @@ const laterStep: Readonly<Record<'promote' | 'reverse' | 'drillStart' | 'prepare
 /** What a host of that side gets at, or nothing. */
 function reached(
   { arrays }: PurePair,
-  volumes: Readonly<Record<Side, string>>,
+  { volumes, groups }: PureRigPair,
   { side, exposed, as }: Place,
 ): Volume {
   const array = arrays[side];
   if (!array.up) throw new Error('the array is dark');
   const host = as === 'host' ? hostNames[side] : 'nobody';
-  const [member] = array.groups.get(volumes[side])?.members ?? [];
+  const [only] = array.groups.get(volumes[side])?.members ?? [];
+  const member = groups === undefined ? only : volumes[side];
   const volume =
     exposed === null
       ? array.volumes.get(member ?? '')
