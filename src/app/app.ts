@@ -2,6 +2,7 @@
  * The verbs, as the faces see them: one function per verb, plain arguments, plain answers. Everything that a person can
  * do something about is thrown as `OperatorError` or `PortError`; anything else that escapes is a defect.
  */
+import type { BackupWish } from '../domain/actions/recover.ts';
 import type { ArrayTest } from '../domain/array-test.ts';
 import type { CatalogListing, PruneResult, VerifyResult } from '../domain/catalog.ts';
 import type { Doctor } from '../domain/doctor.ts';
@@ -19,6 +20,7 @@ import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 import type { ForeignRequest } from './foreign.ts';
+import type { ReadRunNews } from './run-news.ts';
 import type { ClockVerbs } from './schedules.ts';
 import type { Tick, WatchTick } from './watch.ts';
 
@@ -126,6 +128,8 @@ export interface App {
      * nobody carries it out (`DR-RUN-IDLE`); an answer is kept for the next one who does.
      */
     tell(runId: string, message: RunMessage, signal?: AbortSignal): Promise<void>;
+    /** A reader of what happens in runs from now on, whoever carries them out; for metrics. */
+    news(): ReadRunNews;
     /** Path of the journal, for people who want to read it with cat. */
     journalPath(runId: string): string;
     /** SHA-256 of the journal's last line, which vouches for all of it; for reports that somebody may doubt. */
@@ -234,7 +238,14 @@ export type PlanRequest =
       readonly decisions: readonly Decision[];
     }
   | { readonly operation: 'drill-cleanup'; readonly group: string }
-  | { readonly operation: 'canary'; readonly group: string; readonly decisions: readonly Decision[] };
+  | { readonly operation: 'canary'; readonly group: string; readonly decisions: readonly Decision[] }
+  | {
+      /** Reads the metadata backup that travelled with the storage, and keeps it as recovery points. */
+      readonly operation: 'recover-metadata';
+      readonly group: string;
+      readonly wish: BackupWish;
+      readonly decisions: readonly Decision[];
+    };
 
 /** What a named person takes upon them; it lands in the journal, and turns the matching problem into a warning. */
 export interface Decision {
@@ -258,6 +269,8 @@ export interface Decision {
 
 /** A plan with everything that a person needs to say yes or no. */
 export interface PlannedRun {
+  /** The catalog has nothing of the group: its metadata has to be recovered from the storage before. */
+  readonly lacksMetadata?: boolean;
   readonly plan: Plan;
   /** SHA-256 of the canonical plan. */
   readonly digest: string;

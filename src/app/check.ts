@@ -13,6 +13,7 @@ import { asTheyStand, groupsNamed, observeRequest } from './groups.ts';
 import { planSeen } from './plan-run.ts';
 import { failoverFindings } from './planning/failover.ts';
 import type { AppPorts } from './ports.ts';
+import { usualWish } from './recover-metadata.ts';
 
 type Checked = CheckReport['groups'][number]['operations'][number];
 
@@ -131,6 +132,8 @@ function requestOf(operation: Operation, group: string): PlanRequest {
     case 'failback':
     case 'canary':
       return { operation, group, decisions: [] };
+    case 'recover-metadata':
+      return { operation, group, wish: usualWish, decisions: [] };
     case 'reprotect':
       return { operation, group, decisions: [], quarantineOnly: false };
     case 'failover':

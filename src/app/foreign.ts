@@ -8,13 +8,7 @@ import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { ForeignImport } from '../domain/foreign-import.ts';
 import { oriented } from '../domain/orientation.ts';
 import type { SrFacts, Uuid, VmFacts } from '../domain/pool.ts';
-import {
-  type ForeignKind,
-  type ObjectRef,
-  type PointVm,
-  pointVmsOf,
-  type RecoveryPoint,
-} from '../domain/recovery-point.ts';
+import { type ObjectRef, type PointVm, pointVmsOf, type RecoveryPoint } from '../domain/recovery-point.ts';
 import { judgeScope, matchableVms } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type { Instant } from '../domain/time.ts';
@@ -51,7 +45,7 @@ export async function importForeign(
     backup,
     takenAt,
     vms,
-    timeFrom: request.at === null ? null : 'person',
+    ...(request.at === null ? {} : { timeFrom: 'person' }),
   });
   const told = {
     pointId: made.id,
@@ -88,7 +82,7 @@ function timeOf(ports: AppPorts, { at }: ForeignRequest, backup: ForeignBackup):
   );
 }
 
-function membersOf(group: GroupSettings, { pool, documents, files }: ForeignBackup): VmFacts[] {
+export function membersOf(group: GroupSettings, { pool, documents, files }: ForeignBackup): VmFacts[] {
   const wanted = new Set(
     judgeScope(matchableVms(pool), pool.srs, group.scope).flatMap(({ vm, included }) =>
       included ? [vm.uuid] : [],
@@ -114,32 +108,40 @@ function othersOf({ pool }: ForeignBackup, vms: readonly VmFacts[]): string[] {
   return matchableVms(pool).flatMap((vm) => (taken.has(vm.uuid) ? [] : [vm.nameLabel]));
 }
 
+/** What a point is made of: a backup, the members that it is to hold, and what is known beside. */
+export interface PointWanted {
+  readonly group: GroupSettings;
+  readonly backup: ForeignBackup;
+  readonly takenAt: Instant;
+  readonly vms: readonly VmFacts[];
+  readonly timeFrom?: 'person';
+  /** A new one when absent. */
+  readonly id?: string;
+  readonly storage?: NonNullable<RecoveryPoint['foreign']>['storage'];
+}
+
+/** Makes the point and keeps it in the catalog. Throws DR-CATALOG-NO-TARGET. */
+export async function keepBackup(
+  ports: AppPorts,
+  wanted: PointWanted,
+  signal?: AbortSignal,
+): Promise<{ readonly point: Made; readonly targets: readonly TargetOutcome[] }> {
+  const point = pointOf(ports, wanted);
+  return { point, targets: await keep(await ports.catalog(), wanted.backup, point, signal) };
+}
+
 type Made = Omit<RecoveryPoint, 'vms' | 'database'> & { readonly vms: readonly Omit<PointVm, 'document'>[] };
 
-function pointOf(
-  ports: AppPorts,
-  {
-    group,
-    backup,
-    takenAt,
-    vms,
-    timeFrom,
-  }: {
-    readonly group: GroupSettings;
-    readonly backup: ForeignBackup;
-    readonly takenAt: Instant;
-    readonly vms: readonly VmFacts[];
-    readonly timeFrom: 'person' | null;
-  },
-): Made {
+function pointOf(ports: AppPorts, wanted: PointWanted): Made {
+  const { group, backup, takenAt, vms, timeFrom, id, storage } = wanted;
   const { pool } = backup;
   const site = ports.settings.sites.find(({ name }) => name === group.production);
   const srs = srsOf(group, backup, vms);
   const kept = new Set(srs.map((sr) => sr.uuid));
-  const wanted = new Set(vms.map((vm) => vm.uuid));
-  const isDatabase = backup.kind === 'database';
+  const members = new Set(vms.map((vm) => vm.uuid));
+  const hasDatabase = backup.database !== null;
   return {
-    id: pointIdOf(ports, group.name, takenAt),
+    id: id ?? pointIdOf(ports, group.name, takenAt),
     group: group.name,
     takenAt,
     site: group.production,
@@ -159,10 +161,10 @@ function pointOf(
     vdis: pool.vdis.filter((vdi) => kept.has(vdi.srUuid)),
     networks: pool.networks,
     // Of a host an archive knows little more than the uuid.
-    hosts: isDatabase ? pool.hosts : [],
-    appliances: pool.appliances.filter((appliance) => appliance.vmUuids.some((vm) => wanted.has(vm))),
+    hosts: hasDatabase ? pool.hosts : [],
+    appliances: pool.appliances.filter((appliance) => appliance.vmUuids.some((vm) => members.has(vm))),
     poolOtherConfig: pool.otherConfig,
-    ...(isDatabase ? { haEnabled: pool.haEnabled } : {}),
+    ...(hasDatabase ? { haEnabled: pool.haEnabled } : {}),
     replication: group.storage.flatMap(({ sr: named, source, target }) => {
       const sr = srs.find((candidate) => candidate.uuid === named || candidate.nameLabel === named);
       const gap = 'the backup was made by other tools, which do not look at replicas';
@@ -173,7 +175,8 @@ function pointOf(
       files: backup.files.map((file) => basename(file)),
       importedAt: ports.clock.now(),
       timeFrom: timeFrom ?? backup.made.by,
-      unsaid: unsaidBy[backup.kind],
+      unsaid: hasDatabase ? [fromArrays] : notInArchives,
+      ...(storage === undefined ? {} : { storage }),
     },
   };
 }
@@ -198,12 +201,6 @@ const notInArchives: readonly string[] = [
   'vApps, the HA settings of the pool, and the CPUs of its hosts: start order and tiers come from the VMs and the recovery plan',
   fromArrays,
 ];
-
-const unsaidBy: Readonly<Record<ForeignKind, readonly string[]>> = {
-  'vm-export': notInArchives,
-  vmmeta: notInArchives,
-  database: [fromArrays],
-};
 
 /** What is known now to be in the way; the checks of a failover look at all the rest. */
 function openQuestions(group: GroupSettings, point: Made): string[] {

@@ -12,6 +12,7 @@ import { migrateRun } from './planning/migrate.ts';
 import { reprotectRun } from './planning/reprotect.ts';
 import { verifyRun } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
+import { recoverMetadataRun } from './recover-metadata.ts';
 
 const handsOver = new Set<PlanRequest['operation']>(['migrate', 'failback', 'reprotect']);
 
@@ -56,6 +57,8 @@ function planOf(planning: AnyPlanning): PlannedRun | Promise<PlannedRun> {
       return failoverRun({ ...planning, request });
     case 'drill':
       return drillRun({ ...planning, request });
+    case 'recover-metadata':
+      return recoverMetadataRun({ ...planning, request });
     case 'canary':
       return canaryRun({ ...planning, request });
     case 'drill-cleanup':

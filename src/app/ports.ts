@@ -1,5 +1,6 @@
 /** What the application is given: settings, and ports that open on first use. */
 import type { Settings } from '../domain/settings.ts';
+import type { BackupImageReader, ReadBackupFacts } from '../ports/backup-vdi.ts';
 import type { Catalog } from '../ports/catalog.ts';
 import type { ForeignBackups } from '../ports/foreign.ts';
 import type { ProbeHttp, RunInGuest, RunProgram } from '../ports/guests.ts';
@@ -27,6 +28,11 @@ export interface AppPorts {
   readonly clockwork: Clockwork;
   /** Backups of other tools, as files. */
   readonly foreign: ForeignBackups;
+  /** Metadata backups on storage, read here; absent where nothing is recovered from them. */
+  readonly metadataBackups?: {
+    readonly images: BackupImageReader;
+    readonly factsOf: ReadBackupFacts;
+  };
   readonly secretStore: {
     list(): Promise<readonly string[]>;
     set(name: string, value: string): Promise<void>;

@@ -4,6 +4,7 @@ import { networksAreThere } from '../check/rules/networks.ts';
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { Finding } from '../domain/finding.ts';
 import type { Run } from '../domain/run.ts';
+import type { BackupDesk } from '../execute/actions/world.ts';
 import { declareLost } from '../execute/decisions.ts';
 import { abandon, type ExecutorPorts, execute, resume, undo } from '../execute/executor.ts';
 import { handlersOver } from '../execute/interpreter.ts';
@@ -12,6 +13,7 @@ import { assertMayRunByItself } from './freeze.ts';
 import { silentSitesOf } from './plan-file.ts';
 import { verifierOver } from './planning/verify.ts';
 import type { AppPorts } from './ports.ts';
+import { backupDeskOver } from './recover-metadata.ts';
 import { rehearse } from './rehearse.ts';
 import { runIdOf } from './runs.ts';
 
@@ -141,6 +143,7 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     runInGuest: ports.runInGuest,
     runProgram: ports.runProgram,
     verifier: verifierOver(ports),
+    ...withDesk(ports),
     // The checks of a failover tell of networks in their own words; an export has no such checks before it.
     rehearse: async (group, point, pool, signal) => [
       ...networksAreThere({ group, point, recovery: pool }),
@@ -155,6 +158,11 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     entropy: ports.entropy,
     ...handlers,
   };
+}
+
+function withDesk(ports: AppPorts): { readonly backups?: BackupDesk } {
+  const backups = backupDeskOver(ports);
+  return backups === undefined ? {} : { backups };
 }
 
 function commonOptions(ports: AppPorts, options: RunOptions) {

@@ -3,10 +3,12 @@
  * conditions are tagged unions of plain values; identity is always a uuid, an array's name and a volume.
  */
 
+import type { BackupAction } from './actions/backup.ts';
 import type { CanaryAction } from './actions/canary.ts';
 import type { DrillAction, DrillCondition } from './actions/drill.ts';
 import type { GuestAction, GuestCondition } from './actions/guests.ts';
 import type { MovingAction, MovingCondition } from './actions/moving.ts';
+import type { RecoverAction, RecoverCondition } from './actions/recover.ts';
 import type { VerifyAction, VerifyCondition } from './actions/verify.ts';
 import type { ExportStrategy } from './limits.ts';
 import type { TextMap, Uuid } from './pool.ts';
@@ -24,7 +26,9 @@ export type Operation =
   | 'failover'
   | 'reprotect'
   | 'failback'
-  | 'canary';
+  | 'canary'
+  /** The metadata that travelled with the storage is read from a clone of the replica. */
+  | 'recover-metadata';
 
 export interface Plan {
   readonly id: string;
@@ -106,10 +110,12 @@ export interface Step {
 }
 
 export type Action =
+  | BackupAction
   | CanaryAction
   | DrillAction
   | GuestAction
   | MovingAction
+  | RecoverAction
   | VerifyAction
   | { readonly do: 'record-evidence'; readonly site: string; readonly evidence: readonly string[] }
   | {
@@ -248,7 +254,12 @@ export interface SrToAttach {
   readonly pointId: string;
   /** Step whose output holds the `Exposed` address; null when the production address is used unchanged. */
   readonly exposedBy: string | null;
-  readonly hosts: readonly { readonly uuid: Uuid; readonly nameLabel: string; readonly master: boolean }[];
+  readonly hosts: readonly HostOfSr[];
+}
+export interface HostOfSr {
+  readonly uuid: Uuid;
+  readonly nameLabel: string;
+  readonly master: boolean;
 }
 export interface DiskName {
   readonly uuid: Uuid;
@@ -268,6 +279,7 @@ export type Condition =
   | DrillCondition
   | GuestCondition
   | MovingCondition
+  | RecoverCondition
   | VerifyCondition
   | { readonly is: 'promoted'; readonly pair: PairAction }
   | {

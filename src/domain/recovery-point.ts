@@ -45,17 +45,25 @@ export interface RecoveryPoint {
   readonly foreign?: ForeignOrigin;
 }
 
-/** Files of `xe vm-export metadata=true`, a tree of `xe-backup-metadata`, a dump of the pool's database. */
-export type ForeignKind = 'vm-export' | 'vmmeta' | 'database';
+/**
+ * Files of `xe vm-export metadata=true`, a tree of `xe-backup-metadata`, a dump of the pool's database, or the metadata
+ * backup that travelled with the replicated storage.
+ */
+export type ForeignKind = 'vm-export' | 'vmmeta' | 'database' | 'backup-vdi';
 
 export interface ForeignOrigin {
   readonly kind: ForeignKind;
   readonly files: readonly string[];
   readonly importedAt: Instant;
-  /** Who says when the backup was made: a person, the name of its directory, or the time of its newest file. */
-  readonly timeFrom: 'person' | 'name' | 'file';
+  /**
+   * Who says when the backup was made: a person, what Lifeboat wrote beside it, the time of its newest file, or the name
+   * of its directory.
+   */
+  readonly timeFrom: 'person' | 'lifeboat' | 'file' | 'name';
   /** What the backup does not say and where it comes from instead, one sentence each. */
   readonly unsaid: readonly string[];
+  /** Where it was found, of a metadata backup on replicated storage. */
+  readonly storage?: { readonly sr: string; readonly vdi: Uuid; readonly date: string };
 }
 
 /** A stored object of the catalog: SHA-256 of its clear bytes and their number. */

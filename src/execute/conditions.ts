@@ -11,6 +11,7 @@ import { isDemoted, isFinallySynced, isReversed } from './actions/handover.ts';
 import { areImported } from './actions/import.ts';
 import type { ImportLooks } from './actions/import-looks.ts';
 import { areQuarantined } from './actions/quarantine.ts';
+import { areFoundClonesForgotten } from './actions/recover-metadata.ts';
 import { recoveryPlanConditions } from './actions/recovery-plan-handlers.ts';
 import { isPromoted } from './actions/replica.ts';
 import { areRolesSwapped } from './actions/roles.ts';
@@ -57,6 +58,8 @@ export function conditionsOver(world: World, looks: ImportLooks): ConditionHandl
     'vm-brought-back': (condition, context) => isBroughtBack(world, condition, context.signal),
     'vm-shut-down': ({ site, vm }, context) => isShutDown(world, site, vm, context.signal),
     'vms-quarantined': ({ site, vms }, context) => areQuarantined(world, site, vms, context.signal),
+    'found-clones-forgotten': (condition, context) =>
+      areFoundClonesForgotten(world, condition, context.signal),
     'sr-detached': ({ site, sr }, context) => isDetached(world, site, sr, context.signal),
     'sr-forgotten': ({ site, sr }, context) => isForgotten(world, site, sr, context.signal),
     'finally-synced': ({ pair, tag }, context) => isFinallySynced(world, pair, tag, context.signal),

@@ -6,6 +6,7 @@ import type { Run, RunOutcome } from '../domain/run.ts';
 const cleaning: ReadonlySet<Action['do']> = new Set<Action['do']>([
   'remove-copies',
   'forget-clone',
+  'forget-found-clones',
   'stop-clone',
   'compare-inventory',
 ]);
@@ -14,6 +15,7 @@ const making: ReadonlySet<Action['do']> = new Set<Action['do']>([
   'clone-replica',
   'clone-canary',
   'attach-sr',
+  'attach-found-clone',
   'import-vms',
 ]);
 

@@ -22,6 +22,7 @@ import {
 import { importVms } from './actions/import.ts';
 import { ImportLooks } from './actions/import-looks.ts';
 import { quarantineVms, releaseVms } from './actions/quarantine.ts';
+import { recoverActions } from './actions/recover-metadata.ts';
 import { recoveryPlanActions } from './actions/recovery-plan-handlers.ts';
 import { rehearseImport } from './actions/rehearse.ts';
 import { expose, promote, recordReplica } from './actions/replica.ts';
@@ -60,6 +61,7 @@ export function handlersOver(world: World): {
   const actions: ActionHandlers = {
     ...drillActions(world),
     ...recoveryPlanActions(world, watchOf),
+    ...recoverActions(world),
     'record-evidence': (action, context) => recordEvidence(twins, action, context),
     'capture-pool': (action, context) => capturePool(world, action, context),
     'save-documents': (action, context) => saveDocuments(world, action, context),

@@ -44,7 +44,7 @@ export function needsNoMore(run: Run, stepId: string): boolean {
 export function leftSomethingUndone(run: Run): boolean {
   return (
     run.outcome === 'done-with-warnings' &&
-    !(['drill', 'canary'].includes(run.plan.operation) && isCleanedUp(run)) &&
+    !(['drill', 'canary', 'recover-metadata'].includes(run.plan.operation) && isCleanedUp(run)) &&
     run.plan.steps.some((step) => !needsNoMore(run, step.id))
   );
 }

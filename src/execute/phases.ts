@@ -18,6 +18,7 @@ const courses: Readonly<Record<Operation, Course>> = {
   'drill-cleanup': { during: 'drilling', done: 'protected' },
   // Its clones are those of a drill, and are cleaned up like those.
   canary: { during: 'drilling', done: 'protected' },
+  'recover-metadata': { during: 'drilling', done: 'protected' },
   migrate: { during: 'migrating', done: 'failed-over' },
   failover: { during: 'failing-over', done: 'failed-over' },
   reprotect: { during: 'reprotecting', done: 'failed-over' },
@@ -79,7 +80,7 @@ export function stateAtEnd(
     return first ? { ...state, phase: 'protected', changedAt: at } : state;
   }
   const ended = { ...state, changedAt: at, drill: isCleanedUp(run) ? null : state.drill };
-  if (['drill', 'drill-cleanup', 'canary'].includes(run.plan.operation))
+  if (['drill', 'drill-cleanup', 'canary', 'recover-metadata'].includes(run.plan.operation))
     return stateAfterDrill({ ...state, changedAt: at }, run, outcome, before);
   switch (outcome) {
     case 'done':

@@ -18,13 +18,13 @@ export function momentOf(entry: {
   readonly name: string;
   readonly writtenAt: Instant | null;
   readonly provenance: Pick<BackupProvenance, 'takenAt'> | null;
-}): { readonly at: Instant; readonly by: 'provenance' | 'file' | 'name' } | null {
+}): { readonly at: Instant; readonly by: 'lifeboat' | 'file' | 'name' } | null {
   const named = instantOfBackupDate(entry.name);
   if (named === null) return null;
   const isNear = (at: Instant): boolean =>
     Math.abs(Date.parse(at) - Date.parse(named)) <= (furthestZoneSeconds + 3600) * 1000;
   if (entry.provenance !== null && isNear(entry.provenance.takenAt))
-    return { at: new Date(entry.provenance.takenAt).toISOString(), by: 'provenance' };
+    return { at: new Date(entry.provenance.takenAt).toISOString(), by: 'lifeboat' };
   if (entry.writtenAt !== null && isNear(entry.writtenAt)) return { at: entry.writtenAt, by: 'file' };
   return { at: named, by: 'name' };
 }

@@ -6,6 +6,7 @@
 import type { BackupProvenance } from '../domain/backup-vdi.ts';
 import type { Uuid } from '../domain/pool.ts';
 import type { Instant } from '../domain/time.ts';
+import type { ForeignBackup } from './foreign.ts';
 
 /** A private copy of a disk. Removed by `release`, at the latest when the process ends. */
 export interface BackupImage {
@@ -123,6 +124,15 @@ export interface BackupImageWriter {
   changes(from: BackupImage, to: BackupImage, signal?: AbortSignal): Promise<readonly Extent[]>;
   /** Stretches of an image that are not all zeros. */
   filled(image: BackupImage, signal?: AbortSignal): Promise<readonly Extent[]>;
+  /**
+   * Keeps, beside the private copies and beyond the end of this process, what these stretches held: a write that breaks
+   * off is taken back from it.
+   */
+  keepUndo(vdi: Uuid, from: BackupImage, extents: readonly Extent[], signal?: AbortSignal): Promise<void>;
+  /** The disk as it was before a write that was kept and broke off; null when `image` is no such half-written disk. */
+  undone(vdi: Uuid, image: BackupImage, signal?: AbortSignal): Promise<BackupImage | null>;
+  /** The write has ended well, or was taken back; never throws. */
+  forgetUndo(vdi: Uuid): Promise<void>;
   /** Content of these stretches, in this order, each in pieces of at most 1 MiB. */
   content(image: BackupImage, extents: readonly Extent[]): AsyncIterable<DiskPiece>;
   release(image: BackupImage): Promise<void>;
@@ -134,3 +144,13 @@ export interface DiskPiece {
 }
 
 export type BackupImages = BackupImageReader & BackupImageWriter;
+
+/**
+ * One date as the facts and documents of its pool. `database` is the dump that was made with it, null where there is none.
+ * Kind `refused`, DR-BACKUP-EMPTY, when nothing of it can be read.
+ */
+export type ReadBackupFacts = (
+  tree: BackupTree,
+  database: Uint8Array | null,
+  made: ForeignBackup['made'],
+) => ForeignBackup;

@@ -17,7 +17,7 @@ export interface ForeignBackup {
   /** The files that it was read from. */
   readonly files: readonly string[];
   /** When it was made, by the name of its directory or, failing that, by the newest of its files. */
-  readonly made: { readonly at: Instant; readonly by: 'name' | 'file' };
+  readonly made: { readonly at: Instant; readonly by: 'name' | 'file' | 'lifeboat' };
   /** What the backup tells of its pool; what it does not tell is empty. */
   readonly pool: PoolFacts;
   /** One archive per VM, as `/export_metadata` makes it, without snapshots. */

@@ -9,11 +9,13 @@ const kinds: Readonly<Record<ForeignOrigin['kind'], string>> = {
   'vm-export': 'exports of xe vm-export',
   vmmeta: 'a backup of xe-backup-metadata',
   database: 'a database of the pool',
+  'backup-vdi': 'the metadata backup on the replicated storage',
 };
 
 const times: Readonly<Record<ForeignOrigin['timeFrom'], string>> = {
   person: 'as told',
   name: 'by the name of its directory',
+  lifeboat: 'by what Lifeboat wrote beside it',
   file: 'by the time of its newest file: a copy may be younger than what it holds; --at says better',
 };
 

@@ -63,6 +63,7 @@ function lossFact(run: Run, now: Instant): string {
         ? `none; what a disaster would have cost is ${measured}`
         : `none; a disaster would have cost ${measured}`;
     case 'canary':
+    case 'recover-metadata':
     case 'drill-cleanup':
     case 'reprotect':
     case 'migrate':

@@ -9,6 +9,7 @@ import { canaryChapter, describeCanary } from './canary-words.ts';
 import { describeDrill, drillChapter } from './drill-words.ts';
 import { describeMoving, movingChapter, pointChapter, sitesOfMove, vmsMoved } from './moving-words.ts';
 import { clean, count, names } from './paper.ts';
+import { describeRecover, recoverChapter } from './recover-words.ts';
 import { describeRecoveryPlan, recoveryPlanChapter } from './recovery-plan-words.ts';
 
 /** `2026-01-31 02:30:05 UTC`: every report speaks UTC, as the journals do. */
@@ -52,6 +53,7 @@ export const operationWords: Readonly<Record<Operation, string>> = {
   reprotect: 'Reprotection',
   failback: 'Failback',
   canary: 'Canary',
+  'recover-metadata': 'Recovery of the metadata',
 };
 
 /** What a plan is called: putting the old copies away is only the first half of a reprotection. */
@@ -65,7 +67,7 @@ const putsAway = ({ action }: Step): boolean =>
 
 /** An export saves and a clean-up removes; everything else has a recovery point, a state of data and a time to speak of. */
 export function speaksOfRecovery(operation: Operation): boolean {
-  return operation !== 'export' && operation !== 'drill-cleanup' && operation !== 'canary';
+  return !['export', 'drill-cleanup', 'canary', 'recover-metadata'].includes(operation);
 }
 
 export const outcomeWords: Readonly<Record<RunOutcome, string>> = {
@@ -150,6 +152,11 @@ export function chapterOf(action: Action): string {
     case 'find-canary':
     case 'remove-canary':
       return canaryChapter(action);
+    case 'attach-found-clone':
+    case 'read-backup':
+    case 'judge-backups':
+    case 'forget-found-clones':
+      return recoverChapter(action);
     case 'record-inventory':
     case 'clone-replica':
     case 'record-proof':
@@ -248,6 +255,11 @@ export function describeAction(action: Action): string {
     case 'find-canary':
     case 'remove-canary':
       return describeCanary(action);
+    case 'attach-found-clone':
+    case 'read-backup':
+    case 'judge-backups':
+    case 'forget-found-clones':
+      return describeRecover(action);
     case 'lift-tombstone':
       return `Take that mark off site ${action.lostSite}: what it holds of group ${action.group} is the original`;
     case 'note-standing':

@@ -10,8 +10,8 @@ import { outputsOf, type World } from './world.ts';
  * clean-up steps that are still open go on.
  */
 export function assertNotOver(context: StepContext): void {
-  if (context.plan.operation !== 'drill' && context.plan.operation !== 'canary') return;
-  const begun = (['remove-copies', 'forget-clone', 'stop-clone'] as const).some((kind) =>
+  if (!['drill', 'canary', 'recover-metadata'].includes(context.plan.operation)) return;
+  const begun = (['remove-copies', 'forget-clone', 'forget-found-clones', 'stop-clone'] as const).some((kind) =>
     outputsOf(kind, context).some(({ output }) => output !== null),
   );
   if (!begun) return;

@@ -1,4 +1,5 @@
 /** What actions and conditions are given of the world, and small helpers that several of them share. */
+import type { BackupKept } from '../../domain/actions/recover.ts';
 import type { Json } from '../../domain/canonical.ts';
 import { OperatorError, PortError, problemOf } from '../../domain/errors.ts';
 import type { Finding } from '../../domain/finding.ts';
@@ -7,7 +8,9 @@ import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import type { SitesLook } from '../../domain/site-look.ts';
+import type { BackupImageReader, ReadBackupFacts } from '../../ports/backup-vdi.ts';
 import type { Catalog } from '../../ports/catalog.ts';
+import type { ForeignBackup } from '../../ports/foreign.ts';
 import type { ProbeHttp, RunInGuest, RunProgram } from '../../ports/guests.ts';
 import type { DeviceConfigFor, Hypervisor } from '../../ports/hypervisor.ts';
 import type { Replication } from '../../ports/replication.ts';
@@ -35,10 +38,31 @@ export interface World {
     pool: PoolFacts,
     signal?: AbortSignal,
   ): Promise<readonly Finding[]>;
+  /** Metadata backups on storage, read and kept; absent in programs that carry none out. */
+  readonly backups?: BackupDesk;
   /** What a verification asks of the checks; absent in programs that carry none out. */
   readonly verifier?: Verifier;
   /** `deviceConfigAt` of device-config.ts when absent. */
   readonly deviceConfigFor?: DeviceConfigFor;
+}
+
+/** Reading metadata backups, and making recovery points of them: src/app is not imported here. */
+export interface BackupDesk {
+  readonly images: BackupImageReader;
+  readonly factsOf: ReadBackupFacts;
+  /** Keeps a recovery point of the group in the catalog. The same date again is the same point. */
+  keep(
+    wanted: BackupToKeep,
+    signal: AbortSignal,
+  ): Promise<BackupKept & { readonly warnings: readonly string[] }>;
+}
+
+export interface BackupToKeep {
+  readonly group: string;
+  readonly backup: ForeignBackup;
+  readonly storage: { readonly sr: string; readonly vdi: Uuid; readonly date: string };
+  /** These VMs alone; null: those of the group by its rules. */
+  readonly only: ReadonlySet<Uuid> | null;
 }
 
 /** The pure checks, as a run reaches them: src/check is not imported here. */

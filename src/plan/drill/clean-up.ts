@@ -15,12 +15,15 @@ export interface CleanUp {
   /** Steps that must have ended before, whatever came of them. */
   readonly after: readonly string[];
   readonly onFailure: Step['onFailure'];
+  /** Which SRs the clones carry is found out on the way: every one with the mark of the drill is forgotten. */
+  readonly isFound?: boolean;
   /** What the arrays can do: a copy that a person has made a person takes away. */
   readonly observation: Pick<Observation, 'arrays'>;
 }
 
 /** Returns the steps after which nothing of the drill is left. */
-export function cleanUp(list: StepList, { site, remains, after, onFailure, observation }: CleanUp): string[] {
+export function cleanUp(list: StepList, wanted: CleanUp): string[] {
+  const { site, remains, after, onFailure, observation } = wanted;
   const { drill, vms, srs, clones } = remains;
   const removed = list.add({
     id: list.ids.of('remove', vms.length === 0 ? 'copies' : `${vms.length} copies`),
@@ -35,20 +38,23 @@ export function cleanUp(list: StepList, { site, remains, after, onFailure, obser
     forecastSeconds: 0.5 * vms.length,
     why: 'Switched off and removed, without their disks: those go with the clone',
   });
-  const forgotten = srs.map((sr) =>
-    list.add({
-      id: list.ids.of('forget', sr.nameLabel),
-      after: [removed],
-      action: { do: 'forget-clone', site, drill, srUuid: sr.uuid, nameLabel: sr.nameLabel },
-      holdsWhen: { is: 'clone-forgotten', site, drill, srUuid: sr.uuid },
-      repeatable: true,
-      onFailure,
-      uses: [`sr:${site}`],
-      timeoutSeconds: 900,
-      forecastSeconds: 2,
-      why: 'Unplugged on every host, the coordinator last: a volume that vanishes while plugged hangs the hosts',
-    }),
-  );
+  const forgotten =
+    wanted.isFound === true
+      ? [forgetFound(list, wanted, removed)]
+      : srs.map((sr) =>
+          list.add({
+            id: list.ids.of('forget', sr.nameLabel),
+            after: [removed],
+            action: { do: 'forget-clone', site, drill, srUuid: sr.uuid, nameLabel: sr.nameLabel },
+            holdsWhen: { is: 'clone-forgotten', site, drill, srUuid: sr.uuid },
+            repeatable: true,
+            onFailure,
+            uses: [`sr:${site}`],
+            timeoutSeconds: 900,
+            forecastSeconds: 2,
+            why: 'Unplugged on every host, the coordinator last: a volume that vanishes while plugged hangs the hosts',
+          }),
+        );
   const beforeClones = forgotten.length === 0 ? [removed] : forgotten;
   const stopped = clones.map((target) =>
     list.add({
@@ -65,6 +71,25 @@ export function cleanUp(list: StepList, { site, remains, after, onFailure, obser
     }),
   );
   return stopped.length === 0 ? beforeClones : stopped;
+}
+
+function forgetFound(
+  list: StepList,
+  { site, remains: { drill }, onFailure }: CleanUp,
+  removed: string,
+): string {
+  return list.add({
+    id: list.ids.of('forget', 'clones'),
+    after: [removed],
+    action: { do: 'forget-found-clones', site, drill },
+    holdsWhen: { is: 'found-clones-forgotten', site, drill },
+    repeatable: true,
+    onFailure,
+    uses: [`sr:${site}`],
+    timeoutSeconds: 900,
+    forecastSeconds: 2,
+    why: 'Whatever SR bears the mark of this run: a volume that vanishes while plugged hangs the hosts',
+  });
 }
 
 /** The step in which a person removes the copy; `after` itself where the array does. */
