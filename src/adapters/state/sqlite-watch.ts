@@ -16,6 +16,8 @@ type Row = Record<string, SQLOutputValue>;
 /** What was closed or delivered is kept for so long: for reports, and for people who ask. */
 const keepAlarmsSeconds = 400 * 86_400;
 const keepNoticesSeconds = 30 * 86_400;
+/** A notice that its channel has refused so often no longer holds up those behind it. */
+const attemptsInTurn = 5;
 
 export class SqliteWatch implements WatchStore {
   readonly #database: StateDatabase;
@@ -58,11 +60,12 @@ export class SqliteWatch implements WatchStore {
     return this.#all(
       `SELECT * FROM (
          SELECT *, row_number() OVER (PARTITION BY channel ORDER BY number) AS place,
-                min(CASE WHEN due_at > ?1 THEN number END) OVER (PARTITION BY channel) AS first_not_due
+                min(CASE WHEN due_at > ?1 AND attempts < ?3 THEN number END) OVER (PARTITION BY channel) AS first_not_due
          FROM notice WHERE delivered_at IS NULL
        ) WHERE place <= ?2 AND (first_not_due IS NULL OR number < first_not_due) ORDER BY number`,
       now,
       mostPerChannel,
+      attemptsInTurn,
     ).map(queued);
   }
 
