@@ -18,6 +18,7 @@ import { poolOf } from './planning/common.ts';
 import type { AppPorts } from './ports.ts';
 import { briefs } from './recent-runs.ts';
 import { tellRun } from './run-messages.ts';
+import { runNewsReader } from './run-news.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
 import { beginDue, claimDaemon, standings, tidyTurns } from './schedules.ts';
@@ -52,6 +53,7 @@ export function createApp(ports: AppPorts): App {
       abandon: (runId, options) => abandonRun(ports, runId, options),
       undo: (runId, options) => undoRun(ports, runId, options),
       tell: (runId, message, signal) => tellRun(ports, runId, message, signal),
+      news: () => runNewsReader(ports),
       journalPath: (runId) => ports.journals.pathOf(runId),
       journalHash: (runId) => ports.journals.hashOf(runId),
     },

@@ -71,6 +71,25 @@ export const schedules = z.strictObject({
   rehearsal: schedule.optional().describe('Lifeboat proves that it could work without the production site'),
 });
 
+/** `127.0.0.1:9617`, `[::1]:9617` or `localhost:9617`. */
+const listen = text
+  .describe(
+    'ADDRESS:PORT where /metrics, /healthz and /readyz are shown, without a password; closed when absent',
+  )
+  .meta({ examples: ['127.0.0.1:9617', '[::1]:9617'] })
+  .transform((written, context) => {
+    const [, bracketed, bare, digits] =
+      /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]]+)):(\d{1,5})$/.exec(written) ?? [];
+    const host = bracketed ?? bare;
+    const port = Number(digits);
+    if (host !== undefined && port <= 65_535) return { host, port };
+    return complain(
+      context,
+      `${JSON.stringify(written)} is no address to listen on`,
+      'write ADDRESS:PORT, such as 127.0.0.1:9617, or [::1]:9617',
+    );
+  });
+
 export const daemon = z.strictObject({
   watch_every: duration.prefault('5min').describe('How often the world is looked at between the jobs'),
   jobs_per_pool: z.int().min(1).max(16).default(2).describe('Jobs at once that ask the same pool'),
@@ -80,6 +99,7 @@ export const daemon = z.strictObject({
   finish_within: duration
     .prefault('1min')
     .describe('How long a stop waits for exports and verifications that are under way'),
+  listen: listen.optional(),
   reports: text
     .optional()
     .describe('Directory of the reports; `reports` in the state directory unless named'),
@@ -128,6 +148,7 @@ export function daemonSettings(
     spreadSeconds: told.spread,
     finishWithinSeconds: told.finish_within,
     reportsDirectory: path.isAbsolute(reports) ? reports : path.join(path.dirname(at.file), reports),
+    ...(told.listen === undefined ? {} : { listen: told.listen }),
     jobs: [...jobs, jobOf('rehearsal', null, forAll.rehearsal, forAll.timezone)].filter(
       (job) => job !== null,
     ),

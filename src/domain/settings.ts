@@ -190,6 +190,8 @@ export interface DaemonSettings {
   /** How long a daemon that is told to stop waits for exports and verifications that are under way. */
   readonly finishWithinSeconds: number;
   readonly reportsDirectory: string;
+  /** Where metrics and health are shown; absent: nowhere. */
+  readonly listen?: { readonly host: string; readonly port: number };
   readonly jobs: readonly JobSettings[];
 }
 

@@ -29,6 +29,12 @@ function trialsOf({ sections }: Pick<SelfRehearsal, 'sections'>): Map<string, st
   );
 }
 
+const errorOf = (asking: Promise<unknown>): Promise<unknown> =>
+  asking.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
 const failedIn = (rehearsal: SelfRehearsal): string[] =>
   [...trialsOf(rehearsal)].filter(([, how]) => !/^ok/.test(how)).map(([what, how]) => `${what}: ${how}`);
 
@@ -257,8 +263,8 @@ t.test('a closed site cannot be had', async (t) => {
     },
   };
   const outside = openClosed(home, settings, ['osaka']);
-  await t.rejects(outside.hypervisor('osaka'), { kind: 'unreachable', problem: { code: 'DR-SELF-CLOSED' } });
-  await t.rejects(outside.array('filer-osaka'), { kind: 'unreachable', problem: { code: 'DR-SELF-CLOSED' } });
+  for (const asking of [outside.hypervisor('osaka'), outside.array('filer-osaka')])
+    t.match(await errorOf(asking), { kind: 'unreachable', problem: { code: 'DR-SELF-CLOSED' } });
   t.strictSame(asked, [], 'nobody was asked');
   await t.rejects(outside.hypervisor('tokyo'), /no pool/);
   await t.rejects(outside.array('filer-tokyo'), /no array/);
@@ -303,5 +309,7 @@ t.test('the disk', async (t) => {
   t.equal((await spaceAt(join(directory, 'not', 'there'))).totalBytes, here.totalBytes, 'the nearest above');
   await tryWriting(join(directory, 'made'));
   writeFileSync(join(directory, 'a file'), '');
-  await t.rejects(tryWriting(join(directory, 'a file', 'below')), { problems: [{ code: 'DR-SELF-DISK' }] });
+  t.match(await errorOf(tryWriting(join(directory, 'a file', 'below'))), {
+    problems: [{ code: 'DR-SELF-DISK' }],
+  });
 });

@@ -411,6 +411,7 @@ function app(world: World, asked: string[], interrupt: () => void): App {
         ]);
       },
       tell: async (id, message) => note(`tell ${id} ${JSON.stringify(message)}`),
+      news: () => async () => [],
       journalPath: (id) => `.lifeboat/runs/${id}.jsonl`,
       journalHash: async () => 'e'.repeat(64),
     },

@@ -8,6 +8,7 @@ import type { Problem } from '../../domain/errors.ts';
 import type { JobStanding, JobTurn } from '../../domain/jobs.ts';
 import type { Run } from '../../domain/run.ts';
 import type { Instant } from '../../domain/time.ts';
+import { startMetrics } from './metrics-part.ts';
 
 /** Starts listening or watching; throws `OperatorError` when it cannot, and the daemon does not start then. */
 export type StartPart = (daemon: DaemonView) => Promise<DaemonPart>;
@@ -61,4 +62,4 @@ export interface JobEnded {
 }
 
 /** In the order in which they are started; stopped in the opposite one. */
-export const parts: readonly StartPart[] = [];
+export const parts: readonly StartPart[] = [startMetrics];
