@@ -254,6 +254,16 @@ t.test('files that cannot be read are told where they are named', (t) => {
   t.end();
 });
 
+t.test('where the daemon listens', (t) => {
+  const listenAt = (written: string) =>
+    load(changed('state: var', `state: var\ndaemon: { listen: '${written}' }`)).daemon?.listen;
+  t.strictSame(listenAt('127.0.0.1:9617'), { host: '127.0.0.1', port: 9617 });
+  t.strictSame(listenAt('[::1]:9617'), { host: '::1', port: 9617 });
+  t.strictSame(listenAt('localhost:0'), { host: 'localhost', port: 0 });
+  t.equal(load().daemon?.listen, undefined, 'closed unless somebody opens it');
+  t.end();
+});
+
 t.test('one part that contradicts another is refused', (t) => {
   const cases: [string, string, string, RegExp][] = [
     [
@@ -285,6 +295,20 @@ t.test('one part that contradicts another is refused', (t) => {
     ],
     ["{ names: ['web-*'], tags: [shop] }", '{ names: [] }', 'DR-CONFIG-EMPTY-SCOPE', /protect nothing/],
     ['name: away', 'name: here', 'DR-CONFIG-DUPLICATE', /the target here is already named/],
+    [
+      'name: away',
+      'name: away\n      site: tokio',
+      'DR-CONFIG-REFERENCE',
+      /no site named tokio; did you mean tokyo/,
+    ],
+    ['state: var', 'state: var\ndaemon: { listen: 9617 }', 'DR-CONFIG-TYPE', /listen/],
+    ['state: var', "state: var\ndaemon: { listen: '0.0.0.0' }", 'DR-CONFIG-VALUE', /no address to listen on/],
+    [
+      'state: var',
+      "state: var\ndaemon: { listen: '127.0.0.1:70000' }",
+      'DR-CONFIG-VALUE',
+      /no address to listen on/,
+    ],
     ['      private_key_file: keys/id\n', '', 'DR-CONFIG-MISSING', /no way to log in/],
     ['{ env: OSAKA_PASSWORD }', '{}', 'DR-CONFIG-VALUE', /has no source/],
     [
