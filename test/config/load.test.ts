@@ -301,7 +301,7 @@ t.test('one part that contradicts another is refused', (t) => {
       'DR-CONFIG-REFERENCE',
       /no site named tokio; did you mean tokyo/,
     ],
-    ['state: var', 'state: var\ndaemon: { listen: 9617 }', 'DR-CONFIG-TYPE', /listen/],
+    ['state: var', 'state: var\ndaemon: { listen: 9617 }', 'DR-CONFIG-VALUE', /listen/],
     ['state: var', "state: var\ndaemon: { listen: '0.0.0.0' }", 'DR-CONFIG-VALUE', /no address to listen on/],
     [
       'state: var',
