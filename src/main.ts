@@ -3,7 +3,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Logger, pino } from 'pino';
+import { openBackupImages } from './adapters/backup-vdi/open.ts';
+import { factsOfBackup } from './adapters/backup-vdi/read-facts.ts';
 import { openCatalog } from './adapters/catalog/open.ts';
+import { openDom0 } from './adapters/dom0/open.ts';
 import { foreignBackups } from './adapters/foreign/foreign.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
 import { openReplication, peersOf } from './adapters/replication/open.ts';
@@ -87,6 +90,9 @@ function openApp(settings: Settings): App {
   const rehearsals = once(async () => new SqliteRehearsals(stateFile));
   const ledger = once(async () => new SqliteSchedule(stateFile));
 
+  const backupImages = openBackupImages(join(settings.stateDirectory, 'backup-vdi'));
+  const dom0 = openDom0(settings, { secrets });
+
   return createApp({
     settings,
     version,
@@ -99,6 +105,12 @@ function openApp(settings: Settings): App {
     array: outside.array,
     catalog: outside.catalog,
     foreign: foreignBackups,
+    metadataBackups: {
+      images: backupImages,
+      factsOf: factsOfBackup,
+    },
+    backupImages,
+    dom0,
     clockwork: { ledger: ledger.get, shelve },
     secretStore: store,
     probeTcp,
@@ -119,7 +131,7 @@ function openApp(settings: Settings): App {
       rehearsals: rehearsals.get,
     },
     close: async () => {
-      await outside.close();
+      await Promise.all([outside.close(), dom0.close()]);
       await closeAll([states, inbox, rehearsals, ledger]);
     },
   });

@@ -20,7 +20,7 @@ import type { ForeignBackup } from '../ports/foreign.ts';
 import type { PlannedRun } from './app.ts';
 import { keepBackup, membersOf } from './foreign.ts';
 import { groupNamed } from './groups.ts';
-import { confirmationOf, overridesOf, type Planning, planIdOf, poolOf } from './planning/common.ts';
+import { confirmationOf, overridesOf, type Planning, planIdOf } from './planning/common.ts';
 import { assertNobodyDrills } from './planning/drill.ts';
 import type { AppPorts } from './ports.ts';
 
@@ -52,21 +52,6 @@ export async function recoverMetadataRun(planning: Planning<'recover-metadata'>)
 function findings({ group, state }: Planning<'recover-metadata'>): Finding[] {
   const open = openMove(state);
   return open === null ? [] : [unfinishedMove(group, open, false)];
-}
-
-/** Whether a failover or a drill has to look for metadata on the storage first: the catalog has none to choose from. */
-export function lacksMetadata({
-  group,
-  observation,
-  request,
-}: Pick<Planning<'failover'> | Planning<'drill'>, 'group' | 'observation' | 'request'>): boolean {
-  const none = !observation.catalog.points.some((point) => point.group === group.name);
-  return (
-    none &&
-    request.pointId === null &&
-    group.storage.length > 0 &&
-    poolOf(observation, group.recovery) !== null
-  );
 }
 
 /** The desk at which the steps of a run read and keep; undefined in programs that carry none out. */

@@ -68,3 +68,18 @@ export function poolOf(observation: Observation, site: string): PoolFacts | null
 export function scopeOf(group: GroupSettings, pool: PoolFacts | null): readonly Matchable[] {
   return pool === null ? [] : vmsInScope(pool, group.scope);
 }
+
+/** Whether a failover or a drill has to look for metadata on the storage first: the catalog has none to choose from. */
+export function lacksMetadata({
+  group,
+  observation,
+  request,
+}: Pick<Planning<'failover'> | Planning<'drill'>, 'group' | 'observation' | 'request'>): boolean {
+  const none = !observation.catalog.points.some((point) => point.group === group.name);
+  // What cannot be asked may hold everything: that is mended first.
+  const unasked = observation.gaps.some(
+    ({ source, problem }) => source.startsWith('catalog') && problem.code !== 'DR-CATALOG-MISSING',
+  );
+  const canBeRead = group.storage.length > 0 && poolOf(observation, group.recovery) !== null;
+  return none && !unasked && canBeRead && request.pointId === null;
+}

@@ -19,7 +19,15 @@ import { recoveryPlanFindings } from '../../plan/recovery-plan-findings.ts';
 import type { PlannedRun } from '../app.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
-import { chosenPoint, confirmationOf, overridesOf, type Planning, planIdOf, poolOf } from './common.ts';
+import {
+  chosenPoint,
+  confirmationOf,
+  lacksMetadata,
+  overridesOf,
+  type Planning,
+  planIdOf,
+  poolOf,
+} from './common.ts';
 
 export async function drillRun(planning: Planning<'drill'>): Promise<PlannedRun> {
   const { ports, group, observation, state, request } = planning;
@@ -45,6 +53,7 @@ export async function drillRun(planning: Planning<'drill'>): Promise<PlannedRun>
     observation,
     decisions: request.decisions,
     confirm: confirmationOf({ ports, observation }, group.recovery),
+    ...(lacksMetadata({ group, observation, request }) ? { lacksMetadata: true } : {}),
   };
 }
 

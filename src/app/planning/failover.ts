@@ -19,7 +19,15 @@ import { verificationHistory } from '../journals.ts';
 import { drillInTheWay, drillUnderWay } from '../open-drill.ts';
 import type { AppPorts } from '../ports.ts';
 import { rehearse } from '../rehearse.ts';
-import { chosenPoint, confirmationOf, overridesOf, type Planning, planIdOf, poolOf } from './common.ts';
+import {
+  chosenPoint,
+  confirmationOf,
+  lacksMetadata,
+  overridesOf,
+  type Planning,
+  planIdOf,
+  poolOf,
+} from './common.ts';
 
 export async function failoverRun({
   ports,
@@ -57,6 +65,7 @@ export async function failoverRun({
     observation,
     decisions: request.decisions,
     confirm: confirmationOf({ ports, observation }, group.recovery),
+    ...(lacksMetadata({ group, observation, request }) ? { lacksMetadata: true } : {}),
   };
 }
 

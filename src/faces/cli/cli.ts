@@ -24,6 +24,7 @@ import { examples, exitCodeHelp, shortHelp } from './help.ts';
 import { arrayTestVerb, checkVerb, statusVerb, validateVerb } from './looking.ts';
 import { addMovingVerbs } from './moving.ts';
 import { runAnswer } from './questions.ts';
+import { addRecover } from './recover.ts';
 import { addRunbook } from './runbook.ts';
 import {
   exportRequest,
@@ -559,6 +560,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
         catalogImport(session, one(values), many(values, 1), flags as { at?: string; dryRun?: boolean }),
       ),
     );
+  addRecover({ catalog, act });
   catalog
     .command('prune')
     .argument('[group]')

@@ -11,6 +11,7 @@ import {
   type FailoverFlags,
   failoverRequest,
   isBlocked,
+  planWithMetadata,
   reasonOf,
   showPlan,
 } from './runs.ts';
@@ -42,7 +43,7 @@ export async function failoverVerb(
   const app = await session.app();
   const plans: PlannedRun[] = [];
   for (const group of [only, ...more])
-    plans.push(await app.plan(failoverRequest(session, group, flags), session.context()));
+    plans.push(await planWithMetadata(session, app, failoverRequest(session, group, flags), flags));
   for (const planned of plans) {
     showPlan(session, app, planned, isBlocked(planned) ? 'none' : flags.full === true ? 'full' : 'runbook');
     session.say('\n');

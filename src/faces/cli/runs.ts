@@ -1,12 +1,13 @@
 /** Verbs that start, follow and explain runs: export, verify, plan, failover, run. */
 import type { App, Decision, FiledPlan, PlannedRun, PlanRequest } from '../../app/app.ts';
+import { usualWish } from '../../app/recover-metadata.ts';
 import { type ErrorCode, type ExitCode, exitCodes, OperatorError } from '../../domain/errors.ts';
 import { nearest } from '../../domain/nearest.ts';
 import type { Run } from '../../domain/run.ts';
 import { foldFindings } from '../../report/findings.ts';
 import { runHtml } from '../../report/html.ts';
 import { jsonLine, runJson } from '../../report/json.ts';
-import { count, paint, plainPaper } from '../../report/paper.ts';
+import { clean, count, paint, plainPaper } from '../../report/paper.ts';
 import { planText, type StepDetail } from '../../report/plan.ts';
 import { runText } from '../../report/run.ts';
 import { previewText, runListText } from '../../report/status.ts';
@@ -214,7 +215,7 @@ export async function actVerb(
   flags: Pick<FailoverFlags, 'by' | 'full' | 'yes'> & Answerable,
 ): Promise<ExitCode> {
   const app = await session.app();
-  const planned = await app.plan(request, session.context());
+  const planned = await planWithMetadata(session, app, request, flags);
   if (isBlocked(planned)) return tellBlocked(session, app, planned);
   showPlan(session, app, planned, flags.full === true ? 'full' : 'runbook');
   if (planned.plan.steps.length === 0) {
@@ -224,6 +225,35 @@ export async function actVerb(
   await confirm(session, planned, flags.yes);
   session.say('\n');
   return carryOut(session, app, planned, flags);
+}
+
+/**
+ * The plan of a failover or a drill. When the catalog holds nothing of the group, its metadata is first recovered from the
+ * replicated storage, after a question of its own; and then planned again.
+ */
+export async function planWithMetadata(
+  session: Session,
+  app: App,
+  request: PlanRequest,
+  flags: Answerable & { readonly yes?: string },
+): Promise<PlannedRun> {
+  const planned = await app.plan(request, session.context());
+  if (planned.lacksMetadata !== true) return planned;
+  const recovery = await app.plan(
+    { operation: 'recover-metadata', group: request.group, wish: usualWish, decisions: [] },
+    session.context(),
+  );
+  session.say(
+    `The catalog holds no recovery point of group ${clean(request.group)}. What travelled with its replicated storage is looked for first.\n\n`,
+  );
+  showPlan(session, app, recovery, isBlocked(recovery) ? 'none' : 'runbook');
+  session.say('\n');
+  if (isBlocked(recovery)) return planned;
+  await confirm(session, recovery, flags.yes);
+  session.say('\n');
+  await carryOut(session, app, recovery, flags);
+  session.say('\n');
+  return app.plan(request, session.context());
 }
 
 /** Executes exactly the plan of a file. `verbs` are those of `run`: what looks like a file may be a slip of the fingers. */
@@ -262,7 +292,7 @@ export function isBlocked(planned: PlannedRun): boolean {
   );
 }
 
-function tellBlocked(session: Session, app: App, planned: PlannedRun): ExitCode {
+export function tellBlocked(session: Session, app: App, planned: PlannedRun): ExitCode {
   // What blocks is worth more here than steps that cannot be taken; `plan` shows both.
   showPlan(session, app, planned, 'none');
   const problems = foldFindings(planned.findings).filter((finding) => finding.severity === 'problem').length;
@@ -282,18 +312,22 @@ export async function carryOut(
   app: App,
   planned: PlannedRun | FiledPlan,
   flags: Answerable,
+  onEnd: (run: Run) => void = () => undefined,
 ): Promise<ExitCode> {
   const person = flags.by ?? session.terminal.user;
   return watched(
     session,
     null,
-    (watch) =>
-      app.run(planned, {
+    async (watch) => {
+      const run = await app.run(planned, {
         by: person,
         onEvent: watch.onEvent,
         signal: session.signal,
         ...(flags.unattended === true ? { automatic: true } : {}),
-      }),
+      });
+      onEnd(run);
+      return run;
+    },
     { app, by: person },
   );
 }
