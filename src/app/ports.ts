@@ -1,7 +1,8 @@
 /** What the application is given: settings, and ports that open on first use. */
 import type { Settings } from '../domain/settings.ts';
-import type { BackupImageReader, ReadBackupFacts } from '../ports/backup-vdi.ts';
+import type { BackupImageReader, BackupImages, ReadBackupFacts } from '../ports/backup-vdi.ts';
 import type { Catalog } from '../ports/catalog.ts';
+import type { Dom0 } from '../ports/dom0.ts';
 import type { ForeignBackups } from '../ports/foreign.ts';
 import type { ProbeHttp, RunInGuest, RunProgram } from '../ports/guests.ts';
 import type { Home } from '../ports/home.ts';
@@ -33,6 +34,10 @@ export interface AppPorts {
     readonly images: BackupImageReader;
     readonly factsOf: ReadBackupFacts;
   };
+  /** Images of metadata backups, for those who write them; absent where none are written. */
+  readonly backupImages?: BackupImages;
+  /** Control domains of the hosts; absent where none are reached. */
+  readonly dom0?: Dom0;
   readonly secretStore: {
     list(): Promise<readonly string[]>;
     set(name: string, value: string): Promise<void>;

@@ -144,6 +144,8 @@ async function executorPorts(ports: AppPorts): Promise<ExecutorPorts> {
     runProgram: ports.runProgram,
     verifier: verifierOver(ports),
     ...withDesk(ports),
+    ...(ports.backupImages === undefined ? {} : { backupImages: ports.backupImages }),
+    ...(ports.dom0 === undefined ? {} : { dom0: ports.dom0 }),
     // The checks of a failover tell of networks in their own words; an export has no such checks before it.
     rehearse: async (group, point, pool, signal) => [
       ...networksAreThere({ group, point, recovery: pool }),

@@ -12,6 +12,7 @@ import type {
   CatalogSettings,
   CatalogTargetSettings,
   GroupSettings,
+  PoolSshSettings,
   RecoveryPlanSettings,
   RetentionSettings,
   SecretRef,
@@ -221,6 +222,8 @@ function settle(
           caFile: site.pool.ca_file === undefined ? null : beside(file, site.pool.ca_file),
           transport: site.pool.transport,
           maxRequests: site.pool.max_requests,
+          ...(site.pool.old_tls ? { oldTls: true as const } : {}),
+          ...(site.pool.ssh === undefined ? {} : { ssh: sshSettings(file, site.pool.ssh, secretAt) }),
         },
       }),
     ),
@@ -263,6 +266,7 @@ function settle(
                 directory: path.dirname(beside(file, group.recovery_plan)),
               }),
         retention: retentionSettings(group.retention),
+        ...backupSettings(group.metadata_backup),
       };
     }),
     catalog: catalogSettings(file, written.catalog, secretAt),
@@ -292,6 +296,40 @@ function withoutClocks({
 function volumeOf(written: SitesFile['groups'][string]['storage'][number]['source']): VolumeSettings {
   const { array, volume, consistency_group: consistencyGroup } = written;
   return { array, volume, ...(consistencyGroup === undefined ? {} : { consistencyGroup }) };
+}
+
+function sshSettings(
+  file: string,
+  written: NonNullable<SitesFile['sites'][string]['pool']['ssh']>,
+  secretAt: (secret: SecretRef) => SecretRef,
+): PoolSshSettings {
+  return {
+    username: written.username,
+    privateKeyFile: written.private_key_file === undefined ? null : beside(file, written.private_key_file),
+    password: written.password === undefined ? null : secretAt(written.password),
+    hosts: written.hosts.map(({ host, address, port, host_key: hostKey }) => ({
+      host,
+      address: address ?? null,
+      port,
+      hostKey,
+    })),
+  };
+}
+
+function backupSettings(
+  written: SitesFile['groups'][string]['metadata_backup'],
+): Pick<GroupSettings, 'metadataBackup'> {
+  if (written === undefined || written.method === 'none') return {};
+  const { method, every, history, dumps, size_mib: sizeMib } = written;
+  return {
+    metadataBackup: {
+      method,
+      everySeconds: every,
+      history,
+      dumps: dumps ?? history,
+      bytes: sizeMib * 1024 ** 2,
+    },
+  };
 }
 
 function retentionSettings(written: SitesFile['groups'][string]['retention']): RetentionSettings {

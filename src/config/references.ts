@@ -69,6 +69,7 @@ export function checkReferences(document: YamlDocument): Problem[] {
         );
       }
     }
+    checkSsh(pool, (path, what, next) => report([...at, 'ssh', ...path], 'DR-CONFIG-MISSING', what, next));
     mustBeOnce(
       'pool',
       pool['pool_uuid'],
@@ -153,6 +154,9 @@ export function checkReferences(document: YamlDocument): Problem[] {
         );
       }
     }
+    checkMetadataBackup(written, sites, (path, what, next) =>
+      report([...at, 'metadata_backup', ...path], 'DR-CONFIG-MISSING', what, next),
+    );
     const include = block(written['vms'])['include'];
     if (isBlock(include) && Object.values(include).every((rules) => list(rules).length === 0)) {
       report(
@@ -194,6 +198,30 @@ export function checkReferences(document: YamlDocument): Problem[] {
     }
   }
   return problems;
+}
+
+type Complain = (path: Path, what: string, next: string) => void;
+
+function checkSsh(pool: Block, complain: Complain): void {
+  const ssh = pool['ssh'];
+  if (!isBlock(ssh)) return;
+  if (ssh['private_key_file'] === undefined && ssh['password'] === undefined)
+    complain([], 'no way to log in is written', 'write private_key_file, or password with its source');
+}
+
+/** The sites change places one day, and the script is then to run at the other one. */
+function checkMetadataBackup(group: Block, sites: Block, complain: Complain): void {
+  if (block(group['metadata_backup'])['method'] !== 'host-script') return;
+  for (const role of ['production', 'recovery']) {
+    const site = group[role];
+    if (typeof site !== 'string' || !isKnown(sites, site)) continue;
+    if (isBlock(block(block(sites[site])['pool'])['ssh'])) continue;
+    complain(
+      ['method'],
+      `host-script needs a login to the hosts of ${site}`,
+      `write ssh for the pool of ${site}, or use method: xenapi`,
+    );
+  }
 }
 
 function isKnown(known: Block, name: unknown): boolean {

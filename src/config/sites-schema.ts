@@ -26,6 +26,59 @@ const host = z.strictObject({
     .describe('What proves that the host is the right one'),
 });
 
+const hostKey = z
+  .string()
+  .describe('SHA-256 of the host key as `ssh-keyscan HOST | ssh-keygen -lf -` prints it')
+  .transform((written, context) => {
+    const digest = written.replace(/^SHA256:/, '').replace(/=+$/, '');
+    return /^[A-Za-z0-9+/]{43}$/.test(digest)
+      ? digest
+      : complain(
+          context,
+          'this is not the SHA-256 of a host key',
+          'copy the part after SHA256: that `ssh-keyscan HOST | ssh-keygen -lf -` prints',
+        );
+  });
+
+const poolSsh = z.strictObject({
+  username: text.default('root').describe('Must be root: the scripts of a host ask for it'),
+  private_key_file: text.optional().describe('An OpenSSH private key; relative to this file'),
+  password: secret.optional().describe('The passphrase of the key where there is one, else the password'),
+  hosts: z
+    .array(
+      z.strictObject({
+        host: text.describe('Name, uuid or address of the host as the pool knows it'),
+        address: text.optional().describe('Where SSH answers, if that is not the address of the host'),
+        port: z.int().min(1).max(65535).default(22),
+        host_key: hostKey,
+      }),
+    )
+    .min(1)
+    .describe('Every host of the pool: any of them may become its master'),
+});
+
+const metadataBackup = z.strictObject({
+  method: z
+    .enum(['xenapi', 'host-script', 'none'])
+    .describe('How: through XenAPI alone, by xe-backup-metadata on the master over SSH, or not at all'),
+  every: duration.prefault('1d').describe('With the first export after so long'),
+  history: z.int().min(1).max(1000).default(25).describe('Dates that stay on the disk'),
+  dumps: z
+    .int()
+    .min(0)
+    .max(1000)
+    .optional()
+    .describe(
+      'Dumps of the pool database that stay beside them; as many as dates unless given (xenapi only)',
+    ),
+  size_mib: z
+    .int()
+    .min(16)
+    .max(16384)
+    .default(1024)
+    .describe('Of the disk where it has to be made; hosts make it of 1024 (xenapi only)'),
+});
+
 const pool = z.strictObject({
   hosts: z.array(host).min(1).describe('Every host of the pool, in the order in which they are tried'),
   username: text.default('root').describe('A pool-admin'),
@@ -39,6 +92,13 @@ const pool = z.strictObject({
     .max(4)
     .default(2)
     .describe('Requests at once; xapi works on one core, so more than 4 never pay'),
+  old_tls: z
+    .boolean()
+    .default(false)
+    .describe('Accept TLS 1.0 of this pool, for XenServer 6.5 and older; checks warn of it'),
+  ssh: poolSsh
+    .optional()
+    .describe('Login to the control domains, for metadata_backup by host-script and the look at its jobs'),
 });
 
 const site = z.strictObject({
@@ -129,6 +189,9 @@ const group = z.strictObject({
     .optional()
     .describe('Path of the recovery plan, relative to this file: runbooks/NAME.yaml'),
   retention: retention.prefault({}).describe('How many recovery points are kept'),
+  metadata_backup: metadataBackup
+    .optional()
+    .describe('Metadata on the replicated SRs themselves (docs/metadata-backup.md); none unless written'),
   schedules: groupSchedules.optional().describe('What is done for this group otherwise than for all'),
 });
 
@@ -153,19 +216,7 @@ const target = z.discriminatedUnion('type', [
     port: z.int().min(1).max(65535).default(22),
     username: text,
     path: text.describe('A directory on the server'),
-    host_key: z
-      .string()
-      .describe('SHA-256 of the host key as `ssh-keyscan HOST | ssh-keygen -lf -` prints it')
-      .transform((written, context) => {
-        const digest = written.replace(/^SHA256:/, '').replace(/=+$/, '');
-        return /^[A-Za-z0-9+/]{43}$/.test(digest)
-          ? digest
-          : complain(
-              context,
-              'this is not the SHA-256 of a host key',
-              'copy the part after SHA256: that `ssh-keyscan HOST | ssh-keygen -lf -` prints',
-            );
-      }),
+    host_key: hostKey,
     private_key_file: text.optional().describe('An OpenSSH private key'),
     password: secret.optional(),
   }),

@@ -31,6 +31,8 @@ export interface PoolSettings {
   readonly transport: 'auto' | 'xmlrpc' | 'jsonrpc';
   /** At most this many requests at once (performance.md 8: never more than 4). */
   readonly maxRequests: number;
+  /** TLS 1.0 and old ciphers are accepted: hosts up to XenServer 6.5 speak nothing else (xapi.md 1.7). */
+  readonly oldTls?: true;
   /** Logins to the control domains; absent where nothing needs them. */
   readonly ssh?: PoolSshSettings;
 }

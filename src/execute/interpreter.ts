@@ -1,6 +1,9 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
 import { noteLetGo, seeFinalSync, seeReversed } from './actions/by-hand.ts';
+import { lookAtBackupJobs } from './actions/backup-jobs.ts';
+import { runBackupScript } from './actions/backup-script.ts';
+import { writeBackup } from './actions/backup-write.ts';
 import { awaitCanary, cloneCanary, findCanary, removeCanary, writeCanary } from './actions/canary.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
@@ -63,6 +66,9 @@ export function handlersOver(world: World): {
     ...recoveryPlanActions(world, watchOf),
     ...recoverActions(world),
     'record-evidence': (action, context) => recordEvidence(twins, action, context),
+    'write-backup': (action, context) => writeBackup(world, action, context),
+    'run-backup-script': (action, context) => runBackupScript(world, action, context),
+    'look-at-backup-jobs': (action, context) => lookAtBackupJobs(world, action, context),
     'capture-pool': (action, context) => capturePool(world, action, context),
     'save-documents': (action, context) => saveDocuments(world, action, context),
     'record-replication': (action, context) => recordReplication(world, action, context),

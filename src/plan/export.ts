@@ -7,6 +7,7 @@ import type { PoolFacts, Uuid } from '../domain/pool.ts';
 import { byName, type Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { secondsBetween } from '../domain/time.ts';
+import { backupSteps } from './backup-vdi.ts';
 import { type Changes, changesInWords, changesOf } from './changes.ts';
 import { newestComplete } from './choose-point.ts';
 import { pairsOf } from './failover.ts';
@@ -23,6 +24,8 @@ export interface ExportRequest {
   readonly vms: readonly Matchable[];
   /** Fetches every document, changed or not. */
   readonly everything?: boolean;
+  /** Sites whose control domains can be logged in to; none when absent. */
+  readonly sshSites?: readonly string[];
 }
 
 /** Singles at once over TLS (performance.md 8); more makes nothing faster. */
@@ -54,7 +57,7 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
   const vms = [...request.vms].sort(byName);
   const named = vms.map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
   const changes = changesOf(group, request.observation, pool, named, request.everything === true);
-  return pointSteps({
+  const saved = pointSteps({
     group,
     pointId: request.pointId,
     vms,
@@ -63,6 +66,17 @@ function exportSteps(request: ExportRequest, pool: PoolFacts): Step[] {
     vmsInPool: pool.vms.length,
     whyThisWay: whyThisWay(request, pool, changes),
   });
+  const backups = backupSteps({
+    group,
+    observation: request.observation,
+    pool,
+    pointId: request.pointId,
+    vms: named,
+    after: 'read-back',
+    everything: request.everything === true,
+    sshSites: request.sshSites ?? [],
+  });
+  return [...saved, ...backups];
 }
 
 export interface PointToSave {

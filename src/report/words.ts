@@ -5,6 +5,7 @@ import type { Phase as GroupPhase } from '../domain/group.ts';
 import type { Action, Operation, Plan, Step } from '../domain/plan.ts';
 import type { RunOutcome } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
+import { backupChapter, describeBackup } from './backup-words.ts';
 import { canaryChapter, describeCanary } from './canary-words.ts';
 import { describeDrill, drillChapter } from './drill-words.ts';
 import { describeMoving, movingChapter, pointChapter, sitesOfMove, vmsMoved } from './moving-words.ts';
@@ -152,6 +153,10 @@ export function chapterOf(action: Action): string {
     case 'find-canary':
     case 'remove-canary':
       return canaryChapter(action);
+    case 'write-backup':
+    case 'run-backup-script':
+    case 'look-at-backup-jobs':
+      return backupChapter;
     case 'attach-found-clone':
     case 'read-backup':
     case 'judge-backups':
@@ -290,6 +295,10 @@ export function describeAction(action: Action): string {
     case 'stop-clone':
     case 'compare-inventory':
       return describeDrill(action);
+    case 'write-backup':
+    case 'run-backup-script':
+    case 'look-at-backup-jobs':
+      return describeBackup(action);
     case 'pause':
     case 'ask':
     case 'call-out':

@@ -2,6 +2,7 @@
 import type { BackupImages } from '../../ports/backup-vdi.ts';
 import { BackupReader } from './read.ts';
 import { Scratch } from './scratch.ts';
+import { Undo } from './undo.ts';
 import { BackupWriter } from './write.ts';
 
 /** `directory` is made when it is first needed, and holds nothing when nobody is at work. */
@@ -9,6 +10,7 @@ export function openBackupImages(directory: string): BackupImages {
   const scratch = new Scratch(directory);
   const reader = new BackupReader(scratch);
   const writer = new BackupWriter(scratch);
+  const undo = new Undo(scratch);
   return {
     receive: (content, bytes, signal) => reader.receive(content, bytes, signal),
     contents: (image, signal) => reader.contents(image, signal),
@@ -19,6 +21,9 @@ export function openBackupImages(directory: string): BackupImages {
     append: (image, tree, signal) => writer.append(image, tree, signal),
     changes: (from, to, signal) => writer.changes(from, to, signal),
     filled: (image, signal) => writer.filled(image, signal),
+    keepUndo: (vdi, from, extents) => undo.keep(vdi, from, extents),
+    undone: (vdi, image, signal) => undo.undone(vdi, image, signal),
+    forgetUndo: (vdi) => undo.forget(vdi),
     content: (image, extents) => writer.content(image, extents),
   };
 }

@@ -17,14 +17,25 @@ export class Scratch {
     this.#root = root;
   }
 
+  /** Where everything lies, made if need be. */
+  async root(): Promise<string> {
+    return this.#prepared(async () => this.#root);
+  }
+
   /** A new directory, mode 0700. */
   async directory(): Promise<string> {
-    try {
-      this.#ready ??= this.#prepare();
-      await this.#ready;
+    return this.#prepared(async () => {
       const made = path.join(this.#root, `${prefix}${process.pid}-${randomBytes(6).toString('hex')}`);
       await mkdir(made, { mode: 0o700 });
       return made;
+    });
+  }
+
+  async #prepared(then: () => Promise<string>): Promise<string> {
+    try {
+      this.#ready ??= this.#prepare();
+      await this.#ready;
+      return await then();
     } catch (error) {
       this.#ready = null;
       throw new PortError(

@@ -33,7 +33,9 @@ import { runTool, toolFailed } from './tools.ts';
 const features = 'none,has_journal,ext_attr,dir_index,filetype,sparse_super,large_file';
 const label = 'PoolMetadata';
 
-export class BackupWriter implements BackupImageWriter {
+type Undoing = 'keepUndo' | 'undone' | 'forgetUndo';
+
+export class BackupWriter implements Omit<BackupImageWriter, Undoing> {
   readonly #scratch: Scratch;
 
   constructor(scratch: Scratch) {

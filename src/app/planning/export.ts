@@ -16,6 +16,7 @@ export function exportRun({ ports, group, observation, state, request }: Plannin
     observation,
     vms,
     everything: request.everything === true,
+    sshSites: ports.settings.sites.filter(({ pool }) => pool.ssh !== undefined).map(({ name }) => name),
   });
   return {
     plan,

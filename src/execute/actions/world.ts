@@ -8,8 +8,9 @@ import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import type { GroupSettings } from '../../domain/settings.ts';
 import type { SitesLook } from '../../domain/site-look.ts';
-import type { BackupImageReader, ReadBackupFacts } from '../../ports/backup-vdi.ts';
+import type { BackupImageReader, BackupImages, ReadBackupFacts } from '../../ports/backup-vdi.ts';
 import type { Catalog } from '../../ports/catalog.ts';
+import type { Dom0 } from '../../ports/dom0.ts';
 import type { ForeignBackup } from '../../ports/foreign.ts';
 import type { ProbeHttp, RunInGuest, RunProgram } from '../../ports/guests.ts';
 import type { DeviceConfigFor, Hypervisor } from '../../ports/hypervisor.ts';
@@ -31,6 +32,10 @@ export interface World {
   readonly runInGuest: RunInGuest;
   /** Callouts of recovery plans. */
   readonly runProgram: RunProgram;
+  /** Images of metadata backups, for those who write them; absent in programs that do not. */
+  readonly backupImages?: BackupImages;
+  /** Control domains of the hosts; absent in programs that reach none. */
+  readonly dom0?: Dom0;
   /** All findings of the import rules for every VM of a point against a pool as observed. */
   rehearse(
     group: GroupSettings,
