@@ -34,6 +34,7 @@ import { exitCodes, OperatorError } from './domain/errors.ts';
 import type { Settings } from './domain/settings.ts';
 import { runCli } from './faces/cli/cli.ts';
 import { nodeTerminal } from './faces/cli/terminal.ts';
+import type { Machine } from './faces/daemon/machine.ts';
 import { labCommand } from './lab/commands/index.ts';
 import type { Outside } from './ports/home.ts';
 import type { Hypervisor } from './ports/hypervisor.ts';
@@ -42,6 +43,14 @@ import type { Replication } from './ports/replication.ts';
 const version = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
+
+/** Of the process: what one application has resolved must not stand in a line of the next one. */
+const redactor = new Redactor();
+let log: Logger = pino(
+  { name: 'lifeboat', level: process.env['LIFEBOAT_LOG'] ?? 'silent' },
+  // Synchronous: a log that a kill -9 swallows is of no use for finding out why.
+  { write: (line: string) => process.stderr.write(redactor.redact(line)) },
+);
 
 const programme: Programme = {
   version,
@@ -70,12 +79,6 @@ function settingsOf(configFile: string): Settings {
 }
 
 function openApp(settings: Settings): App {
-  const redactor = new Redactor();
-  const log = pino(
-    { name: 'lifeboat', level: process.env['LIFEBOAT_LOG'] ?? 'silent' },
-    // Synchronous: a log that a kill -9 swallows is of no use for finding out why.
-    { write: (line: string) => process.stderr.write(redactor.redact(line)) },
-  );
   const store = new SecretStore(settings.secretsFile, () => storeKey(settings));
   const secrets = new SecretResolver({
     environment: process.env,
@@ -218,14 +221,47 @@ function once<T>(open: () => Promise<T>): { get(): Promise<T>; opened(): Promise
   };
 }
 
+/** What a daemon runs on. Loaded for it alone: no other verb beats, watches files, or logs to the standard output. */
+async function daemonMachine(): Promise<Machine> {
+  const [{ daemonLog }, { heartbeat }, { serviceManager }, { watchFiles }] = await Promise.all([
+    import('./adapters/system/log.ts'),
+    import('./adapters/system/heartbeat.ts'),
+    import('./adapters/system/service-manager.ts'),
+    import('./adapters/system/files-watch.ts'),
+  ]);
+  const { logger, within } = daemonLog({
+    level: process.env['LIFEBOAT_LOG'] ?? 'info',
+    redact: (line) => redactor.redact(line),
+  });
+  log = logger;
+  const { tell } = serviceManager(process.env, (reason) =>
+    logger.warn({ reason }, 'the service manager cannot be told: is systemd-notify there?'),
+  );
+  return {
+    ...systemClock,
+    heartbeat: (beat, onSilence) => heartbeat({ beat, onSilence }),
+    tell,
+    onReload: (listener) => {
+      process.on('SIGHUP', listener);
+      return () => process.off('SIGHUP', listener);
+    },
+    watchFiles,
+    log: logger,
+    within,
+  };
+}
+
 process.exitCode = await runCli(
   process.argv.slice(2),
-  nodeTerminal({
-    now: () => systemClock.now(),
-    every: (seconds, action) => {
-      const timer = setInterval(action, seconds * 1000);
-      return () => clearInterval(timer);
+  nodeTerminal(
+    {
+      now: () => systemClock.now(),
+      every: (seconds, action) => {
+        const timer = setInterval(action, seconds * 1000);
+        return () => clearInterval(timer);
+      },
     },
-  }),
+    daemonMachine,
+  ),
   programme,
 );

@@ -17,6 +17,7 @@ import {
   catalogShow,
   catalogVerify,
 } from './catalog.ts';
+import { addDaemon } from './daemon.ts';
 import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
 import { failoverVerb } from './failover.ts';
@@ -339,6 +340,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
 
   addDrill({ program, plan, helpGroup: acting, act });
   addRunbook({ program, helpGroup: looking, act });
+  addDaemon({ program, looking, acting, act });
   addSelf({ program, helpGroup: looking, act });
 
   addMovingVerbs(program, plan, act, acting, overridable);

@@ -30,6 +30,14 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
       'identity, capabilities, volumes and points, as the array tells them',
     ],
   ],
+  schedule: [
+    ['lifeboat schedule', 'next and last turn of every job'],
+    ['lifeboat schedule shop --turns', 'what was done for one group, and what came of it'],
+  ],
+  daemon: [
+    ['lifeboat --config /etc/lifeboat/sites.yaml daemon', 'as packaging/lifeboat.service calls it'],
+    ['kill -HUP PID', 'read the configuration again; a change of the file does the same'],
+  ],
   rehearse: [
     [
       'lifeboat rehearse',

@@ -4,6 +4,7 @@ import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import type { Instant } from '../../domain/time.ts';
+import type { Machine } from '../daemon/machine.ts';
 
 export interface Output {
   write(text: string): void;
@@ -42,6 +43,8 @@ export interface Terminal {
   onInterrupt(listener: () => void): () => void;
   /** Ends the process at once. */
   exitNow(code: number): never;
+  /** For the daemon; absent where none can run. */
+  readonly machine?: () => Promise<Machine>;
 }
 
 /** Clock and timer come from main.ts, where the ambient ones are allowed. */
@@ -50,7 +53,7 @@ export interface TerminalClock {
   every(seconds: number, action: () => void): () => void;
 }
 
-export function nodeTerminal(clock: TerminalClock): Terminal {
+export function nodeTerminal(clock: TerminalClock, machine?: Terminal['machine']): Terminal {
   const { stdin, stdout, stderr } = process;
   for (const stream of [stdout, stderr]) {
     // The reader of a pipe may go away (`| head`): then there is nobody left to tell.
@@ -129,6 +132,7 @@ export function nodeTerminal(clock: TerminalClock): Terminal {
       };
     },
     exitNow: (code) => process.exit(code),
+    ...(machine === undefined ? {} : { machine }),
   };
 }
 

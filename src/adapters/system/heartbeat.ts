@@ -1,0 +1,48 @@
+/**
+ * A beat every minute, whatever becomes of the wall clock. node-cron gives it; it falls silent when that clock is set back,
+ * and sleeps on when it is set forward (libraries.md 5). A guard on the clock that never jumps starts it anew then.
+ */
+import { type ScheduledTask, schedule } from 'node-cron';
+
+export interface HeartbeatOptions {
+  readonly beat: () => void;
+  /** Told when the beat had to be started anew, with the seconds of silence. */
+  readonly onSilence: (seconds: number) => void;
+}
+
+const guardEverySeconds = 15;
+const silentSeconds = 75;
+const nobody = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  debug: () => undefined,
+};
+
+/** Beats until the returned function is called. The first beat comes with the next minute. */
+export function heartbeat({ beat, onSilence }: HeartbeatOptions): () => void {
+  let lastBeat = performance.now();
+  const start = (): ScheduledTask =>
+    schedule(
+      '* * * * *',
+      () => {
+        lastBeat = performance.now();
+        beat();
+      },
+      { timezone: 'UTC', logger: nobody },
+    );
+  let task = start();
+  const guard = setInterval(() => {
+    const seconds = (performance.now() - lastBeat) / 1000;
+    if (seconds < silentSeconds) return;
+    void task.destroy();
+    task = start();
+    lastBeat = performance.now();
+    onSilence(seconds);
+    beat();
+  }, guardEverySeconds * 1000);
+  return () => {
+    clearInterval(guard);
+    void task.destroy();
+  };
+}
