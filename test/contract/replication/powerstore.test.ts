@@ -84,3 +84,34 @@ t.test('the words of PowerStore are told apart', async (t) => {
   overrides.set('GET /cluster', { status: 200, body: [{ nonsense: true }] });
   t.match(await failureOf(rig.source.identify()), { kind: 'protocol' });
 });
+
+t.test(
+  'a volume that is not in the named group, and a group without order of writes, are refused',
+  async (t) => {
+    const rig = await rigs((work) => t.teardown(work));
+    const [first] = (await rig.together?.()) ?? [];
+    if (first === undefined) throw new Error('the rig has groups');
+    const [group] = pair.arrays.source.groups;
+    if (group === undefined) throw new Error('the group is there');
+    group.ordered = false;
+    t.match(await failureOf(first.source.fence(first.volumes.source)), {
+      problem: { code: 'DR-CONSISTENCY-GROUP-MEMBERS', what: /order of writes/ },
+    });
+    t.match(
+      (await first.source.points(first.volumes.source)).map(({ consistency }) => consistency),
+      [],
+      'and nothing of it counts as one moment',
+    );
+    pair.arrays.source.groups[0] = { ...group, ordered: true, members: new Set() };
+    t.match(await failureOf(first.source.observe(first.volumes.source)), { kind: 'refused' });
+    t.match(await failureOf(first.source.fence(first.volumes.source)), {
+      problem: { code: 'DR-CONSISTENCY-GROUP-MEMBERS', what: /is not in volume group/ },
+    });
+    const alone = pair.adapters.adapter('source', [{ volumes: first.volumes }]);
+    t.match(
+      await failureOf(alone.fence(first.volumes.source)),
+      { peerCode: 'unsupported' },
+      'and a volume of a group that sites.yaml does not name is not touched by itself',
+    );
+  },
+);

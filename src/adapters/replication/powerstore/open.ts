@@ -1,6 +1,7 @@
 /** From the settings of an array of type `powerstore` to its adapter. Nobody is contacted before the first call. */
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Replication } from '../../../ports/replication.ts';
+import { groupsHere, groupsThere } from '../consistency-group.ts';
 import { unsupported } from '../rest/errors.ts';
 import { restEndpointOf, restSecretOf } from '../rest/options.ts';
 import { type Pace, usualPace } from '../rest/poll.ts';
@@ -12,7 +13,12 @@ import { powerStoreOptions } from './options.ts';
 import { PowerStoreStore } from './powerstore-store.ts';
 import { type PowerStoreEnd, sessionTransport } from './transport.ts';
 
-const capabilities = { ...capabilitiesOfFilers, expose: 'lun', restore: false } as const;
+const capabilities = {
+  ...capabilitiesOfFilers,
+  expose: 'lun',
+  restore: false,
+  consistencyGroups: true,
+} as const;
 
 class PowerStoreReplication extends SendReceiveReplication<PowerStoreEnd> {
   readonly #ends: Ends<PowerStoreEnd>;
@@ -40,12 +46,16 @@ export function openPowerStore(
   surroundings: FilerSurroundings,
   pace: Pace = usualPace,
 ): Replication {
+  const peersAt = (name: string) =>
+    new Map([...surroundings.peers].filter(([, { array }]) => array.name === name));
   const endOf = (array: ArraySettings): ((volume: string) => PowerStoreEnd) => {
     const options = powerStoreOptions(array);
     const secret = restSecretOf(array, surroundings.secrets);
     const api = new PowerStoreApi(restEndpointOf(array, options), options.username, secret);
     const { clock } = surroundings;
-    const store = new PowerStoreStore(api, { clock, pace, keepPoints: options.keep_points });
+    const groups =
+      array.name === settings.name ? groupsHere(surroundings.peers) : groupsThere(peersAt(array.name));
+    const store = new PowerStoreStore(api, { clock, pace, keepPoints: options.keep_points, groups });
     const filer = { array: array.name, clock, store, close: () => api.close() };
     return (volume) => ({ filer, store, volume });
   };

@@ -7,6 +7,7 @@ import { PortError } from '../../../domain/errors.ts';
 import type { Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import type { Clock } from '../../../ports/system.ts';
+import { groupHalfWay } from '../consistency-group.ts';
 import { busy, notUnderstood, unsupported } from '../rest/errors.ts';
 import { type Pace, pollUntil } from '../rest/poll.ts';
 import { badName, noPoint, noVolume, wrongState } from '../send-receive/errors.ts';
@@ -35,6 +36,11 @@ import {
 import { longestDescription, type Notes, notesOf, withNotes } from './notes.ts';
 import {
   clusterItem,
+  type GroupItem,
+  groupFields,
+  groupItem,
+  groupOf,
+  groupSnapshotAt,
   isDestination,
   keptPrefix,
   type Listing,
@@ -55,6 +61,8 @@ const longestName = 128;
 
 interface Found {
   readonly listing: Listing;
+  /** The volume group that it shares with others; null for a volume that stands alone. */
+  readonly group: GroupItem | null;
   readonly item: VolumeItem;
   readonly notes: Notes;
   readonly state: VolumeState;
@@ -65,6 +73,8 @@ export interface StoreSurroundings {
   readonly clock: Clock;
   readonly pace: Pace;
   readonly keepPoints: number;
+  /** The volume group of each volume that sites.yaml keeps together with others. */
+  readonly groups: ReadonlyMap<string, string>;
 }
 
 export class PowerStoreStore implements VolumeStore {
@@ -89,17 +99,17 @@ export class PowerStoreStore implements VolumeStore {
   }
 
   async look(volumes: readonly string[], signal?: AbortSignal): Promise<StoreLook> {
-    const listing = await list(this.api, signal);
+    const listing = await this.#list(signal);
     const states = new Map<string, VolumeState>();
     for (const volume of volumes) {
-      const state = stateOfVolume(listing, volume);
+      const state = stateOfVolume(listing, volume, this.#groupName(volume));
       if (state !== null) states.set(volume, state);
     }
     return { clockSeconds: listing.clockSeconds, volumes: states };
   }
 
   async marked(signal?: AbortSignal): Promise<readonly string[]> {
-    const { volumes } = await list(this.api, signal);
+    const { volumes } = await this.#list(signal);
     return [...volumes.values()]
       .filter(({ description }) => readMark(notesOf(description)['mark']) !== null)
       .map(({ name }) => name);
@@ -116,9 +126,10 @@ export class PowerStoreStore implements VolumeStore {
   async cut(volume: string, tag: string): Promise<void> {
     if (!/^[A-Za-z0-9._-]{1,100}$/.test(tag))
       throw badName(this.api.endpoint.array, 'the tag of a point', tag);
-    const { item } = await this.#find(volume);
+    const { item, group } = await this.#find(volume);
+    const what = group === null ? `/volume/${item.id}` : `/volume_group/${group.id}`;
     await this.#quietly('exists', () =>
-      this.api.tell('POST', `/volume/${item.id}/snapshot`, { name: `${pointPrefix}${tag}` }),
+      this.api.tell('POST', `${what}/snapshot`, { name: `${pointPrefix}${tag}` }),
     );
   }
 
@@ -132,10 +143,11 @@ export class PowerStoreStore implements VolumeStore {
   }
 
   async open(volume: string): Promise<void> {
-    const { item, notes, state } = await this.#find(volume);
+    const found = await this.#find(volume);
+    const { item, notes, state } = found;
     // No host has reached it yet, so that doing it again takes nothing from anybody.
     if (state.mark?.role === 'promoting')
-      await this.#putBack(item, mustHold(this, state, state.mark.point), null);
+      await this.#putToPoint(found, mustHold(this, state, state.mark.point));
     const names = (notes['hosts'] ?? '').split(',').filter(Boolean);
     await attach(this.api, item.id, await reachersNamed(this.api, names));
     if (notes['closed'] !== undefined || notes['hosts'] !== undefined)
@@ -151,10 +163,12 @@ export class PowerStoreStore implements VolumeStore {
 
   async rewind(volume: string, point: StoredPoint): Promise<void> {
     const found = await this.#find(volume);
-    const { item, notes, state, listing } = found;
-    if (state.mark?.role === 'promoting' && notes['shown'] !== 'yes') return this.#putBack(item, point, null);
+    const { item, notes, state, listing, group } = found;
+    if (state.mark?.role === 'promoting' && notes['shown'] !== 'yes') return this.#putToPoint(found, point);
     const now = Math.round((await this.identify()).clockSeconds * 1000);
-    await this.#putBack(item, point, `${keptPrefix}${now}`);
+    if (group === null) await this.#putBack(item, point, `${keptPrefix}${now}`);
+    // A group goes back as a whole, and the others may not be given up yet: what is here is kept, and reprotect overwrites it.
+    else await this.api.tell('POST', `/volume/${item.id}/snapshot`, { name: `${keptPrefix}${now}` });
     const at = (listing.snapshots.get(item.id) ?? []).find(({ id }) => id === point.name);
     const range = [Date.parse(at?.creation_timestamp ?? ''), now].map((one) => one.toString(36)).join('-');
     const kept = [...(notes['kept'] ?? '').split(',').filter(Boolean).slice(-2), range].join(',');
@@ -175,8 +189,14 @@ export class PowerStoreStore implements VolumeStore {
     const own = state.points.find(({ ref }) => ref === point.ref);
     if (own === undefined) return;
     const older = state.points.filter((one) => one.ours && !after(state, own).includes(one) && one !== own);
-    for (const { name } of older.slice(0, Math.max(0, older.length + 1 - this.#around.keepPoints)))
-      await this.#quietly('not-found', () => this.api.tell('DELETE', `/volume/${name}`));
+    const gone = older.slice(0, Math.max(0, older.length + 1 - this.#around.keepPoints));
+    if (gone.length === 0) return;
+    const { group, listing } = await this.#find(state.volume);
+    for (const { name, ref } of gone) {
+      const whole = group === null ? null : groupSnapshotAt(listing, group, ref);
+      const path = whole === null ? `/volume/${name}` : `/volume_group/${whole.id}`;
+      await this.#quietly('not-found', () => this.api.tell('DELETE', path));
+    }
   }
 
   async copy(volume: string, point: StoredPoint, drill: string): Promise<string> {
@@ -226,17 +246,25 @@ export class PowerStoreStore implements VolumeStore {
     await detach(this.api, id, await reachersFor(this.api, access));
   }
 
-  /** The session of the volume itself; one of a volume group is refused by every verb that changes anything. */
+  /** All volumes that share the group of this one, itself included. */
+  companions(volume: string): readonly string[] {
+    const group = this.#groupName(volume);
+    if (group === null) return [volume];
+    return [...this.#around.groups].flatMap(([one, name]) => (name === group ? [one] : []));
+  }
+
+  /** The session of the volume, or of the group that sites.yaml names for it. */
   async session(volume: string, signal?: AbortSignal): Promise<Session> {
-    const { id } = await this.#named(volume, signal);
+    const group = this.#groupName(volume);
+    const { id } = group === null ? await this.#named(volume, signal) : await this.#groupNamed(group, signal);
     const filter = { local_resource_id: `eq.${id}` };
     const [session] = await this.api.list('replication_session', sessionItem, sessionFields, filter, signal);
     if (session !== undefined) return session;
     throw wrongState(
       this.api.endpoint.array,
-      `Volume ${volume} has no replication session`,
+      `${group === null ? `Volume ${volume}` : `Volume group ${group}`} has no replication session`,
       [],
-      'Give the volume a protection policy with a replication rule',
+      'Give it a protection policy with a replication rule',
     );
   }
 
@@ -287,26 +315,71 @@ export class PowerStoreStore implements VolumeStore {
     );
   }
 
+  #groupName(volume: string): string | null {
+    return this.#around.groups.get(volume) ?? null;
+  }
+
+  #list(signal?: AbortSignal): Promise<Listing> {
+    return list(this.api, this.#around.groups.size > 0, signal);
+  }
+
   async #find(volume: string, signal?: AbortSignal): Promise<Found> {
-    const listing = await list(this.api, signal);
-    const state = stateOfVolume(listing, volume);
+    const listing = await this.#list(signal);
     const item = listing.volumes.get(volume);
-    if (state === null || item === undefined) throw noVolume(this.api.endpoint.array, volume);
+    const groupName = this.#groupName(volume);
+    if (item === undefined) throw noVolume(this.api.endpoint.array, volume);
+    const group = groupName === null ? null : this.#mustBeMember(listing, item, groupName);
+    const state = stateOfVolume(listing, volume, groupName);
+    if (state === null) throw noVolume(this.api.endpoint.array, volume);
     const session = listing.sessions.get(item.id);
-    if (session !== undefined && session.resource_type !== 'volume')
+    if (session !== undefined && session.resource_type !== (group === null ? 'volume' : 'volume_group'))
       throw unsupported(
         this.api.endpoint,
-        `Volume ${volume} is replicated as part of a ${session.resource_type.replaceAll('_', ' ')}`,
-        'Replicate the volume of an SR by a policy of its own; groups are failed over by hand',
+        `Volume ${volume} is replicated as ${session.resource_type === 'volume' ? 'a single volume' : `part of a ${session.resource_type.replaceAll('_', ' ')}`}`,
+        'Name its volume group as consistency_group of all its volumes in sites.yaml; or give the volume a replication rule of its own, and name none',
       );
-    return { listing, item, notes: notesOf(item.description), state, session };
+    return { listing, item, group, notes: notesOf(item.description), state, session };
+  }
+
+  #mustBeMember(listing: Listing, item: VolumeItem, groupName: string): GroupItem {
+    const group = groupOf(listing, item, groupName);
+    const { array } = this.api.endpoint;
+    if (group === null)
+      throw groupHalfWay(array, `Volume ${item.name} is not in volume group ${groupName}`, []);
+    if (group.is_write_order_consistent === false)
+      throw groupHalfWay(array, `Volume group ${groupName} does not keep the order of writes`, [
+        'its snapshots are of different moments: write-order consistency is switched off',
+      ]);
+    return group;
+  }
+
+  async #groupNamed(name: string, signal?: AbortSignal): Promise<GroupItem> {
+    const filter = { name: `eq.${name}`, type: 'neq.Snapshot' };
+    const [found] = await this.api.list('volume_group', groupItem, groupFields, filter, signal);
+    if (found !== undefined) return found;
+    throw groupHalfWay(this.api.endpoint.array, `There is no volume group ${name}`, []);
   }
 
   async #named(name: string, signal?: AbortSignal): Promise<VolumeItem> {
     const filter = { name: `eq.${name}`, type: 'neq.Snapshot' };
-    const [item] = await this.api.list('volume', volumeItem, volumeFields, filter, signal);
-    if (item === undefined) throw noVolume(this.api.endpoint.array, name);
-    return item;
+    const [found] = await this.api.list('volume', volumeItem, volumeFields, filter, signal);
+    if (found === undefined) throw noVolume(this.api.endpoint.array, name);
+    return found;
+  }
+
+  /** A group goes to the point as a whole; once one of its volumes is open, it is there. */
+  async #putToPoint({ item, group, listing }: Found, point: StoredPoint): Promise<void> {
+    if (group === null) return this.#putBack(item, point, null);
+    const open = this.companions(item.name).some(
+      (one) => readMark(notesOf(listing.volumes.get(one)?.description)['mark'])?.role === 'promoted',
+    );
+    if (open) return;
+    const snapshot = groupSnapshotAt(listing, group, point.ref);
+    if (snapshot === null) throw noPoint(this.api.endpoint.array, item.name, point.ref);
+    await this.api.tell('POST', `/volume_group/${group.id}/restore`, {
+      from_snap_id: snapshot.id,
+      create_backup_snap: false,
+    });
   }
 
   async #putBack(item: VolumeItem, point: StoredPoint, keepAs: string | null): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { PortError } from '../../../domain/errors.ts';
+import { groupHalfWay } from '../consistency-group.ts';
 import { stopped } from '../rest/errors.ts';
 import type { Pace } from '../rest/poll.ts';
 import { type End, late, longestSeconds, mustExist, mustTake, stateOf } from '../send-receive/carry.ts';
@@ -11,7 +12,7 @@ import type { Transport } from '../send-receive/replication.ts';
 import type { StoredPoint } from '../send-receive/store.ts';
 import type { LinkView } from '../send-receive/views.ts';
 import type { PowerStoreStore } from './powerstore-store.ts';
-import { sessionFields, sessionItem, volumeFields, volumeItem } from './state.ts';
+import { sessionFields, sessionItem, sessionsByVolume, volumeFields, volumeItem } from './state.ts';
 
 export interface PowerStoreEnd extends End {
   readonly filer: End['filer'] & { readonly store: PowerStoreStore };
@@ -31,7 +32,7 @@ export function sessionTransport(pace: Pace): Transport<PowerStoreEnd> {
         linksUp(api, signal),
       ]);
       const ids = new Map(volumes.map(({ name, id }) => [name, id]));
-      const bySource = new Map(sessions.map((one) => [one.local_resource_id, one]));
+      const bySource = sessionsByVolume(sessions);
       return new Map(
         pairs.map(({ volume }): [string, LinkView] => {
           const session = bySource.get(ids.get(volume) ?? '');
@@ -63,6 +64,7 @@ async function carry(
 ): Promise<StoredPoint> {
   const { clock } = from.filer;
   const began = clock.monotonicSeconds();
+  let asked = false;
   for (let pause = pace.firstSeconds; ; pause = Math.min(pause * 1.5, pace.longestSeconds)) {
     const [here, there] = await Promise.all([mustExist(from, signal), stateOf(to, signal)]);
     const point = here.points.find((one) => one.tag === tag);
@@ -73,8 +75,14 @@ async function carry(
     }
     mustTake(from, here, to, there);
     await mustBeLinked(from, signal);
-    if (point === undefined) await from.store.cut(from.volume, tag);
-    else await send(from, to, signal);
+    if (point === undefined) {
+      if (asked)
+        throw groupHalfWay(from.filer.array, `Point ${tag} does not hold volume ${from.volume}`, [
+          'a snapshot of this name is there, and the volume was not among the members then',
+        ]);
+      asked = true;
+      await from.store.cut(from.volume, tag);
+    } else await send(from, to, signal);
     if (clock.monotonicSeconds() - began > longestSeconds) throw late(from, tag);
     await clock.sleep(pause, signal).catch((error: unknown) => {
       throw stopped(from.store.api.endpoint, error);
@@ -86,7 +94,7 @@ async function send(from: PowerStoreEnd, to: PowerStoreEnd, signal: AbortSignal 
   const session = await from.store.session(from.volume, signal);
   if (session.state !== 'Failed_Over') return from.store.synchronize(from.volume);
   // The last moment in which the old source can be written on: as a destination it says by its session what it is.
-  await to.store.mark(to.volume, { role: 'target', point: null });
+  for (const one of to.store.companions(to.volume)) await to.store.mark(one, { role: 'target', point: null });
   await from.store.reprotect(from.volume, signal);
 }
 

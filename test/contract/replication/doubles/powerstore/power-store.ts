@@ -15,10 +15,32 @@ export interface Volume {
   files: Map<string, string>;
 }
 
+export interface VolumeGroup {
+  readonly id: string;
+  readonly name: string;
+  readonly members: ReadonlySet<string>;
+  /** Write-order consistency. */
+  ordered?: boolean;
+}
+
+/** Its members are snapshots of the volumes, of the same name. */
+export interface GroupSnapshot {
+  readonly id: string;
+  readonly name: string;
+  readonly group: string;
+  readonly created: number;
+  readonly sourceTime: number;
+  readonly members: readonly string[];
+}
+
 export interface Session {
   readonly id: string;
-  readonly volume: string;
-  readonly remoteVolume: string;
+  readonly kind: 'volume' | 'volume_group';
+  /** What is replicated: a volume, or a group. */
+  readonly local: string;
+  readonly remote: string;
+  /** Each volume, and what it becomes there. */
+  readonly pairs: readonly { readonly volume: string; readonly remoteVolume: string }[];
   role: 'Source' | 'Destination';
   state: string;
   lastSync: number;
@@ -47,6 +69,8 @@ export class PowerStore {
   readonly name: string;
   readonly volumes = new Map<string, Volume>();
   sessions: Session[] = [];
+  groups: VolumeGroup[] = [];
+  groupSnapshots: GroupSnapshot[] = [];
   mappings: { readonly id: string; readonly host: string; readonly volume: string; readonly lun: number }[] =
     [];
   readonly hosts: { readonly id: string; readonly iqns: readonly string[] }[] = [];
@@ -116,8 +140,64 @@ export class PowerStore {
     return this.add(name, 'Snapshot', volume.files, { sourceId: volume.id, sourceTime });
   }
 
+  mustGroup(id: string): VolumeGroup {
+    const found = this.groups.find((one) => one.id === id);
+    if (found === undefined)
+      throw new Refusal(404, '0xE04040020009', `Volume group with id ${id} is not found.`);
+    return found;
+  }
+
+  snapshotGroup(group: VolumeGroup, name: string): GroupSnapshot {
+    if (this.groupSnapshots.some((one) => one.group === group.id && one.name === name))
+      throw new Refusal(422, '0xE0A060010012', `Snapshot name ${name} is already in use.`);
+    const sourceTime = this.now();
+    const members = [...group.members].map(
+      (id) => this.add(name, 'Snapshot', this.must(id).files, { sourceId: id, sourceTime }).id,
+    );
+    return this.#addGroupSnapshot({ name, group: group.id, sourceTime, members });
+  }
+
+  #addGroupSnapshot(made: Omit<GroupSnapshot, 'id' | 'created'>): GroupSnapshot {
+    const snapshot = { ...made, id: randomUUID(), created: this.now() };
+    this.groupSnapshots.push(snapshot);
+    return snapshot;
+  }
+
+  /** All volumes of the group go back at once; none may be in use. */
+  restoreGroup(group: VolumeGroup, snapshotId: string, backup: string | null): void {
+    const snapshot = this.groupSnapshots.find(({ id }) => id === snapshotId);
+    if (snapshot?.group !== group.id)
+      throw new Refusal(422, '0xE0A060010020', 'The snapshot is not one of this volume group.');
+    for (const id of group.members) {
+      this.mustBeChangeable(id);
+      if (this.mappings.some((one) => one.volume === id))
+        throw new Refusal(422, '0xE0A080020001', 'A volume of the group is attached to a host.');
+    }
+    if (backup !== null) this.snapshotGroup(group, backup);
+    for (const id of snapshot.members) {
+      const { sourceId, files } = this.must(id);
+      this.must(sourceId ?? '').files = new Map(files);
+    }
+  }
+
+  removeGroupSnapshot(id: string): void {
+    const snapshot = this.groupSnapshots.find((one) => one.id === id);
+    if (snapshot === undefined)
+      throw new Refusal(404, '0xE04040020009', `Volume group with id ${id} is not found.`);
+    for (const member of snapshot.members) this.volumes.delete(member);
+    this.groupSnapshots = this.groupSnapshots.filter((one) => one !== snapshot);
+  }
+
+  isInGroup(volume: string): boolean {
+    return this.groups.some(({ members }) => members.has(volume));
+  }
+
+  sessionOf(volume: string): Session | undefined {
+    return this.sessions.find(({ pairs }) => pairs.some((one) => one.volume === volume));
+  }
+
   isDestination(id: string): boolean {
-    const session = this.sessions.find(({ volume }) => volume === id);
+    const session = this.sessionOf(id);
     return session?.role === 'Destination' && session.state !== 'Failed_Over';
   }
 
@@ -154,13 +234,11 @@ export class PowerStore {
       throw new Refusal(422, '0xE02010050003', 'Another operation is in progress on the session.');
     if (session.state !== 'OK' && session.state !== 'System_Paused')
       throw new Refusal(422, '0xE02010050002', `Synchronize is not allowed in state ${session.state}.`);
-    const volume = this.must(session.volume);
-    const files = new Map(volume.files);
-    const snapshots = this.snapshotsOf(volume.id).filter(({ name }) => !name.startsWith(keptPrefix));
+    const state = this.#stateNow(session);
     session.state = 'Synchronizing';
     const finish = (): void => {
       if (session.state !== 'Synchronizing') return;
-      session.state = this.#deliver(session, files, snapshots) ? 'OK' : 'System_Paused';
+      session.state = this.#deliver(session, state) ? 'OK' : 'System_Paused';
       const peer = this.other?.sessions.find(({ id }) => id === session.id);
       if (session.state === 'OK' && peer !== undefined) peer.lastSync = session.lastSync;
     };
@@ -199,14 +277,15 @@ export class PowerStore {
     const peer = other?.sessions.find(({ id }) => id === session.id);
     if (!this.reaches() || other === null || peer === undefined)
       throw new Refusal(422, '0xE02010050010', 'The remote system is not reachable.');
-    const here = this.must(session.volume);
-    const there = other.must(peer.volume);
     session.state = 'Reprotecting';
     peer.state = 'Reprotecting';
     this.#pass(session, () => {
-      const known = new Set(other.snapshotsOf(there.id).map(identity));
-      const common = this.snapshotsOf(here.id).findLast((one) => known.has(identity(one)));
-      there.files = new Map(common?.files);
+      for (const { volume, remoteVolume } of session.pairs) {
+        const there = other.must(remoteVolume);
+        const known = new Set(other.snapshotsOf(there.id).map(identity));
+        const common = this.snapshotsOf(volume).findLast((one) => known.has(identity(one)));
+        there.files = new Map(common?.files);
+      }
       session.state = 'OK';
       Object.assign(peer, { role: 'Destination', state: 'OK' });
     });
@@ -247,7 +326,7 @@ export class PowerStore {
     this.must(id);
     if (this.mappings.some(({ volume }) => volume === id))
       throw new Refusal(422, '0xE0A080020001', 'The volume is attached to a host.');
-    if (this.sessions.some(({ volume }) => volume === id))
+    if (this.sessionOf(id) !== undefined)
       throw new Refusal(422, '0xE0A080010026', 'The volume has a protection policy.');
     this.volumes.delete(id);
   }
@@ -256,6 +335,8 @@ export class PowerStore {
   forget(): void {
     this.volumes.clear();
     this.sessions = [];
+    this.groups = [];
+    this.groupSnapshots = [];
     this.mappings = [];
     this.#queue = [];
     this.held = false;
@@ -266,21 +347,57 @@ export class PowerStore {
     session.next = next;
   }
 
-  #deliver(session: Session, files: Files, snapshots: readonly Volume[]): boolean {
+  /** What a synchronization that begins now carries. */
+  #stateNow(session: Session): Carried {
+    return {
+      volumes: session.pairs.map(({ volume, remoteVolume }) => ({
+        remoteVolume,
+        files: new Map(this.must(volume).files),
+        snapshots: this.snapshotsOf(volume).filter(({ name }) => !name.startsWith(keptPrefix)),
+      })),
+      groupSnapshots: this.groupSnapshots.filter(
+        ({ group, name }) => group === session.local && !name.startsWith(keptPrefix),
+      ),
+    };
+  }
+
+  #deliver(session: Session, { volumes, groupSnapshots }: Carried): boolean {
     const { other } = this;
     if (!this.reaches() || other === null) return false;
-    const there = other.must(session.remoteVolume);
-    let bytes = 1;
-    for (const [name, text] of files) if (there.files.get(name) !== text) bytes += text.length;
-    this.bytesSent += bytes;
-    const known = new Set(other.snapshotsOf(there.id).map(identity));
-    for (const one of snapshots)
-      if (!known.has(identity(one)))
-        other.add(one.name, 'Snapshot', one.files, { sourceId: there.id, sourceTime: one.sourceTime });
-    there.files = new Map(files);
+    this.bytesSent += 1;
+    for (const { remoteVolume, files, snapshots } of volumes) {
+      const there = other.must(remoteVolume);
+      for (const [name, text] of files) if (there.files.get(name) !== text) this.bytesSent += text.length;
+      const known = new Set(other.snapshotsOf(there.id).map(identity));
+      for (const one of snapshots)
+        if (!known.has(identity(one)))
+          other.add(one.name, 'Snapshot', one.files, { sourceId: there.id, sourceTime: one.sourceTime });
+      there.files = new Map(files);
+    }
+    for (const one of groupSnapshots) other.#receiveGroupSnapshot(session, one);
     session.lastSync = this.now();
     return true;
   }
+
+  #receiveGroupSnapshot({ remote, pairs }: Session, { name, sourceTime }: GroupSnapshot): void {
+    const there = this.groupSnapshots.filter(({ group }) => group === remote);
+    if (there.some((one) => one.name === name && one.sourceTime === sourceTime)) return;
+    const members = pairs.flatMap(({ remoteVolume }) =>
+      this.snapshotsOf(remoteVolume)
+        .filter((one) => one.name === name && one.sourceTime === sourceTime)
+        .map(({ id }) => id),
+    );
+    this.#addGroupSnapshot({ name, group: remote, sourceTime, members });
+  }
+}
+
+interface Carried {
+  readonly volumes: readonly {
+    readonly remoteVolume: string;
+    readonly files: Files;
+    readonly snapshots: readonly Volume[];
+  }[];
+  readonly groupSnapshots: readonly GroupSnapshot[];
 }
 
 function identity({ name, sourceTime }: Volume): string {

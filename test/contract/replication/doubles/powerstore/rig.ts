@@ -1,11 +1,9 @@
 /** Two PowerStore doubles as a rig: one pair of arrays for all cases, a pair of volumes for each. */
 import { randomUUID } from 'node:crypto';
 import { openPowerStore } from '../../../../../src/adapters/replication/powerstore/open.ts';
-import { systemClock } from '../../../../../src/adapters/system/clock.ts';
-import type { ArraySettings } from '../../../../../src/domain/settings.ts';
-import type { Replication } from '../../../../../src/ports/replication.ts';
 import type { Mishaps, OpenRig, Place, Rig, Side } from '../../rig.ts';
 import type { DoubleRequest } from '../https-double.ts';
+import { type NamedPair, openedOver, PairOfArrays, quickPace, sides } from '../pair.ts';
 import { PowerStore, type Session, type Volume } from './power-store.ts';
 import { type PowerStoreServer, root, startPowerStore, username } from './server.ts';
 
@@ -18,26 +16,19 @@ const hostIds: Readonly<Record<Side, string>> = {
   target: '70c10ade-0001-4000-8000-000000000001',
 };
 const wrongPassword = 'wrong-password';
-const pace = { firstSeconds: 0.005, longestSeconds: 0.02, patienceSeconds: 20 };
 
 export interface PowerStorePair {
   readonly arrays: Readonly<Record<Side, PowerStore>>;
   readonly servers: Readonly<Record<Side, PowerStoreServer>>;
-  adapter(
-    side: Side,
-    volumes: Readonly<Record<Side, string>>,
-    changes?: { readonly password?: string; readonly fingerprint?: string },
-  ): Replication;
+  readonly adapters: PairOfArrays;
   stop(): Promise<void>;
 }
-
-const otherOf = (side: Side): Side => (side === 'source' ? 'target' : 'source');
 
 export async function startPowerStorePair(): Promise<PowerStorePair> {
   const arrays = { source: new PowerStore('osaka'), target: new PowerStore('tokyo') };
   arrays.source.other = arrays.target;
   arrays.target.other = arrays.source;
-  for (const side of ['source', 'target'] as const)
+  for (const side of sides)
     arrays[side].hosts.push(
       { id: hostIds[side], iqns: [iqns[side]] },
       { id: 'nobody00-0000-4000-8000-000000000001', iqns: ['iqn.2026-11.com.example:nobody'] },
@@ -46,41 +37,26 @@ export async function startPowerStorePair(): Promise<PowerStorePair> {
     source: await startPowerStore(arrays.source),
     target: await startPowerStore(arrays.target),
   };
-  const opened: Replication[] = [];
-  const settingsOf = (side: Side, fingerprint?: string): ArraySettings => ({
+  const named = (side: Side) => ({
     name: `powerstore-${arrays[side].name}`,
-    site: arrays[side].name,
-    type: 'powerstore',
     options: {
       url: servers[side].web.url,
-      fingerprint: fingerprint ?? servers[side].web.certificate.sha256,
+      fingerprint: servers[side].web.certificate.sha256,
       username,
     },
-    secret: { from: 'env', name: side },
+  });
+  const adapters = new PairOfArrays({
+    type: 'powerstore',
+    arrays: { source: named('source'), target: named('target') },
+    secrets: { source: servers.source.password, target: servers.target.password },
+    open: (settings, surroundings) => openPowerStore(settings, surroundings, quickPace),
   });
   return {
     arrays,
     servers,
-    adapter: (side, volumes, changes = {}) => {
-      const other = otherOf(side);
-      const passwords = new Map<string, string>([
-        [side, changes.password ?? servers[side].password],
-        [other, servers[other].password],
-      ]);
-      const adapter = openPowerStore(
-        settingsOf(side, changes.fingerprint),
-        {
-          clock: systemClock,
-          secrets: { resolve: async (ref) => passwords.get('name' in ref ? String(ref.name) : '') ?? '' },
-          peers: new Map([[volumes[side], { array: settingsOf(other), volume: volumes[other] }]]),
-        },
-        pace,
-      );
-      opened.push(adapter);
-      return adapter;
-    },
+    adapters,
     stop: async () => {
-      await Promise.all(opened.map((adapter) => adapter.close()));
+      await adapters.close();
       await Promise.all([servers.source.web.stop(), servers.target.web.stop()]);
     },
   };
@@ -93,31 +69,67 @@ export function powerStoreRigs(pair: PowerStorePair): OpenRig {
     const volumes = { source: `shop-${count}`, target: `shop-${count}-replica` };
     seed(pair, volumes);
     teardown(() => mend(pair));
-    return rigOf(pair, volumes);
+    return { ...rigOf(pair, [{ volumes }]), together: async () => together(pair, `shop-${count}`) };
   };
 }
 
 /** A pair that the site has set up, with a first point at the target. */
-function seed({ arrays: { source, target } }: PowerStorePair, volumes: Readonly<Record<Side, string>>): void {
-  const from = source.add(volumes.source, 'Primary', new Map());
-  const to = target.add(volumes.target, 'Primary', new Map(), { description: 'replica of the shop' });
-  source.map(hostIds.source, from.id);
+function seed(pair: PowerStorePair, volumes: Readonly<Record<Side, string>>): void {
+  const { source, target } = pair.arrays;
+  const { from, to } = volumesOf(pair, volumes);
   const first = source.snapshot(from, 'site-first');
   const { sourceTime } = first;
   target.add(first.name, 'Snapshot', first.files, { sourceId: to.id, sourceTime });
-  const common = { id: randomUUID(), state: 'OK', lastSync: source.now(), looks: 0, next: null };
-  const sessionOf = (role: Session['role'], volume: string, remoteVolume: string): Session => ({
+  tie(pair, { kind: 'volume', local: from.id, remote: to.id }, [{ volume: from.id, remoteVolume: to.id }]);
+}
+
+function volumesOf({ arrays: { source, target } }: PowerStorePair, volumes: Readonly<Record<Side, string>>) {
+  const from = source.add(volumes.source, 'Primary', new Map());
+  const to = target.add(volumes.target, 'Primary', new Map(), { description: 'replica of the shop' });
+  source.map(hostIds.source, from.id);
+  return { from, to };
+}
+
+function tie(
+  { arrays: { source, target } }: PowerStorePair,
+  { kind, local, remote }: Pick<Session, 'kind' | 'local' | 'remote'>,
+  pairs: Session['pairs'],
+): void {
+  const common = { id: randomUUID(), kind, state: 'OK', lastSync: source.now(), looks: 0, next: null };
+  source.sessions.push({ ...common, role: 'Source', local, remote, pairs });
+  target.sessions.push({
     ...common,
-    role,
-    volume,
-    remoteVolume,
+    role: 'Destination',
+    local: remote,
+    remote: local,
+    pairs: pairs.map(({ volume, remoteVolume }) => ({ volume: remoteVolume, remoteVolume: volume })),
   });
-  source.sessions.push(sessionOf('Source', from.id, to.id));
-  target.sessions.push(sessionOf('Destination', to.id, from.id));
+}
+
+/** Two volumes of one volume group, which is replicated as a whole; no snapshot of it has been taken yet. */
+function together(pair: PowerStorePair, name: string): readonly [Rig, Rig] {
+  const { source, target } = pair.arrays;
+  const groups = { source: `${name}-group`, target: `${name}-group-copy` };
+  const member = (what: string): NamedPair => ({
+    volumes: { source: `${name}-${what}`, target: `${name}-${what}-copy` },
+    groups,
+  });
+  const [log, data] = [member('log'), member('data')];
+  const made = [log, data].map(({ volumes }) => volumesOf(pair, volumes));
+  const local = { id: randomUUID(), name: groups.source, members: new Set(made.map(({ from }) => from.id)) };
+  const remote = { id: randomUUID(), name: groups.target, members: new Set(made.map(({ to }) => to.id)) };
+  source.groups.push(local);
+  target.groups.push(remote);
+  tie(
+    pair,
+    { kind: 'volume_group', local: local.id, remote: remote.id },
+    made.map(({ from, to }) => ({ volume: from.id, remoteVolume: to.id })),
+  );
+  return [rigOf(pair, [log, data]), rigOf(pair, [data, log])];
 }
 
 async function mend({ arrays, servers }: PowerStorePair): Promise<void> {
-  for (const side of ['source', 'target'] as const) {
+  for (const side of sides) {
     arrays[side].linked = true;
     arrays[side].clockOffsetSeconds = 0;
     arrays[side].lying = false;
@@ -139,19 +151,16 @@ async function power(
   if (on) arrays.source.meet();
 }
 
-function rigOf(pair: PowerStorePair, volumes: Readonly<Record<Side, string>>): Rig {
-  const { servers } = pair;
+function rigOf(pair: PowerStorePair, pairs: readonly [NamedPair, ...NamedPair[]]): Rig {
+  const { servers, adapters } = pair;
+  const [{ volumes }] = pairs;
   return {
-    source: pair.adapter('source', volumes),
-    target: pair.adapter('target', volumes),
-    volumes,
+    ...openedOver(adapters, pairs, wrongPassword),
     hosts: (side) => ({ addresses: [], iqns: [iqns[side]] }),
     read: async (place, file) => reached(pair, volumes, place).files.get(file) ?? null,
     write: async (place, file, text) => {
       reached(pair, volumes, place).files.set(file, text);
     },
-    reopen: async (side) => pair.adapter(side, volumes),
-    patienceSeconds: 30,
     reportsSplit: true,
     secrets: [servers.source.password, servers.target.password, wrongPassword, 'token-osaka', 'token-tokyo'],
     ...mishapsOf(pair, volumes),
@@ -159,7 +168,7 @@ function rigOf(pair: PowerStorePair, volumes: Readonly<Record<Side, string>>): R
 }
 
 function mishapsOf(pair: PowerStorePair, volumes: Readonly<Record<Side, string>>): Partial<Mishaps> {
-  const { arrays, servers, adapter } = pair;
+  const { arrays, servers } = pair;
   const setLink = (linked: boolean): void => {
     for (const array of [arrays.source, arrays.target]) array.linked = linked;
     arrays.source.meet();
@@ -205,8 +214,6 @@ function mishapsOf(pair: PowerStorePair, volumes: Readonly<Record<Side, string>>
       if (kept === undefined) throw new Error('nothing has been kept');
       return kept.files.get(file) ?? null;
     },
-    wrongCredentials: async (side) => adapter(side, volumes, { password: wrongPassword }),
-    wrongTrust: async (side) => adapter(side, volumes, { fingerprint: '00'.repeat(32) }),
   };
 }
 

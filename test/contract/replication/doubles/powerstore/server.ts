@@ -6,7 +6,13 @@ import {
   lost,
   startHttpsDouble,
 } from '../https-double.ts';
-import { type PowerStore, Refusal, type Volume } from './power-store.ts';
+import {
+  type GroupSnapshot,
+  type PowerStore,
+  Refusal,
+  type Volume,
+  type VolumeGroup,
+} from './power-store.ts';
 
 export interface Fault {
   readonly matches: (request: DoubleRequest) => boolean;
@@ -97,19 +103,22 @@ function rows(array: PowerStore, path: string): readonly Row[] {
     case '/volume':
       return [...array.volumes.values()].map((one) => volumeRow(one));
     case '/replication_session':
-      return array.look().map(({ id, volume, remoteVolume, role, state, lastSync }) => ({
+      return array.look().map(({ id, kind, local, remote, pairs, role, state, lastSync }) => ({
         id,
         state: array.lying ? 'OK' : state,
         role,
-        resource_type: 'volume',
-        local_resource_id: volume,
-        remote_resource_id: remoteVolume,
+        resource_type: kind,
+        local_resource_id: local,
+        remote_resource_id: remote,
         remote_system_id: `remote-${array.other?.name}`,
         last_sync_timestamp: instant(array.lying ? array.now() : lastSync),
-        storage_element_pairs: [
-          { local_storage_element_id: volume, remote_storage_element_id: remoteVolume },
-        ],
+        storage_element_pairs: pairs.map(({ volume, remoteVolume }) => ({
+          local_storage_element_id: volume,
+          remote_storage_element_id: remoteVolume,
+        })),
       }));
+    case '/volume_group':
+      return [...array.groups.map(groupRow), ...array.groupSnapshots.map(groupSnapshotRow)];
     case '/remote_system': {
       const state = array.reaches() ? 'OK' : 'Complete_Data_Connection_Loss';
       return [{ id: `remote-${array.other?.name}`, name: array.other?.name, data_connection_state: state }];
@@ -155,6 +164,30 @@ function volumeRow({ id, name, description, type, wwn, created, sourceId, source
       type === 'Primary'
         ? null
         : { source_id: sourceId, source_timestamp: sourceTime === null ? null : instant(sourceTime) },
+  };
+}
+
+function groupRow({ id, name, members, ordered = true }: VolumeGroup): Row {
+  return {
+    id,
+    name,
+    type: 'Primary',
+    is_write_order_consistent: ordered,
+    creation_timestamp: instant(0),
+    protection_data: null,
+    volumes: [...members].map((member) => ({ id: member })),
+  };
+}
+
+function groupSnapshotRow({ id, name, group, created, sourceTime, members }: GroupSnapshot): Row {
+  return {
+    id,
+    name,
+    type: 'Snapshot',
+    is_write_order_consistent: true,
+    creation_timestamp: instant(created),
+    protection_data: { source_id: group, source_timestamp: instant(sourceTime) },
+    volumes: members.map((member) => ({ id: member })),
   };
 }
 
@@ -219,8 +252,20 @@ function act(array: PowerStore, { method, body }: DoubleRequest, path: readonly 
       const more = { description: sent.description ?? '', sourceId: id };
       return { id: array.add(sent.name ?? '', 'Clone', array.must(id).files, more).id };
     }
+    case 'POST volume_group snapshot':
+      return { id: array.snapshotGroup(array.mustGroup(id), sent.name ?? '').id };
+    case 'POST volume_group restore': {
+      const backup = sent.create_backup_snap === true ? (sent.backup_snap_profile?.name ?? 'backup') : null;
+      array.restoreGroup(array.mustGroup(id), sent.from_snap_id ?? '', backup);
+      return undefined;
+    }
+    case 'DELETE volume_group':
+      array.removeGroupSnapshot(id);
+      return undefined;
     case 'POST volume restore': {
       const volume = array.mustBeChangeable(id);
+      if (array.isInGroup(id))
+        throw new Refusal(422, '0xE0A080010030', 'The volume is a member of a volume group.');
       const snapshot = array.must(sent.from_snap_id ?? '');
       if (snapshot.sourceId !== id)
         throw new Refusal(422, '0xE0A060010020', 'The snapshot is not one of this volume.');
