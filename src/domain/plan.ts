@@ -50,6 +50,8 @@ export interface Plan {
 export interface Expectation {
   readonly pointId: string | null;
   readonly metadataTakenAt: Instant | null;
+  /** Where the metadata of the point was found; the catalog's own export when absent. */
+  readonly metadataFrom?: { readonly sr: string; readonly date: string };
   /** Newest complete replica point per SR, and its age against the clock of the observation. */
   readonly replicas: readonly {
     readonly sr: string;

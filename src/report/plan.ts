@@ -89,6 +89,12 @@ export function recapText(planned: PlanOnPaper, paper: Paper): string {
   return page([heading(paper, 'In short'), ...facts(paper, rows)]);
 }
 
+function sourceText({ metadataFrom }: Plan['expects']): string {
+  return metadataFrom === undefined
+    ? 'the catalog'
+    : `replicated storage: metadata backup of ${metadataFrom.date} on SR ${clean(metadataFrom.sr)}`;
+}
+
 /** The promise in a few lines: recovery point, replica, loss, time. */
 export function meaningLines(plan: Plan, paper: Paper): string[] {
   const { expects } = plan;
@@ -102,6 +108,7 @@ export function meaningLines(plan: Plan, paper: Paper): string[] {
         ? paint(paper, 'bad', 'none')
         : `${expects.pointId}, metadata of ${formatInstant(expects.metadataTakenAt)}`,
     ]);
+    if (expects.pointId !== null && plan.operation !== 'verify') rows.push(['Source', sourceText(expects)]);
   } else if (expects.pointId !== null) {
     rows.push(['New point', expects.pointId]);
   }

@@ -1,4 +1,5 @@
 /** What a run comes to: the head of its report with loss against RPO and time against RTO, and what a person does next. */
+import type { BackupFound } from '../domain/actions/recover.ts';
 import type { Run } from '../domain/run.ts';
 import { formatDuration, type Instant } from '../domain/time.ts';
 import { afterDrill } from './evidence.ts';
@@ -137,6 +138,7 @@ export function nextSteps(run: Run, known: RunFacts): string[] {
       : ['Read the warnings above: what they name would be missing or different after a failover.'];
   }
   if (plan.operation === 'reprotect') return afterReprotect(run);
+  if (plan.operation === 'recover-metadata') return afterRecovery(run);
   const steps: string[] = [];
   if (known.vms.some((vm) => vm.verdict !== 'ready'))
     steps.push(
@@ -169,6 +171,22 @@ function afterMove(run: Run, { from, to }: ReturnType<typeof sitesOf>): string[]
     isProtectedAgain(run)
       ? `The group is protected from site ${to ?? 'here'} to site ${from ?? 'there'} now. Prove it when there is time: lifeboat drill ${group}`
       : `Nothing protects the group at its new site yet. Turn the protection round: lifeboat reprotect ${group}`,
+  ];
+}
+
+function afterRecovery({ plan, steps }: Run): string[] {
+  // Written by the reading steps of this run.
+  const kept = plan.steps.flatMap(({ id, action }) =>
+    action.do === 'read-backup'
+      ? ((steps.get(id)?.output ?? { kept: [] }) as unknown as BackupFound).kept
+      : [],
+  );
+  const [point] = kept;
+  if (point === undefined)
+    return [`Choose a date, and keep it: lifeboat catalog recover ${plan.group} --date DATE`];
+  return [
+    `See what it holds: lifeboat catalog show ${point.pointId}`,
+    `Then plan with it: lifeboat plan failover ${plan.group}${kept.length > 1 ? ' --point ID' : ''}, or lifeboat drill ${plan.group}`,
   ];
 }
 

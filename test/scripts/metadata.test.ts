@@ -101,7 +101,7 @@ t.test('failover recovers the group from the replicated SR alone', async (t) => 
     [],
     'no clone is left attached',
   );
-  t.strictSame(arrayOf(world.lab, 'array-recovery').drills(), [], 'nor one on the array');
+  t.strictSame(arrayOf(world.lab, 'array-recovery').drills.list(), [], 'nor one on the array');
   const operations = (await world.runs()).map((run) => `${run.plan.operation} ${run.outcome}`);
   t.strictSame(operations, ['recover-metadata done', 'failover done']);
   t.ok(pool.db.findByUuid('VDI', metadataBackupUuid(sr)), 'the backup came along');

@@ -1,6 +1,7 @@
 /** What a failover promises: loss, time, who comes up, who is left out, and what a person must know before. */
 import { capabilitiesOf, type Observation, type PairObservation } from '../../domain/observation.ts';
 import type { Expectation } from '../../domain/plan.ts';
+import type { ForeignOrigin } from '../../domain/recovery-point.ts';
 import { formatDuration, secondsBetween } from '../../domain/time.ts';
 import { type Choice, newestComplete } from '../choose-point.ts';
 import { forecastSeconds } from '../forecast.ts';
@@ -17,6 +18,7 @@ export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectati
   return {
     pointId: point.id,
     metadataTakenAt: point.takenAt,
+    ...metadataFrom(point.foreign),
     replicas,
     skewSeconds,
     lossSeconds,
@@ -42,6 +44,19 @@ export function expectationOf(draft: RecoverDraft, order: StartOrder): Expectati
     ],
     notes: [...notesOf(draft, lossSeconds), ...notesOfPart(draft, order), ...notesOfOrder(order)],
   };
+}
+
+function metadataFrom(foreign: ForeignOrigin | undefined): Pick<Expectation, 'metadataFrom'> {
+  if (foreign?.storage === undefined) return {};
+  const { sr, date } = foreign.storage;
+  return { metadataFrom: { sr, date } };
+}
+
+function madeFrom({ files, storage }: ForeignOrigin): string {
+  if (storage !== undefined)
+    return `The recovery point was read from the metadata backup on SR ${storage.sr}, date ${storage.date}: it is as old as that, whatever was changed since`;
+  const named = `${files.slice(0, 3).join(', ')}${files.length > 3 ? ', …' : ''}`;
+  return `The recovery point was made from a backup of other tools (${named}), which knows less than an export`;
 }
 
 /** Who starts although a VM that it needs does not. */
@@ -98,11 +113,7 @@ function notesOf(draft: RecoverDraft, lossSeconds: number | null): string[] {
   const { group, declaredLost } = draft.request;
   const notes: string[] = [];
   const { foreign } = draft.choice.point;
-  if (foreign !== undefined)
-    notes.push(
-      `The recovery point was made from a backup of other tools (${foreign.files.slice(0, 3).join(', ')}${foreign.files.length > 3 ? ', …' : ''}), which knows less than an export`,
-      ...foreign.unsaid,
-    );
+  if (foreign !== undefined) notes.push(madeFrom(foreign), ...foreign.unsaid);
   if (lossSeconds !== null) {
     const against = lossSeconds > group.rpoSeconds ? 'more than' : 'within';
     notes.push(
