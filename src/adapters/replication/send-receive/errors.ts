@@ -9,7 +9,9 @@ export function noVolume(array: string, volume: string): PortError {
   return refusal(array, {
     code: 'DR-ARRAY-VOLUME',
     what: `There is no volume ${volume}`,
-    known: ['either its name is wrong, or nothing has arrived there yet'],
+    known: [
+      'its name is wrong, it is not in the consistency group that sites.yaml names for it, or nothing has arrived there yet',
+    ],
     next: 'Compare the name in sites.yaml with what the filer lists; a replica that is not there yet is made by the first point: `lifeboat verify --sync`',
   });
 }
