@@ -3,8 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { openBackupImages } from '../../src/adapters/backup-vdi/open.ts';
 import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
 import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
+import { openDom0 } from '../../src/adapters/dom0/open.ts';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { openReplication } from '../../src/adapters/replication/open.ts';
 import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
@@ -125,6 +127,9 @@ export class LabHouse {
     const inbox = new SqliteInbox(stateFile, systemClock);
     const rehearsals = new SqliteRehearsals(stateFile);
     const ledger = new SqliteSchedule(stateFile);
+    const dom0 = openDom0(settings, {
+      secrets: { resolve: async () => this.lab.credentials.password },
+    });
     const app = createApp({
       settings,
       version: 'test',
@@ -136,6 +141,8 @@ export class LabHouse {
       hypervisor: outside.hypervisor,
       array: outside.array,
       catalog: outside.catalog,
+      backupImages: openBackupImages(join(this.#directory, 'backup-vdi')),
+      dom0,
       foreign: { read: () => Promise.reject(new Error('no backup is imported here')) },
       home: {
         runtime: 'Node of the test',
@@ -152,7 +159,7 @@ export class LabHouse {
       probeTcp: async () => true,
       ...noGuests,
       close: async () => {
-        await outside.close();
+        await Promise.all([outside.close(), dom0.close()]);
         rehearsals.close();
         ledger.close();
         inbox.close();
