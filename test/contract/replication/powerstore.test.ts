@@ -105,7 +105,7 @@ t.test(
     pair.arrays.source.groups[0] = { ...group, ordered: true, members: new Set() };
     t.match(await failureOf(first.source.observe(first.volumes.source)), { kind: 'refused' });
     t.match(await failureOf(first.source.fence(first.volumes.source)), {
-      problem: { code: 'DR-CONSISTENCY-GROUP-MEMBERS', what: /is not in volume group/ },
+      problem: { code: 'DR-ARRAY-VOLUME', known: [/not in the consistency group/] },
     });
     const alone = pair.adapters.adapter('source', [{ volumes: first.volumes }]);
     t.match(
