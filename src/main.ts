@@ -9,6 +9,7 @@ import { openCatalog } from './adapters/catalog/open.ts';
 import { openDom0 } from './adapters/dom0/open.ts';
 import { foreignBackups } from './adapters/foreign/foreign.ts';
 import { JournalFiles } from './adapters/journal/journal-files.ts';
+import { openNotifier } from './adapters/notify/open.ts';
 import { openReplication, peersOf } from './adapters/replication/open.ts';
 import { generateKeyFile, readKeyFile } from './adapters/secrets/key-file.ts';
 import { Redactor } from './adapters/secrets/redactor.ts';
@@ -19,6 +20,7 @@ import { SqliteInbox } from './adapters/state/sqlite-inbox.ts';
 import { SqliteRehearsals } from './adapters/state/sqlite-rehearsals.ts';
 import { SqliteSchedule } from './adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from './adapters/state/sqlite-states.ts';
+import { SqliteWatch } from './adapters/state/sqlite-watch.ts';
 import { systemClock } from './adapters/system/clock.ts';
 import { spaceAt, tryWriting } from './adapters/system/disk.ts';
 import { systemEntropy } from './adapters/system/entropy.ts';
@@ -92,6 +94,12 @@ function openApp(settings: Settings): App {
   const inbox = once(async () => new SqliteInbox(stateFile, systemClock));
   const rehearsals = once(async () => new SqliteRehearsals(stateFile));
   const ledger = once(async () => new SqliteSchedule(stateFile));
+  const runProgram = programRunner({
+    directory: dirname(settings.file),
+    environment: process.env,
+    redact: (text) => redactor.redact(text),
+  });
+  const watchStore = once(async () => new SqliteWatch(stateFile));
 
   const backupImages = openBackupImages(join(settings.stateDirectory, 'backup-vdi'));
   const dom0 = openDom0(settings, { secrets });
@@ -115,15 +123,15 @@ function openApp(settings: Settings): App {
     backupImages,
     dom0,
     clockwork: { ledger: ledger.get, shelve },
+    watching: {
+      store: watchStore.get,
+      notifier: (channel) => openNotifier(channel, { secrets, clock: systemClock, runProgram }),
+    },
     secretStore: store,
     probeTcp,
     probeHttp,
     runInGuest,
-    runProgram: programRunner({
-      directory: dirname(settings.file),
-      environment: process.env,
-      redact: (text) => redactor.redact(text),
-    }),
+    runProgram,
     home: {
       runtime: `Node ${process.versions.node}`,
       secrets,
@@ -135,7 +143,7 @@ function openApp(settings: Settings): App {
     },
     close: async () => {
       await Promise.all([outside.close(), dom0.close()]);
-      await closeAll([states, inbox, rehearsals, ledger]);
+      await closeAll([states, inbox, rehearsals, ledger, watchStore]);
     },
   });
 }

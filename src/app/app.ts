@@ -22,7 +22,7 @@ import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 import type { ForeignRequest } from './foreign.ts';
 import type { ReadRunNews } from './run-news.ts';
 import type { ClockVerbs } from './schedules.ts';
-import type { Tick, WatchTick } from './watch.ts';
+import type { Tick, WatchTick, WatchVerbs } from './watch.ts';
 
 /** What the program offers before a configuration is read. */
 export interface Programme {
@@ -147,6 +147,8 @@ export interface App {
   look(request: { readonly configProblems: readonly Problem[] }, context?: Context): Promise<Tick>;
   /** Says what changed since the last tick; absent where nobody watches. */
   readonly watch?: WatchTick;
+  /** Differences, alarms, and who hears of them. */
+  readonly watching: WatchVerbs;
 
   readonly secrets: {
     list(): Promise<readonly string[]>;

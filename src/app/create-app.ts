@@ -7,10 +7,12 @@ import type { App } from './app.ts';
 import { takeUp } from './broken-off.ts';
 import { check } from './check.ts';
 import { doctor } from './doctor.ts';
+import { acceptDifference, drift, revokeAcceptance } from './drift.ts';
 import { importForeign } from './foreign.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
 import { look } from './look.ts';
+import { testChannels } from './notices.ts';
 import { stopDrill } from './open-drill.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
@@ -26,6 +28,7 @@ import { rehearseSelf } from './self-rehearsal.ts';
 import { status } from './status.ts';
 import { testArray } from './test-array.ts';
 import { carryOutTurn } from './turns.ts';
+import { alarms, watch } from './watch-tick.ts';
 
 export function createApp(ports: AppPorts): App {
   return {
@@ -40,6 +43,14 @@ export function createApp(ports: AppPorts): App {
     testArray: (array, context) => testArray(ports, array, context),
     doctor: (context) => doctor(ports, context),
     rehearseSelf: (context) => rehearseSelf(ports, context),
+    watch: (tick, context) => watch(ports, tick, context),
+    watching: {
+      drift: (request, context) => drift(ports, request, context),
+      accept: (request) => acceptDifference(ports, request),
+      revoke: (id, by) => revokeAcceptance(ports, id, by),
+      alarms: () => alarms(ports),
+      testChannels: (channel, context) => testChannels(ports, channel, context),
+    },
     freeze: (group, by) => freeze(ports, group, by),
     unfreeze: (group, by) => unfreeze(ports, group, by),
     stopDrill: (group, by, signal) => stopDrill(ports, group, by, signal),

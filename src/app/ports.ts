@@ -10,6 +10,7 @@ import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { Replication } from '../ports/replication.ts';
 import type { Clockwork } from '../ports/schedule.ts';
 import type { Clock, Entropy, GroupStates, Journals, RunInbox } from '../ports/system.ts';
+import type { Watching } from '../ports/watch.ts';
 
 export interface AppPorts {
   readonly settings: Settings;
@@ -51,5 +52,7 @@ export interface AppPorts {
   readonly runProgram: RunProgram;
   /** The machine below: for the rehearsal of Lifeboat itself, and `doctor`. */
   readonly home: Home;
+  /** What the watch remembers, and the channels of its notices. */
+  readonly watching: Watching;
   close(): Promise<void>;
 }

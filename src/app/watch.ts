@@ -2,13 +2,18 @@
  * Where the watch meets the clock. The daemon looks at the world once per tick and hands the look over; the watch says
  * what changed since the last one, raises and closes alarms, and sends what is to be sent.
  */
+import type { DriftReport, LedgerEntry } from '../domain/drift.ts';
 import type { Problem } from '../domain/errors.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { JobStanding } from '../domain/jobs.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Readiness, RunBrief, StatusReport } from '../domain/status.ts';
 import type { Instant } from '../domain/time.ts';
+import type { AuditedBy } from '../ports/system.ts';
+import type { AlarmsReport } from '../report/watch.ts';
 import type { Context } from './app.ts';
+import type { AcceptRequest } from './drift.ts';
+import type { ChannelTest } from './notices.ts';
 
 /** One look at everything, shared by all who ask in one tick. */
 export interface Tick {
@@ -55,6 +60,19 @@ export interface OpenAlarm {
   readonly groups: readonly string[];
   readonly what: string;
   readonly since: Instant;
+}
+
+/** What people ask of the watch, and say to it. */
+export interface WatchVerbs {
+  /** Both sites of every group compared now; what concerns these groups (all for an empty list). */
+  drift(request: { readonly groups: readonly string[] }, context?: Context): Promise<DriftReport>;
+  /** A role answers for a difference until a day. Throws `DR-DRIFT-UNKNOWN`, `DR-DRIFT-UNTIL` (exit code 2). */
+  accept(request: AcceptRequest): Promise<LedgerEntry>;
+  revoke(id: string, by: AuditedBy): Promise<LedgerEntry>;
+  /** As the newest tick left them; nobody is asked. */
+  alarms(): Promise<AlarmsReport>;
+  /** Sends a notice at once, through one channel or each. Unknown ones throw `DR-NOTICE-NO-CHANNEL` (exit code 2). */
+  testChannels(channel: string | null, context?: Context): Promise<readonly ChannelTest[]>;
 }
 
 /** Called once per tick, never two at a time. What it throws is logged, and the next tick comes all the same. */

@@ -74,7 +74,7 @@ export interface AuditedBy {
 export interface AuditEntry extends AuditedBy {
   readonly at: Instant;
   readonly group: string;
-  readonly did: 'freeze' | 'unfreeze' | 'break-lock';
+  readonly did: 'freeze' | 'unfreeze' | 'break-lock' | 'accept-difference' | 'revoke-acceptance';
   /** One short sentence, such as whose lock it was. */
   readonly detail: string;
 }

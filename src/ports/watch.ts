@@ -2,8 +2,10 @@
 import type { Alarm } from '../domain/alarm.ts';
 import type { LedgerEntry } from '../domain/drift.ts';
 import type { ChannelStanding, Notice, QueuedNotice } from '../domain/notice.ts';
+import type { ChannelSettings } from '../domain/notice-settings.ts';
 import type { Readiness } from '../domain/status.ts';
 import type { Instant } from '../domain/time.ts';
+import type { AuditEntry } from './system.ts';
 
 export interface WatchMemory {
   /** Differences that are there, and those that are gone for a short while: they may come back. */
@@ -24,6 +26,8 @@ export interface WatchMemory {
 export interface WatchChange extends WatchMemory {
   /** `alarms` hold those that were closed by this look as well. */
   readonly notices: readonly { readonly channel: string; readonly notice: Notice }[];
+  /** What a person said beside the runs; it is kept as `lifeboat audit` shows it. */
+  readonly audit?: readonly AuditEntry[];
 }
 
 export interface WatchStore {
@@ -49,4 +53,10 @@ export interface WatchStore {
 /** One channel. `send` throws `PortError` when the other side did not take the notice; it may be called again with the same. */
 export interface Notifier {
   send(notice: Notice, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Watching {
+  /** Opened at the first call. */
+  store(): Promise<WatchStore>;
+  notifier(channel: ChannelSettings): Notifier;
 }

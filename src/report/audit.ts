@@ -13,7 +13,7 @@ export interface AuditLine {
 }
 
 export function auditText(entries: readonly AuditLine[], paper: Paper): string {
-  if (entries.length === 0) return 'Nothing was frozen, and no lock was broken.\n';
+  if (entries.length === 0) return 'Nothing was frozen or accepted, and no lock was broken.\n';
   return page(
     table(
       paper,

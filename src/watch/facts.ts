@@ -1,12 +1,12 @@
 /** What the watch judges: one look at everything, with what is known beside it. */
 import type { AlarmKind, Condition } from '../domain/alarm.ts';
-import type { LedgerEntry } from '../domain/drift.ts';
 import type { Problem } from '../domain/errors.ts';
 import type { GroupState } from '../domain/group.ts';
 import type { JobKind, JobStanding } from '../domain/jobs.ts';
 import type { ChannelStanding } from '../domain/notice.ts';
 import type { AlarmSettings } from '../domain/notice-settings.ts';
 import type { Observation } from '../domain/observation.ts';
+import type { SelfRehearsal } from '../domain/self-rehearsal.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import type { GroupStatus, RunBrief } from '../domain/status.ts';
 import type { Instant } from '../domain/time.ts';
@@ -34,7 +34,8 @@ export interface WatchFacts {
   readonly jobs: readonly JobStanding[];
   readonly interrupted: readonly RunBrief[];
   readonly configProblems: readonly Problem[];
-  readonly ledger: readonly LedgerEntry[];
+  /** The newest rehearsal of Lifeboat itself; null before any. */
+  readonly rehearsal: SelfRehearsal | null;
   readonly channels: readonly ChannelStanding[];
 }
 

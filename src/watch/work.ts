@@ -8,18 +8,36 @@ import { type Found, none, together, type WatchFacts, wrong } from './facts.ts';
 import { hasFailed, isOverdue } from './promises.ts';
 
 export function troubledWork(facts: WatchFacts): Found {
-  return together([...runs(facts), ...jobs(facts), config(facts), ...channels(facts)]);
+  return together([...runs(facts), ...jobs(facts), rehearsal(facts), config(facts), ...channels(facts)]);
 }
 
-function runs({ groups, interrupted }: WatchFacts): Found[] {
+function runs({ groups, interrupted, jobs: standings }: WatchFacts): Found[] {
   const stuck = groups.flatMap(({ status }) =>
     status.currentRun !== null && status.currentRun.outcome === 'stuck' ? [status.currentRun] : [],
   );
-  const brokenOff = interrupted.filter(({ id }) => !stuck.some((run) => run.id === id));
+  const brokenOff = interrupted.filter(
+    (run) => !stuck.some(({ id }) => run.id === id) && !isSuperseded(run, groups, standings),
+  );
   return [
     ...stuck.map((run) => waiting(run, 'is stuck: a person must answer a question')),
     ...brokenOff.map((run) => waiting(run, 'broke off, and nobody goes on with it')),
   ];
+}
+
+/** An export or a verification that went well since then has done the work of the one that broke off. */
+function isSuperseded(
+  run: RunBrief,
+  groups: WatchFacts['groups'],
+  standings: readonly JobStanding[],
+): boolean {
+  if (!changesNothing.has(run.operation)) return false;
+  const point = groups.find(({ group }) => group.name === run.group)?.status.point ?? null;
+  const goodAt =
+    standings.find(({ job, group }) => job === run.operation && group === run.group)?.lastGoodAt ?? null;
+  return (
+    (run.operation === 'export' && point !== null && point.takenAt > run.startedAt) ||
+    (goodAt !== null && goodAt > run.startedAt)
+  );
 }
 
 const changesNothing = new Set(['export', 'verify']);
@@ -44,11 +62,13 @@ function jobs(facts: WatchFacts): Found[] {
   return facts.jobs.filter(({ job }) => !ownKinds.has(job)).map((standing) => jobTrouble(facts, standing));
 }
 
-function jobTrouble({ now, groups }: WatchFacts, standing: JobStanding): Found {
+function jobTrouble({ now, groups, rehearsal: newest }: WatchFacts, standing: JobStanding): Found {
   const { job, group, last } = standing;
+  // What a rehearsal found is told by itself.
+  const failed = hasFailed(standing) && !(job === 'rehearsal' && newest?.outcome === 'unable');
   const frozen = groups.some(({ status }) => status.group === group && status.frozen !== null);
   const late = isOverdue(standing, now);
-  if (frozen || (!hasFailed(standing) && !late)) return none;
+  if (frozen || (!failed && !late)) return none;
   const name =
     group === null
       ? job === 'rehearsal'
@@ -58,7 +78,7 @@ function jobTrouble({ now, groups }: WatchFacts, standing: JobStanding): Found {
   return wrong(job === 'rehearsal' ? 'rehearsal' : 'job', `job:${job}:${group ?? ''}`, {
     severity: job === 'rehearsal' ? 'critical' : 'warning',
     groups: group === null ? [] : [group],
-    what: hasFailed(standing) ? `${name} did not go well` : `${name} was not done in time`,
+    what: failed ? `${name} did not go well` : `${name} was not done in time`,
     evidence: [
       ...(last === null
         ? ['it was never done']
@@ -86,6 +106,28 @@ function config({ configProblems }: WatchFacts): Found {
       [describePlace(where), what].filter(Boolean).join(': '),
     ),
     next: first.next,
+  });
+}
+
+/** Able to act, or not, when production is gone: the newest rehearsal says. */
+function rehearsal({ rehearsal: newest }: WatchFacts): Found {
+  if (newest === null || newest.outcome !== 'unable') return none;
+  const failed = newest.sections.flatMap(({ about, checks }) =>
+    checks
+      .filter(({ outcome }) => outcome === 'failed')
+      .map(({ verb, problem, says }) => `${about}, ${verb}: ${problem?.what ?? says.join('; ')}`),
+  );
+  const notReady = newest.groups.filter(({ outcome }) => outcome === 'not-ready').map(({ group }) => group);
+  return wrong('rehearsal', 'rehearsal', {
+    severity: 'critical',
+    groups: notReady,
+    what: 'Lifeboat could not act now if production were gone',
+    evidence: [
+      ...failed,
+      ...notReady.map((group) => `the failover of group ${group} is not ready`),
+      `rehearsed at ${newest.takenAt}`,
+    ],
+    next: 'Mend what failed, then try again: lifeboat rehearse',
   });
 }
 

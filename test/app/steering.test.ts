@@ -22,6 +22,7 @@ import { noClockwork } from '../support/clock.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
 import { disaster, now } from '../support/two-sites.ts';
+import { noWatching } from '../support/watching.ts';
 
 const nobody = async (): Promise<never> => {
   throw new Error('nothing of this reaches a site');
@@ -52,6 +53,7 @@ function house() {
     },
     ...noGuests,
     ...noClockwork,
+    ...noWatching,
     home: noHome,
     secretStore: { list: nobody, set: nobody, remove: nobody },
     close: async () => undefined,

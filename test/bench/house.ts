@@ -20,6 +20,7 @@ import type { Clock } from '../../src/ports/system.ts';
 import { noClockwork } from '../support/clock.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
+import { noWatching } from '../support/watching.ts';
 import type { PoolAddress } from './lab.ts';
 import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
 
@@ -168,6 +169,7 @@ export function openHouse(options: HouseOptions): House {
     probeTcp: async () => true,
     ...noGuests,
     ...noClockwork,
+    ...noWatching,
     home: noHome,
     close: async () => {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));

@@ -13,6 +13,7 @@ import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
 import { SqliteRehearsals } from '../../src/adapters/state/sqlite-rehearsals.ts';
 import { SqliteSchedule } from '../../src/adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
+import { SqliteWatch } from '../../src/adapters/state/sqlite-watch.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { spaceAt, tryWriting } from '../../src/adapters/system/disk.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
@@ -29,7 +30,9 @@ import { type Lab, startLab } from '../../src/lab/lab.ts';
 import type { Home, Outside } from '../../src/ports/home.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
+import type { Watching } from '../../src/ports/watch.ts';
 import { noGuests } from '../support/guests.ts';
+import { noWatching } from '../support/watching.ts';
 
 const group: GroupSettings = {
   name: 'shop',
@@ -119,6 +122,7 @@ export class LabHouse {
     work: (app: App) => Promise<T>,
     password?: string,
     home: Partial<Home> = {},
+    watching: Partial<Watching> = {},
   ): Promise<T> {
     const settings = { ...this.settings, ...changes };
     const outside = this.#outside(settings, password);
@@ -127,6 +131,7 @@ export class LabHouse {
     const inbox = new SqliteInbox(stateFile, systemClock);
     const rehearsals = new SqliteRehearsals(stateFile);
     const ledger = new SqliteSchedule(stateFile);
+    const watchStore = new SqliteWatch(stateFile);
     const dom0 = openDom0(settings, {
       secrets: { resolve: async () => this.lab.credentials.password },
     });
@@ -155,6 +160,7 @@ export class LabHouse {
         ...home,
       },
       clockwork: { ledger: async () => ledger, shelve },
+      watching: { store: async () => watchStore, notifier: noWatching.watching.notifier, ...watching },
       secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
       probeTcp: async () => true,
       ...noGuests,
@@ -162,6 +168,7 @@ export class LabHouse {
         await Promise.all([outside.close(), dom0.close()]);
         rehearsals.close();
         ledger.close();
+        watchStore.close();
         inbox.close();
         states.close();
       },

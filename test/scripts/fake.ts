@@ -2,6 +2,7 @@
 import type { App, FiledPlan, PlannedRun, Programme } from '../../src/app/app.ts';
 import { filedPlanOf } from '../../src/app/plan-file.ts';
 import type { CatalogListing } from '../../src/domain/catalog.ts';
+import type { LedgerEntry } from '../../src/domain/drift.ts';
 import { type ExitCode, exitCodes, OperatorError } from '../../src/domain/errors.ts';
 import type { Finding } from '../../src/domain/finding.ts';
 import type { GroupState } from '../../src/domain/group.ts';
@@ -142,6 +143,23 @@ export async function call(words: readonly string[], world: World = {}, typed: T
   const code = await runCli(words, terminal, programme(world, asked, interrupt));
   return { code, out, err, files, asked, secretsTyped };
 }
+
+const difference: LedgerEntry = {
+  id: 'mtu-4f1c2a',
+  aspect: 'mtu',
+  sites: ['osaka', 'tokyo'],
+  object: 'Tokyo LAN',
+  what: 'Network Production LAN has an MTU of 9000 at site osaka, and Tokyo LAN one of 1500 at site tokyo',
+  evidence: [],
+  breaks: false,
+  vms: [{ group: 'shop', names: ['web-01'] }],
+  codes: ['DR-NETWORK-MTU'],
+  next: 'Make them alike.',
+  firstSeenAt: now,
+  lastSeenAt: now,
+  accepted: null,
+  goneAt: null,
+};
 
 const unscheduled = async (): Promise<never> => {
   throw new Error('nothing is done on a clock in this story');
@@ -325,6 +343,25 @@ function app(world: World, asked: string[], interrupt: () => void): App {
     rehearseSelf: async () => {
       note('rehearse');
       return rehearsed;
+    },
+    watching: {
+      drift: async ({ groups }) => {
+        note(`drift ${groups.join(' ')}`.trim());
+        return { takenAt: now, entries: [difference], unseen: [] };
+      },
+      accept: async ({ id, until, by, reason }) => {
+        note(`accept ${id} until ${until} by ${by}: ${reason}`);
+        return { ...difference, accepted: { at: now, until: addSeconds(now, 86_400), by, reason } };
+      },
+      revoke: async (id, { by, reason }) => {
+        note(`revoke ${id} by ${by}: ${reason}`);
+        return difference;
+      },
+      alarms: async () => ({ at: now, open: [], closed: [], channels: [] }),
+      testChannels: async (channel) => {
+        note(`test channel ${channel ?? 'all'}`);
+        return [{ channel: channel ?? 'oncall', type: 'mail', problem: null }];
+      },
     },
     testArray: async (array) => {
       note(`test array ${array}`);

@@ -45,6 +45,16 @@ export class SqliteWatch implements WatchStore {
           change.digestOn,
         );
       for (const { channel, notice } of change.notices) this.#enqueue(channel, notice);
+      for (const { at, group, did, by, reason, detail } of change.audit ?? [])
+        this.#run(
+          'INSERT INTO audit (at, name, did, by_whom, reason, detail) VALUES (?, ?, ?, ?, ?, ?)',
+          at,
+          group,
+          did,
+          by,
+          reason,
+          detail,
+        );
       return change;
     });
   }

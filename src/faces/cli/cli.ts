@@ -56,6 +56,7 @@ import {
   runUndo,
 } from './steering.ts';
 import type { Terminal } from './terminal.ts';
+import { addWatching } from './watching.ts';
 
 /** `typed` are the arguments after the name of the program. */
 export async function runCli(
@@ -340,6 +341,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
 
   addDrill({ program, plan, helpGroup: acting, act });
   addRunbook({ program, helpGroup: looking, act });
+  addWatching({ program, helpGroup: looking, act });
   addDaemon({ program, looking, acting, act });
   addSelf({ program, helpGroup: looking, act });
 

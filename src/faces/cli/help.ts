@@ -49,6 +49,17 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat doctor', 'before the first export, and after an upgrade of a pool or an array'],
     ['lifeboat doctor --json | jq .sections[].about', 'for other programs'],
   ],
+  drift: [
+    ['lifeboat drift', 'in what the sites do not fit together, since when, and which VMs that touches'],
+    [
+      'lifeboat drift accept mtu-4f1c2a --until 2027-03-31 --by "head of network" --reason "new switches in March"',
+      'it no longer counts against the group until then',
+    ],
+  ],
+  notify: [
+    ['lifeboat notify test', 'send a notice through every channel'],
+    ['lifeboat notify test oncall', 'through one'],
+  ],
   runbook: [
     ['lifeboat runbook shop', 'the plans of today, as text'],
     ['lifeboat runbook shop shop.html', 'one page, to be printed'],

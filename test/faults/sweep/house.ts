@@ -16,6 +16,7 @@ import { settings } from '../../scripts/fake.ts';
 import { noClockwork } from '../../support/clock.ts';
 import { noHome } from '../../support/home.ts';
 import { now, shop, vmNames } from '../../support/two-sites.ts';
+import { noWatching } from '../../support/watching.ts';
 import { ModelArray } from './array.ts';
 import { ModelCatalog } from './catalog.ts';
 import { drillNetworkName } from './networks.ts';
@@ -98,6 +99,7 @@ export class House {
       ...{ probeTcp: async () => true, probeHttp: none, runInGuest: none, runProgram: none },
       home: noHome,
       ...noClockwork,
+      ...noWatching,
       close: async () => undefined,
     });
   }
