@@ -6,6 +6,7 @@ import type { Matchable } from '../domain/scope.ts';
 import type { GroupSettings } from '../domain/settings.ts';
 import { hasMoved, openMove } from './after-failover.ts';
 import { problem, toldBy, warning } from './context.ts';
+import { membersServe } from './rules/put-away.ts';
 
 export interface ExportCheck {
   readonly group: GroupSettings;
@@ -72,6 +73,14 @@ export function checkExport({ group, observation, vms, state = null }: ExportChe
       }),
     );
   }
+  const members = new Set(vms.map((vm) => vm.uuid));
+  findings.push(
+    ...membersServe(
+      group,
+      site.pool.vms.filter((vm) => members.has(vm.uuid)),
+      true,
+    ),
+  );
   const replicated = new Set(
     site.pool.srs
       .filter((sr) => group.storage.some((s) => s.sr === sr.uuid || s.sr === sr.nameLabel))

@@ -19,9 +19,11 @@ import {
   warning,
 } from './context.ts';
 import { noDrillIsOpen } from './drill.ts';
+import { membersServe } from './rules/put-away.ts';
 
 const rules: readonly Rule[] = [
   sourceAnswers,
+  (context) => membersServe(context.group, membersAtSource(context), false),
   pairIsInStep,
   arraysCanHandOver,
   guestsCanStop,

@@ -21,8 +21,11 @@ const making: ReadonlySet<Action['do']> = new Set<Action['do']>([
 
 /** The drill that a plan carries out; null for plans that make none. */
 export function drillOfPlan(plan: Plan): string | null {
-  for (const { action } of plan.steps)
+  for (const { action } of plan.steps) {
     if (action.do === 'clone-replica' || action.do === 'clone-canary') return action.drill;
+    // VMs without disks have copies, and nothing of theirs is cloned.
+    if (action.do === 'import-vms' && action.drill !== undefined) return action.drill;
+  }
   return null;
 }
 

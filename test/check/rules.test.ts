@@ -19,6 +19,7 @@ import {
 } from '../../src/check/rules/identity.ts';
 import { drillsAreCleanedUp } from '../../src/check/rules/leftovers.ts';
 import { networksAreThere, networksOnTheWayBack } from '../../src/check/rules/networks.ts';
+import { membersServe } from '../../src/check/rules/put-away.ts';
 import {
   driversAreThere,
   originalIsNotVisible,
@@ -29,7 +30,8 @@ import {
 import { haIsSound, nothingStartsAtProduction } from '../../src/check/rules/traps.ts';
 import { drillMark } from '../../src/domain/drill.ts';
 import type { Finding } from '../../src/domain/finding.ts';
-import type { HostFacts } from '../../src/domain/pool.ts';
+import type { HostFacts, VmFacts } from '../../src/domain/pool.ts';
+import { quarantineKey } from '../../src/domain/quarantine.ts';
 import type { VmOverride } from '../../src/domain/recovery-plan.ts';
 import { nothing } from '../../src/domain/scope.ts';
 import { findingLines } from '../../src/report/findings.ts';
@@ -621,6 +623,28 @@ table('the point knows every VM', pointKnowsEveryVm, [
   ],
   ['production is dark', inDisaster(), []],
 ]);
+
+t.test('copies in quarantine are no members: neither moved nor saved', (t) => {
+  const production = productionPool();
+  const members = production.vms.filter((each) => !each.isTemplate && !each.isSnapshot);
+  const putAway = (count: number): VmFacts[] =>
+    members.map((each, i) =>
+      i < count ? { ...each, otherConfig: { ...each.otherConfig, [quarantineKey]: 'moved' } } : each,
+    );
+  const told = (count: number, mayGoOn: boolean) =>
+    membersServe(shop, putAway(count), mayGoOn).map(({ severity, code, vms }) => [
+      severity,
+      code,
+      vms.length,
+    ]);
+  t.same(told(0, true), []);
+  t.same(told(1, true), [['warning', 'DR-VMS-PUT-AWAY', 1]]);
+  t.same(told(1, false), [['problem', 'DR-VMS-PUT-AWAY', 1]], 'a move leaves nobody behind');
+  t.same(told(members.length, true), [['problem', 'DR-VMS-PUT-AWAY', members.length]]);
+  const all = inQuietTimes({ production: { ...production, vms: putAway(members.length) } });
+  t.ok(checkMigrate(all, []).some(({ code }) => code === 'DR-VMS-PUT-AWAY'));
+  t.end();
+});
 
 t.test('what people read', (t) => {
   const text = told.map(

@@ -2,6 +2,8 @@ import t from 'tap';
 import { VirtualClock } from '../../src/adapters/system/virtual-clock.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import type { Plan, Step } from '../../src/domain/plan.ts';
+import type { VmFacts } from '../../src/domain/pool.ts';
+import { quarantineKey } from '../../src/domain/quarantine.ts';
 import { deviceConfigAt } from '../../src/execute/actions/device-config.ts';
 import { isInSubnet } from '../../src/execute/actions/gates.ts';
 import { declareLost } from '../../src/execute/decisions.ts';
@@ -657,6 +659,32 @@ t.test(
     t.same(saved?.srs.map((sr) => sr.nameLabel).slice(1), ['spare SR', 'images SR']);
   },
 );
+
+t.test('a copy in quarantine is never saved as the VM: the point says that it lacks it', async (t) => {
+  const putAway = (only: readonly string[]) =>
+    house(['db', 'web'], (state) => {
+      const tokyo = state.sites['tokyo'];
+      if (tokyo === undefined) throw new Error('the house has a site tokyo');
+      const marked = (vm: VmFacts): VmFacts =>
+        only.includes(vm.uuid)
+          ? { ...vm, otherConfig: { ...vm.otherConfig, [quarantineKey]: 'moved to site osaka' } }
+          : vm;
+      tokyo.pool = { ...tokyo.pool, vms: tokyo.pool.vms.map(marked) };
+    });
+  const one = putAway(['web']);
+  await one.run(exportOf(['db', 'web']));
+  const [point] = Object.values(one.state.points);
+  t.same(
+    point?.vms.map((vm) => vm.nameLabel),
+    ['db'],
+  );
+  t.match(point?.failures, [{ nameLabel: 'web', reason: /copy in quarantine/ }]);
+
+  const all = putAway(['db', 'web']);
+  const run = await all.run(exportOf(['db', 'web']));
+  t.equal(run.outcome, 'failed');
+  t.same(all.state.points, {}, 'no point at all is better than one that passes for good');
+});
 
 t.test('a kept document is looked at once more before a point rests upon it', async (t) => {
   const names = ['db', 'web', 'app'];

@@ -3,6 +3,7 @@ import type { Json } from '../../domain/canonical.ts';
 import { PortError } from '../../domain/errors.ts';
 import type { PairAction } from '../../domain/plan.ts';
 import type { PoolFacts, TextMap, Uuid } from '../../domain/pool.ts';
+import { isQuarantined } from '../../domain/quarantine.ts';
 import {
   type ObjectRef,
   type PointSr,
@@ -22,6 +23,8 @@ export type CapturedPool = Omit<
   'id' | 'group' | 'configDigest' | 'vms' | 'failures' | 'replication'
 > & {
   readonly vms: readonly CapturedVm[];
+  /** VMs that are only copies in quarantine here: what serves is elsewhere, or was never brought over. */
+  readonly putAway: readonly Uuid[];
 };
 export type CapturedVm = Omit<PointVm, 'document' | 'documentFrom'>;
 
@@ -59,6 +62,7 @@ export async function capturePool(
     productBrand: pool.productBrand,
     productVersion: pool.productVersion,
     xapiBuild: pool.xapiBuild,
+    putAway: vms.filter(isQuarantined).map((vm) => vm.uuid),
     vms: asTheyWere(pointVmsOf(vms, pool), action.toBeStarted ?? []),
     srs: await withSecrets(hypervisor, pool, srs, warnings, context.signal),
     vdis: pool.vdis.filter((vdi) => srs.has(vdi.srUuid)),

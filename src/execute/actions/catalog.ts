@@ -80,7 +80,7 @@ async function composePoint(world: World, pointId: string, context: StepContext)
       next: 'Look at the earlier steps of the run',
     });
   }
-  const { vms: facts, ...pool } = await readCaptured(catalog, capture.output, context.signal);
+  const { vms: facts, putAway: _, ...pool } = await readCaptured(catalog, capture.output, context.signal);
   // Both outputs were written by the actions of capture.ts in this very run.
   const saved = documents.output as unknown as DocumentsOutput;
   const pairs = (nearestBefore('record-replication', context)?.output ?? []) as unknown as ReplicationOutput;

@@ -13,7 +13,7 @@ import { powerStateIn } from '../../metadata/summary.ts';
 import type { Catalog, CatalogBatch } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { readCaptured } from './capture.ts';
+import { type CapturedPool, readCaptured } from './capture.ts';
 import { concernsOneObject, inParallel, listed, nearestBefore, sentenceOf, type World } from './world.ts';
 
 /** More singles at once than this only makes the pool slow for others (performance.md 8). */
@@ -39,7 +39,8 @@ export async function saveDocuments(
 ): Promise<ActResult> {
   const hypervisor = await world.hypervisor(action.site);
   const catalog = await world.catalog();
-  const { kept, toFetch, warnings } = await whatToFetch(catalog, action, context);
+  const captured = await capturedBefore(catalog, context);
+  const { kept, toFetch, putAway, warnings } = await whatToFetch(catalog, action, captured, context.signal);
   const store = await openStore(catalog, context.signal);
   const saving = new Saving(hypervisor, store, context.signal);
   try {
@@ -61,15 +62,21 @@ export async function saveDocuments(
       ...fetched,
       ...kept.map(({ uuid, nameLabel, document, from }) => ({ uuid, nameLabel, document, from })),
     ].sort(byName),
-    failures: toFetch.flatMap((vm) => {
-      const reason = saving.failures.get(vm.uuid);
-      return reason === undefined ? [] : [{ uuid: vm.uuid, nameLabel: vm.nameLabel, reason }];
-    }),
+    failures: [
+      ...toFetch.flatMap((vm) => {
+        const reason = saving.failures.get(vm.uuid);
+        return reason === undefined ? [] : [{ uuid: vm.uuid, nameLabel: vm.nameLabel, reason }];
+      }),
+      ...putAway.map((vm) => ({
+        ...vm,
+        reason: `what site ${action.site} holds of it is a copy in quarantine, not the VM that serves`,
+      })),
+    ],
   };
-  if (fetched.length === 0 && toFetch.length > 0 && kept.length === 0) {
+  if (fetched.length === 0 && kept.length === 0 && output.failures.length > 0) {
     throw new OperatorError({
       code: 'DR-EXPORT-NONE',
-      what: `Not one of ${toFetch.length} VMs of site ${action.site} could be exported`,
+      what: `Not one of ${output.failures.length} VMs of site ${action.site} could be exported`,
       known: output.failures.slice(0, 5).map((vm) => `${vm.nameLabel}: ${vm.reason}`),
       next: 'Look at the first reason; the pool is reached, but gives no metadata',
     });
@@ -124,6 +131,8 @@ function strategyFor(action: ActionOf<'save-documents'>, toFetch: readonly Named
 interface ToFetch {
   readonly kept: readonly KeptDocument[];
   readonly toFetch: readonly NamedVm[];
+  /** Of these there are only copies in quarantine: a point that held them would pass for a good one. */
+  readonly putAway: readonly NamedVm[];
   readonly warnings: readonly string[];
 }
 
@@ -131,31 +140,29 @@ interface ToFetch {
 async function whatToFetch(
   catalog: Catalog,
   action: ActionOf<'save-documents'>,
-  context: StepContext,
+  captured: CapturedPool | null,
+  signal: AbortSignal,
 ): Promise<ToFetch> {
   const planned = action.kept ?? [];
-  if (planned.length === 0) return { kept: [], toFetch: action.vms, warnings: [] };
-  const digests = await capturedDigests(catalog, context);
-  const unchanged = planned.filter((vm) => digests.get(vm.uuid) === vm.digest);
-  const lost = await lostDocuments(catalog, unchanged, context.signal);
+  const copies = new Set(captured?.putAway);
+  const digests = new Map(captured?.vms.map((vm) => [vm.uuid, vm.digest]));
+  const unchanged = planned.filter((vm) => !copies.has(vm.uuid) && digests.get(vm.uuid) === vm.digest);
+  const lost = await lostDocuments(catalog, unchanged, signal);
   const kept = unchanged.filter((vm) => !lost.has(vm.document.sha256));
   const stay = new Set(kept.map((vm) => vm.uuid));
-  const more = planned.filter((vm) => !stay.has(vm.uuid)).map(({ uuid, nameLabel }) => ({ uuid, nameLabel }));
+  const others = planned.filter((vm) => !stay.has(vm.uuid));
+  const all = [...action.vms, ...others].map(({ uuid, nameLabel }) => ({ uuid, nameLabel })).sort(byName);
   return {
     kept,
-    toFetch: [...action.vms, ...more].sort(byName),
+    toFetch: all.filter((vm) => !copies.has(vm.uuid)),
+    putAway: all.filter((vm) => copies.has(vm.uuid)),
     warnings: lossWarnings(unchanged, lost),
   };
 }
 
-async function capturedDigests(
-  catalog: Catalog,
-  context: StepContext,
-): Promise<ReadonlyMap<Uuid, string | undefined>> {
+async function capturedBefore(catalog: Catalog, context: StepContext): Promise<CapturedPool | null> {
   const capture = nearestBefore('capture-pool', context);
-  if (capture?.output == null) return new Map();
-  const { vms } = await readCaptured(catalog, capture.output, context.signal);
-  return new Map(vms.map((vm) => [vm.uuid, vm.digest]));
+  return capture?.output == null ? null : readCaptured(catalog, capture.output, context.signal);
 }
 
 /** Names of the targets that do not have a document whole, by its SHA-256. */
@@ -166,6 +173,7 @@ async function lostDocuments(
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const lost = new Map<string, string[]>();
   const documents = kept.map((vm) => vm.document);
+  if (documents.length === 0) return lost;
   if (catalog.lacking !== undefined) {
     for (const { target, objects } of await catalog.lacking(documents, signal))
       for (const { sha256 } of objects) lost.set(sha256, [...(lost.get(sha256) ?? []), target]);

@@ -181,6 +181,9 @@ export class ModelArray implements Replication {
       const common = this.#commonOf(volume)?.content ?? {};
       const alone = Object.entries(peer.content).some(([vm, written]) => written > (common[vm] ?? 0));
       if (alone && !options.discard) throw refused('refused', 'the old source holds writes of its own');
+      // Given up by name: from here on nobody can be expected to bring it back.
+      for (const [vm, written] of Object.entries(volume.content))
+        if ((peer.content[vm] ?? 0) > written) this.#world.state.latest[vm] = written;
       peer.role = 'target';
       peer.points = [];
       this.#become(name, volume, 'source', 'reverse');

@@ -4,7 +4,9 @@
  */
 import { VirtualClock } from '../../../src/adapters/system/virtual-clock.ts';
 import type { PlanRequest } from '../../../src/app/app.ts';
+import { drillOfVm } from '../../../src/domain/drill.ts';
 import { OperatorError } from '../../../src/domain/errors.ts';
+import { isQuarantined } from '../../../src/domain/quarantine.ts';
 import type { Run } from '../../../src/domain/run.ts';
 import { MemoryJournals, MemoryStates } from '../../execute/support.ts';
 import { now } from '../../support/two-sites.ts';
@@ -127,6 +129,14 @@ class Months {
         ],
       };
     const lost = { decision: 'accept-loss' as const, by: 'Ada', reason: 'nothing newer is left' };
+    if (isUp(production) && this.#nothingServes(production))
+      return {
+        ...{ operation: 'failover', group, pointId: null },
+        decisions: [
+          lost,
+          { decision: 'declare-lost', by: 'Ada', reason: 'only copies in quarantine are there' },
+        ],
+      };
     if (!isUp(production))
       return { operation: 'failover', group, pointId: null, decisions: this.#roll(2) === 0 ? [] : [lost] };
     if (state?.drill != null) return { operation: 'drill-cleanup', group };
@@ -136,6 +146,12 @@ class Months {
       return { operation: 'drill', group, pointId: null, vms: [], keep: this.#roll(3) === 0, decisions: [] };
     if (what < 8) return { operation: 'verify', group };
     return { operation: away ? 'failback' : 'migrate', group, decisions: [] };
+  }
+
+  /** A move was given up between the quarantine and the imports: what is left at either site are copies. */
+  #nothingServes(site: string): boolean {
+    const vms = this.#state.sites[site]?.pool.vms.filter((vm) => drillOfVm(vm) === null) ?? [];
+    return vms.length > 0 && vms.every(isQuarantined);
   }
 
   /** In three of ten cases a call meets trouble, in one the machine of Lifeboat dies behind a journal line. */
