@@ -1,228 +1,16 @@
 /** What the daemon shows to Prometheus and to those who ask whether it lives; read by a parser of our own. */
-import { request } from 'node:http';
-import t, { type Test } from 'tap';
-import type { App } from '../../src/app/app.ts';
-import { runNewsReader } from '../../src/app/run-news.ts';
-import type { JobStanding } from '../../src/domain/jobs.ts';
-import { foldRun, type RunEvent } from '../../src/domain/run.ts';
-import type { DaemonSettings } from '../../src/domain/settings.ts';
-import type { GroupStatus, StatusReport } from '../../src/domain/status.ts';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { RunEvent } from '../../src/domain/run.ts';
+import type { GroupStatus, RunBrief } from '../../src/domain/status.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { startMetrics } from '../../src/faces/daemon/metrics-part.ts';
-import type { DaemonView, TickReport } from '../../src/faces/daemon/parts.ts';
-import type { Journals } from '../../src/ports/system.ts';
+import type { TickReport } from '../../src/faces/daemon/parts.ts';
 import { eventsOf, exportPlan, failoverPlan } from '../report/a-run.ts';
-import { settings } from '../scripts/fake.ts';
-import { type Exposition, readExposition } from '../support/exposition.ts';
-import { disaster, now, quiet, replicaPoint } from '../support/two-sites.ts';
-
-const shop: GroupStatus = {
-  group: 'shop',
-  production: 'osaka',
-  recovery: 'tokyo',
-  phase: 'protected',
-  activeSite: 'osaka',
-  generation: 4,
-  frozen: null,
-  rpoSeconds: 900,
-  rtoSeconds: 3600,
-  point: { id: 'shop/1', takenAt: addSeconds(now, -600), ageSeconds: 600, vmCount: 24 },
-  replicas: [
-    { sr: 'Tier 1', point: replicaPoint(addSeconds(now, -240)), ageSeconds: 240, state: 'replicating' },
-    { sr: 'Tier "2"', point: replicaPoint(addSeconds(now, -300)), ageSeconds: 300, state: 'replicating' },
-  ],
-  lossSeconds: 300,
-  skewSeconds: -300,
-  vmCount: 24,
-  readiness: 'ready-with-warnings',
-  findings: [],
-  currentRun: null,
-  lastRun: null,
-  lastDrill: null,
-};
-
-/** Nothing of this group was ever seen. */
-const dark: GroupStatus = {
-  ...shop,
-  group: 'dark',
-  point: null,
-  replicas: [{ sr: 'Tier 3', point: null, ageSeconds: null, state: 'array not reached' }],
-  lossSeconds: null,
-  skewSeconds: null,
-  vmCount: null,
-  readiness: 'unknown',
-};
-
-const status: StatusReport = {
-  takenAt: now,
-  sites: [
-    {
-      site: 'osaka',
-      title: 'Osaka',
-      reachable: true,
-      pool: 'osaka-pool',
-      hosts: 3,
-      hostsLive: 3,
-      detail: null,
-    },
-    {
-      site: 'tokyo',
-      title: 'Tokyo',
-      reachable: false,
-      pool: null,
-      hosts: null,
-      hostsLive: null,
-      detail: 'dark',
-    },
-  ],
-  groups: [shop, dark],
-  gaps: [{ source: 'site tokyo', problem: { code: 'DR-X', what: 'It is dark', next: '' } }],
-  selfRehearsal: { takenAt: addSeconds(now, -7200), outcome: 'unable', against: ['site tokyo: log in'] },
-};
-
-const job = (changes: Partial<JobStanding>): JobStanding => ({
-  job: 'export',
-  group: 'shop',
-  schedule: 'every 15min',
-  intervalSeconds: 900,
-  nextAt: addSeconds(now, 300),
-  last: null,
-  lastGoodAt: addSeconds(now, -600),
-  ...changes,
-});
-
-const tick = (at: string): TickReport => ({
-  at,
-  durationSeconds: 1.5,
-  jobs: [
-    job({}),
-    job({ group: 'dark', lastGoodAt: null }),
-    job({ job: 'catalog-check', intervalSeconds: 86_400, lastGoodAt: addSeconds(now, -3600) }),
-    job({ job: 'rehearsal', group: null, intervalSeconds: 86_400, lastGoodAt: addSeconds(now, -7200) }),
-  ],
-  watch: {
-    at,
-    groups: [],
-    alarms: [
-      { id: 'a', kind: 'site', severity: 'critical', groups: ['shop'], what: 'Tokyo is dark', since: now },
-    ],
-    raised: 1,
-    closed: 0,
-    noticesWaiting: 2,
-  },
-  tick: {
-    now: at,
-    status,
-    observation: disaster(),
-    states: [],
-    jobs: [],
-    interrupted: [],
-    configProblems: [],
-  },
-});
-
-/** A daemon whose clock, journals and settings the test sets. */
-class Daemon implements DaemonView {
-  readonly version = '1.2.3';
-  clock = now;
-  report: TickReport | null = null;
-  hung: string | null = null;
-  refused: readonly { code: 'DR-CONFIG-VALUE'; what: string; next: string }[] = [];
-  listen: DaemonSettings['listen'] | null = { host: '127.0.0.1', port: 0 };
-  readonly journals = new Map<string, readonly RunEvent[]>();
-  readonly logged: string[] = [];
-  readonly log = {
-    info: (_fields: object, message: string) => void this.logged.push(message),
-    warn: (_fields: object, message: string) => void this.logged.push(message),
-    error: (_fields: object, message: string) => void this.logged.push(message),
-  };
-  #part: Awaited<ReturnType<typeof startMetrics>> | null = null;
-
-  static async start(t: Test, changes: Partial<Daemon> = {}): Promise<Daemon> {
-    const daemon = Object.assign(new Daemon(), changes);
-    daemon.#part = await startMetrics(daemon);
-    t.teardown(() => daemon.part.stop());
-    return daemon;
-  }
-
-  get part(): Awaited<ReturnType<typeof startMetrics>> {
-    if (this.#part === null) throw new Error('it was not started');
-    return this.#part;
-  }
-
-  now = (): string => this.clock;
-  lastTick = (): TickReport | null => this.report;
-  hangs = (): string | null => this.hung;
-  configProblems = () => this.refused;
-
-  app(): App {
-    const journals = {
-      list: async () => [...this.journals.keys()].sort().reverse(),
-      read: async (id: string) => this.journals.get(id) ?? [],
-    } as Pick<Journals, 'list' | 'read'> as Journals;
-    const read = async (id: string) => foldRun(this.journals.get(id) ?? []);
-    const daemon: Partial<DaemonSettings> = {
-      watchEverySeconds: 300,
-      ...(this.listen == null ? {} : { listen: this.listen }),
-    };
-    return {
-      settings: { ...settings, daemon },
-      runs: { read, news: () => runNewsReader({ journals }) },
-      catalog: {
-        list: async () => ({
-          points: [
-            { ...point, id: 'shop/2', good: true, bytes: 1000 },
-            { ...point, id: 'shop/1', good: false, bytes: 24 },
-          ],
-          damaged: [{ id: 'shop/0', target: 'there', reason: 'torn' }],
-          targets: [
-            { target: 'here', ok: true, problem: null },
-            { target: 'there', ok: false, problem: null },
-          ],
-        }),
-      },
-    } as unknown as App;
-  }
-
-  async tick(at = this.clock, change: (report: TickReport) => TickReport = (same) => same): Promise<void> {
-    this.clock = at;
-    this.report = change(tick(at));
-    await this.part.ticked?.(this.report);
-  }
-
-  get(path: string, method = 'GET'): Promise<{ status: number; type: string; body: string; allow?: string }> {
-    return new Promise((resolve, reject) => {
-      const { port } = this;
-      request({ host: '127.0.0.1', port, path, method, agent: false }, (answer) => {
-        let body = '';
-        answer.setEncoding('utf8').on('data', (text: string) => {
-          body += text;
-        });
-        answer.on('end', () => {
-          const { 'content-type': type = '', allow } = answer.headers;
-          resolve({ status: answer.statusCode ?? 0, type, body, ...(allow === undefined ? {} : { allow }) });
-        });
-      })
-        .on('error', reject)
-        .end();
-    });
-  }
-
-  get port(): number {
-    const port = this.part.port();
-    if (port === null) throw new Error('it does not listen');
-    return port;
-  }
-
-  async metrics(): Promise<Exposition> {
-    const { status: code, type, body } = await this.get('/metrics');
-    if (code !== 200) throw new Error(`${code}: ${body}`);
-    if (!type.startsWith('text/plain; version=0.0.4')) throw new Error(`no exposition: ${type}`);
-    return readExposition(body);
-  }
-}
-
-const point = { group: 'shop', takenAt: now, vmCount: 24, failureCount: 0, targets: ['here'] };
+import type { Exposition } from '../support/exposition.ts';
+import { now, quiet } from '../support/two-sites.ts';
+import { Daemon, shop, dark as unknownGroup, withGroups } from './metrics-daemon.ts';
 
 t.test('promise and fact of every group', async (t) => {
   const daemon = await Daemon.start(t);
@@ -252,9 +40,9 @@ t.test('promise and fact of every group', async (t) => {
   t.equal(of('catalog_damaged_points', {}), 1);
   t.equal(of('catalog_target_up', { target: 'there' }), 0);
   t.equal(of('catalog_verification_age_seconds'), 3660);
-  t.equal(of('job_interval_seconds', { job: 'export', group: 'shop' }), 900);
-  t.equal(of('job_success_age_seconds', { job: 'export', group: 'shop' }), 660);
-  t.equal(of('job_interval_seconds', { job: 'rehearsal', group: '' }), 86_400);
+  t.equal(of('job_interval_seconds', { work: 'export', group: 'shop' }), 900);
+  t.equal(of('job_success_age_seconds', { work: 'export', group: 'shop' }), 660);
+  t.equal(of('job_interval_seconds', { work: 'rehearsal', group: '' }), 86_400);
   t.equal(of('self_rehearsal_able', {}), 0);
   t.equal(of('self_rehearsal_age_seconds', {}), 7260);
   t.equal(of('alarms_open', { severity: 'critical' }), 1);
@@ -284,11 +72,11 @@ t.test('what is not known has no series; what is promised has one', async (t) =>
   ])
     t.equal(shown.value(`lifeboat_${unknown}`, dark), null, unknown);
   t.equal(shown.value('lifeboat_site_hosts', { site: 'tokyo' }), null);
-  t.equal(shown.value('lifeboat_job_success_age_seconds', { job: 'export', ...dark }), null);
-  t.equal(shown.value('lifeboat_job_interval_seconds', { job: 'export', ...dark }), 900);
+  t.equal(shown.value('lifeboat_job_success_age_seconds', { work: 'export', ...dark }), null);
+  t.equal(shown.value('lifeboat_job_interval_seconds', { work: 'export', ...dark }), 900);
   t.equal(shown.value('lifeboat_group_rpo_promised_seconds', dark), 900);
   t.equal(shown.value('lifeboat_group_readiness', { ...dark, state: 'unknown' }), 1);
-  const oneSeen = { ...shop, replicas: [...shop.replicas, ...unseen] };
+  const oneSeen = { ...shop, replicas: [...shop.replicas, ...unknownGroup.replicas] };
   await daemon.tick(now, (report) => withGroups(report, [oneSeen]));
   const partly = await daemon.metrics();
   t.equal(
@@ -302,13 +90,6 @@ t.test('what is not known has no series; what is promised has one', async (t) =>
     'a group that is gone has no series',
   );
 });
-
-const unseen = dark.replicas;
-
-function withGroups(report: TickReport, groups: readonly GroupStatus[]): TickReport {
-  if (report.tick === null) throw new Error('this tick has a look');
-  return { ...report, tick: { ...report.tick, status: { ...status, groups } } };
-}
 
 t.test('a tick that looked at the clock alone changes no fact', async (t) => {
   const daemon = await Daemon.start(t);
@@ -430,7 +211,7 @@ t.test('turns of jobs', async (t) => {
     turn: { ...turn, outcome: 'done', missed: 0 },
   });
   const shown = await daemon.metrics();
-  const labels = { job: 'export', group: 'shop' };
+  const labels = { work: 'export', group: 'shop' };
   t.equal(shown.value('lifeboat_job_turns_total', { ...labels, outcome: 'failed' }), 1);
   t.equal(shown.value('lifeboat_job_turns_total', { ...labels, outcome: 'done' }), 1);
   t.equal(shown.value('lifeboat_job_missed_slots_total', labels), 3);
@@ -497,3 +278,64 @@ t.test('a catalog that cannot be listed hides nothing else', async (t) => {
   t.equal(shown.value('lifeboat_export_age_seconds', { group: 'shop' }), 600);
   t.match(daemon.logged, ['metrics are shown', 'the catalog cannot be listed']);
 });
+
+t.test('pages, alert rules and dashboard speak of what there is, and the page of all of it', async (t) => {
+  const daemon = await Daemon.start(t);
+  daemon.journals.set('drill-1', []);
+  await daemon.tick(now, (report) => withGroups(report, [everything]));
+  const turn = { slot: now, startedAt: now, endedAt: now, run: null, summary: null, madeUp: true };
+  await daemon.part.jobEnded?.({
+    ...{ job: 'export', group: 'shop', run: null },
+    turn: { ...turn, outcome: 'done', missed: 1 },
+  });
+  daemon.journals.set(
+    'run-1',
+    eventsOf(failoverPlan(), { end: { outcome: 'done', exitCode: 0, summary: 'x' } }),
+  );
+  await daemon.tick(now, (report) => withGroups(report, [everything]));
+  const { families, samples } = await daemon.metrics();
+  const shown = new Set([...samples.map(({ name }) => name), ...families.keys()].filter(isOurs));
+  const documented = new Set(namesIn('docs/metrics.md'));
+  t.strictSame(
+    [...families.keys()].filter((name) => isOurs(name) && !documented.has(name)),
+    [],
+    'all are explained',
+  );
+  for (const file of [
+    'docs/metrics.md',
+    'packaging/prometheus/alerts.yml',
+    'packaging/grafana/dashboard.json',
+  ])
+    t.strictSame(
+      namesIn(file).filter((name) => !shown.has(name)),
+      [],
+      `${file} speaks of nothing that is not there`,
+    );
+});
+
+/** A group of which everything is known. */
+const everything: GroupStatus = {
+  ...shop,
+  lastRun: brief('run-0', 'export'),
+  lastCanary: { ...brief('canary-1', 'canary'), measuredLagSeconds: 7 },
+};
+
+function brief(id: string, operation: RunBrief['operation']): RunBrief {
+  return {
+    id,
+    operation,
+    group: 'shop',
+    by: 'x',
+    startedAt: now,
+    endedAt: now,
+    outcome: 'done',
+    summary: null,
+  };
+}
+
+const isOurs = (name: string): boolean => name.startsWith('lifeboat_');
+
+function namesIn(file: string): string[] {
+  const text = readFileSync(join(import.meta.dirname, '../..', file), 'utf8');
+  return [...new Set(text.match(/\blifeboat_[a-z_]*[a-z]\b/g) ?? [])];
+}

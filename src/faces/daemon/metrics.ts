@@ -1,7 +1,7 @@
 /**
  * What the daemon knows, as Prometheus metrics (docs/metrics.md). A value that is not known has no series: the promises and
  * the expected intervals always have one, so that an alert can tell absence from health. Ages are computed when they
- * are asked for: they grow on even if nothing looks any more.
+ * are asked for: they grow on even if nothing looks any more. `job` is a label of Prometheus itself: jobs are `work` here.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { RunNews } from '../../app/run-news.ts';
@@ -24,6 +24,12 @@ const phases: readonly Phase[] = [
 const readinesses: readonly Readiness[] = ['ready', 'ready-with-warnings', 'not-ready', 'unknown'];
 /** Operations that bring VMs up, so that their time can be held against the RTO. */
 const recovering: ReadonlySet<RunBrief['operation']> = new Set(['drill', 'failover', 'migrate', 'failback']);
+/** Gauges that end as only counters may: promtool complains of them. */
+const misnamed = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
 const stepBuckets = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600];
 
 /** What the metrics are made of between two ticks. */
@@ -56,6 +62,7 @@ export class Metrics {
   constructor() {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
+    for (const name of misnamed) this.#registry.removeSingleMetric(name);
     this.#runs = new Counter({
       name: 'lifeboat_runs_total',
       help: 'Runs that ended since the daemon was started, whoever started them',
@@ -72,13 +79,13 @@ export class Metrics {
     this.#turns = new Counter({
       name: 'lifeboat_job_turns_total',
       help: 'Turns of scheduled jobs that ended',
-      labelNames: ['job', 'group', 'outcome'],
+      labelNames: ['work', 'group', 'outcome'],
       registers,
     });
     this.#missed = new Counter({
       name: 'lifeboat_job_missed_slots_total',
       help: 'Slots of scheduled jobs for which nothing was done',
-      labelNames: ['job', 'group'],
+      labelNames: ['work', 'group'],
       registers,
     });
   }
@@ -91,7 +98,7 @@ export class Metrics {
   }
 
   jobEnded({ job, group, turn }: JobEnded): void {
-    const labels = { job, group: group ?? '' };
+    const labels = { work: job, group: group ?? '' };
     if (turn.outcome !== null) this.#turns.inc({ ...labels, outcome: turn.outcome });
     this.#missed.inc(labels, turn.missed);
   }
@@ -242,7 +249,7 @@ export class Metrics {
 
   #jobGauges(now: Instant): void {
     for (const { job, group, intervalSeconds, nextAt, last, lastGoodAt } of this.#tick?.jobs ?? []) {
-      const labels = { job, group: group ?? '' };
+      const labels = { work: job, group: group ?? '' };
       this.#set(
         'job_interval_seconds',
         'Expected distance of two turns: nothing done for longer is wrong',
