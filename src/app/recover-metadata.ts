@@ -64,11 +64,13 @@ export function backupDeskOver(ports: AppPorts): BackupDesk | undefined {
 
 async function keep(
   ports: AppPorts,
-  { group: name, backup, storage, only }: BackupToKeep,
+  { group: name, backup: read, storage, only, before }: BackupToKeep,
   signal: AbortSignal,
 ): ReturnType<BackupDesk['keep']> {
   const configured = groupNamed(ports.settings, name);
   const group = oriented(configured, await (await ports.states()).get(name));
+  const backup =
+    before === null ? read : { ...read, failures: [...read.failures, ...missing(group, read, before)] };
   const takenAt = backup.made.at;
   const vms = only === null ? membersOf(group, backup) : chosen(group, backup, only);
   const { point, targets } = await keepBackup(
@@ -89,6 +91,20 @@ async function keep(
       ),
     ],
   };
+}
+
+/** Members that the date before holds and this one does not: removed since, or never written. */
+function missing(
+  group: GroupSettings,
+  { documents }: ForeignBackup,
+  before: ForeignBackup,
+): ForeignBackup['failures'] {
+  return membersOf(group, before)
+    .filter(({ uuid }) => !documents.has(uuid))
+    .map(({ uuid, nameLabel }) => ({
+      file: `${uuid}.vmmeta`,
+      reason: `this date holds no document of VM ${nameLabel}, and the one before it does`,
+    }));
 }
 
 /** The same date of the same disk is the same point, however often it is read: sealing it again changes nothing. */

@@ -17,6 +17,7 @@ import {
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { openBackupImages } from '../../src/adapters/backup-vdi/open.ts';
+import { PortError } from '../../src/domain/errors.ts';
 import type { BackupImage, BackupImages } from '../../src/ports/backup-vdi.ts';
 import { mebibyte, otherPool, pool, sr, vdi, vmUuid } from './house.ts';
 
@@ -82,6 +83,21 @@ function deskIn(t: Test): Desk {
   };
 }
 
+async function failsWith(t: Test, work: Promise<unknown>, code: string): Promise<void> {
+  const error = await work.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  t.ok(error instanceof PortError, 'it is refused');
+  t.equal(error instanceof PortError ? error.problem.code : String(error), code);
+}
+
+async function textOf(content: AsyncIterable<Uint8Array> | null): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of content ?? []) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
+}
+
 const debugfs = (image: string, command: string): void => {
   execFileSync('/usr/sbin/debugfs', ['-w', '-R', command, image], { stdio: 'ignore' });
 };
@@ -118,10 +134,10 @@ t.test('a backup of the host: twelve dates, other letters, dumps of two pools', 
     [0, 1, 2].map((n) => ({ sr, vm: vmUuid(n) })),
   );
   const dump = await desk.images.readDatabase(image, pool, { generation: 8 });
-  t.equal(Buffer.concat(await Array.fromAsync(dump ?? [])).toString(), '<database n="8"/>');
+  t.equal(await textOf(dump), '<database n="8"/>');
   t.equal(await desk.images.readDatabase(image, pool, { generation: 99 }), null);
-  await t.rejects(desk.images.read(image, '2001-01-01-00-00-00'), { problem: { code: 'DR-BACKUP-NO-DATE' } });
-  await t.rejects(desk.images.read(image, '../conf'), { problem: { code: 'DR-BACKUP-NO-DATE' } });
+  await failsWith(t, desk.images.read(image, '2001-01-01-00-00-00'), 'DR-BACKUP-NO-DATE');
+  await failsWith(t, desk.images.read(image, '../conf'), 'DR-BACKUP-NO-DATE');
   await desk.images.release(image);
   t.strictSame(readdirSync(desk.scratch), [], 'nothing of it is left');
 });
@@ -129,31 +145,25 @@ t.test('a backup of the host: twelve dates, other letters, dumps of two pools', 
 t.test('what is cut, empty, foreign or broken is told apart', async (t) => {
   const desk = deskIn(t);
   const whole = desk.make('whole', (tree) => hostTree(tree, 1));
-  await t.rejects(
+  await failsWith(
+    t,
     desk.images.receive(createReadStream(whole, { end: 16 * mebibyte }), 32 * mebibyte),
-    { problem: { code: 'DR-BACKUP-CUT' } },
-    'shorter than it is',
+    'DR-BACKUP-CUT',
   );
-  await t.rejects(desk.images.receive(createReadStream(whole), 16 * mebibyte), {
-    problem: { code: 'DR-BACKUP-CUT' },
-  });
-  await t.rejects(desk.images.receive(createReadStream(whole), 2 ** 50), {
-    problem: { code: 'DR-BACKUP-NOT-A-BACKUP' },
-  });
+  await failsWith(t, desk.images.receive(createReadStream(whole), 16 * mebibyte), 'DR-BACKUP-CUT');
+  await failsWith(t, desk.images.receive(createReadStream(whole), 2 ** 50), 'DR-BACKUP-NOT-A-BACKUP');
   t.strictSame(readdirSync(desk.scratch), [], 'nothing of them is left');
 
   const zeros = path.join(t.testdirName, 'zeros');
   writeFileSync(zeros, '');
   truncateSync(zeros, 32 * mebibyte);
   const blank = await desk.receive(zeros);
-  await t.rejects(desk.images.contents(blank), { problem: { code: 'DR-BACKUP-NOT-A-BACKUP' } });
+  await failsWith(t, desk.images.contents(blank), 'DR-BACKUP-NOT-A-BACKUP');
 
   const unmarked = await desk.receive(
     desk.make('unmarked', (tree) => writeFileSync(`${tree}/readme`, 'hello')),
   );
-  await t.rejects(desk.images.contents(unmarked), {
-    problem: { code: 'DR-BACKUP-NOT-A-BACKUP', known: [/ctxs-metadata-backup/] },
-  });
+  await failsWith(t, desk.images.contents(unmarked), 'DR-BACKUP-NOT-A-BACKUP');
 });
 
 t.test('a replica is cut while the disk is mounted: it is mended on a copy', async (t) => {
@@ -217,7 +227,7 @@ t.test('a name that leads out of its directory spoils the disk', async (t) => {
     bytes.write(harmless.replaceAll('Z', '/'), at);
   writeFileSync(file, bytes);
   const image = await desk.receive(file);
-  await t.rejects(desk.images.contents(image), { problem: { code: 'DR-BACKUP-DAMAGED' } });
+  await failsWith(t, desk.images.contents(image), 'DR-BACKUP-DAMAGED');
 });
 
 t.test('a marker that is no regular file makes no backup', async (t) => {
@@ -228,5 +238,5 @@ t.test('a marker that is no regular file makes no backup', async (t) => {
       symlinkSync('/etc/hostname', path.join(tree, '.ctxs-metadata-backup'));
     }),
   );
-  await t.rejects(desk.images.contents(image), { problem: { code: 'DR-BACKUP-NOT-A-BACKUP' } });
+  await failsWith(t, desk.images.contents(image), 'DR-BACKUP-NOT-A-BACKUP');
 });

@@ -9,7 +9,8 @@ import { OperatorError } from '../../domain/errors.ts';
 import type { PoolFacts, Uuid, VdiFacts } from '../../domain/pool.ts';
 import { databaseOf, momentOf, vmsOfSr } from '../../metadata/backup-tree.ts';
 import { backupVdiUuid } from '../../metadata/backup-uuid.ts';
-import type { BackupContents, BackupImage } from '../../ports/backup-vdi.ts';
+import type { BackupContents, BackupImage, BackupTree } from '../../ports/backup-vdi.ts';
+import type { ForeignBackup } from '../../ports/foreign.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { type BackupDesk, concernsOneObject, sentenceOf, type World } from './world.ts';
 
@@ -129,23 +130,24 @@ async function keepDates(desk: BackupDesk, reading: Reading, context: StepContex
   const { contents, action } = reading;
   const kept: BackupKept[] = [];
   if (action.wish.dates !== 'newest') {
-    for (const date of action.wish.dates) kept.push(await keepDate(desk, reading, date, context));
+    for (const date of action.wish.dates) kept.push(await keepDate(desk, reading, { date }, context));
     return kept;
   }
   const newestFirst = contents.dates.toReversed().slice(0, mostTried);
-  for (const [index, entry] of newestFirst.entries()) {
+  for (const [index, { name: date, documents }] of newestFirst.entries()) {
+    // A replica may be cut while the script writes: then the date before it is the last whole one.
+    const before = newestFirst[index + 1];
+    const shrunk = before !== undefined && documents < before.documents ? before.name : null;
     try {
-      const made = await keepDate(desk, reading, entry.name, context);
+      const made = await keepDate(desk, reading, { date, before: shrunk }, context);
       kept.push(made);
-      const before = newestFirst[index + 1];
-      // A replica may be cut while the script writes: then the date before it is the last whole one.
-      if (made.failures === 0 && (before === undefined || entry.documents >= before.documents)) break;
+      if (made.failures === 0) break;
       reading.warnings.push(
-        `date ${entry.name} of the backup on SR ${action.sr} may not be whole: ${entry.documents} documents, ${made.failures} of them unusable; the one before it is kept as well`,
+        `date ${date} of the backup on SR ${action.sr} is not whole: the one before it is looked at as well`,
       );
     } catch (error) {
       if (context.signal.aborted || !concernsOneObject(error)) throw error;
-      reading.warnings.push(`date ${entry.name} of the backup on SR ${action.sr}: ${sentenceOf(error)}`);
+      reading.warnings.push(`date ${date} of the backup on SR ${action.sr}: ${sentenceOf(error)}`);
     }
   }
   return kept;
@@ -153,10 +155,33 @@ async function keepDates(desk: BackupDesk, reading: Reading, context: StepContex
 
 async function keepDate(
   desk: BackupDesk,
-  { place, image, contents, action, warnings }: Reading,
+  reading: Reading,
+  { date, before = null }: { readonly date: string; readonly before?: string | null },
+  context: StepContext,
+): Promise<BackupKept> {
+  const { place, action, warnings } = reading;
+  const { backup, links } = await factsOfDate(desk, reading, date, context);
+  const { warnings: said, ...kept } = await desk.keep(
+    {
+      group: action.group,
+      backup,
+      storage: { sr: place.sr, vdi: place.vdi.uuid, date },
+      only: onlyOf(action.wish.vms, links, place.srUuid, backup.documents),
+      before: before === null ? null : (await factsOfDate(desk, reading, before, context)).backup,
+    },
+    context.signal,
+  );
+  warnings.push(...said);
+  return kept;
+}
+
+/** Documents and names of a date, with the dump of the database that was made with it. */
+async function factsOfDate(
+  desk: BackupDesk,
+  { image, contents }: Reading,
   date: string,
   { signal }: StepContext,
-): Promise<BackupKept> {
+): Promise<{ readonly backup: ForeignBackup; readonly links: BackupTree['links'] }> {
   const tree = await desk.images.read(image, date, signal);
   const entry = contents.dates.find(({ name }) => name === date);
   const moment = entry === undefined ? null : momentOf(entry);
@@ -167,18 +192,8 @@ async function keepDate(
     dump === null
       ? null
       : await desk.images.readDatabase(image, dump.pool, { generation: dump.generation, signal });
-  const backup = desk.factsOf(tree, database === null ? null : await wholeOf(database), moment);
-  const { warnings: said, ...kept } = await desk.keep(
-    {
-      group: action.group,
-      backup,
-      storage: { sr: place.sr, vdi: place.vdi.uuid, date },
-      only: onlyOf(action.wish.vms, tree.links, place.srUuid, backup.documents),
-    },
-    signal,
-  );
-  warnings.push(...said);
-  return kept;
+  const bytes = database === null ? null : await wholeOf(database);
+  return { backup: desk.factsOf(tree, bytes, moment), links: tree.links };
 }
 
 function onlyOf(

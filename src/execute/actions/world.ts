@@ -68,6 +68,8 @@ export interface BackupToKeep {
   readonly storage: { readonly sr: string; readonly vdi: Uuid; readonly date: string };
   /** These VMs alone; null: those of the group by its rules. */
   readonly only: ReadonlySet<Uuid> | null;
+  /** The date before, where this one has fewer documents: members that it lacks keep the point from being good. */
+  readonly before: ForeignBackup | null;
 }
 
 /** The pure checks, as a run reaches them: src/check is not imported here. */
