@@ -14,7 +14,13 @@ import {
 import { buildsFit, cpusFit } from './rules/compatibility.ts';
 import { consistencyGroupsHold, disksAreOfOneMoment } from './rules/consistency.ts';
 import { groupMayMove } from './rules/group-state.ts';
-import { clocksAgree, factsAreFresh, pointIsOfThisPool, sitesAreTwoPools } from './rules/identity.ts';
+import {
+  clocksAgree,
+  factsAreFresh,
+  pointIsOfThisPool,
+  sitesAreTwoPools,
+  tlsIsOfThisAge,
+} from './rules/identity.ts';
 import { drillsAreCleanedUp, twinsAreNotThere } from './rules/leftovers.ts';
 import { networksAreThere, networksOnTheWayBack } from './rules/networks.ts';
 import { recoveryPoolIsReady } from './rules/recovery-pool.ts';
@@ -36,6 +42,7 @@ export const identityRules: readonly Rule[] = [
   pointIsOfThisPool,
   factsAreFresh,
   clocksAgree,
+  tlsIsOfThisAge,
 ];
 
 /** Would the recovery site take the VMs, whichever operation brings them there? */

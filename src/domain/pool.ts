@@ -31,6 +31,8 @@ export interface PoolFacts {
   readonly clockOffsetSeconds?: number;
   /** Types that the storage managers of the pool drive (`SM.type`); absent when the pool does not tell (xapi.md 7.2). */
   readonly storageDrivers?: readonly string[];
+  /** It was asked over a connection that may be TLS 1.0; absent where it may not. */
+  readonly oldTls?: true;
   readonly otherConfig: TextMap;
   readonly hosts: readonly HostFacts[];
   readonly networks: readonly NetworkFacts[];

@@ -234,12 +234,13 @@ const oldBuilds: readonly [version: RegExp, major: number, minor: number][] = [
 ];
 
 export function xapiBuild(software: TextMap): XapiBuild {
-  const text = software['xapi_build'] ?? '';
+  // Before there was `xapi_build`, `xapi` gave the two numbers that the version gate compares (xapi.md 1.8, 3.8).
+  const text = software['xapi_build'] ?? software['xapi'] ?? '';
   const match = /^(\d+)\.(\d+)/.exec(text);
   if (match !== null) return { major: Number(match[1]), minor: Number(match[2]), text };
   const product = software['product_version'] ?? '';
   const [, major, minor] = oldBuilds.find(([version]) => version.test(product)) ?? [null, 1, 0];
-  return { major, minor, text: text || (software['xapi'] ?? '') };
+  return { major, minor, text };
 }
 
 /** A pool that does not know the class tells nothing; one that has no driver at all does not exist. */

@@ -47,8 +47,6 @@ export interface HypervisorOptions {
   readonly password: () => Promise<string>;
   readonly clock: Clock;
   readonly log?: DebugLog;
-  /** For hosts up to XenServer 6.5, which speak TLS 1.0 only. */
-  readonly oldTls?: boolean;
 }
 
 /** XenAPI as it is: any method, decoded by the data model. Throws `PortError`. */
@@ -115,7 +113,7 @@ class XapiHypervisor implements Hypervisor {
       maxRequests: pool.maxRequests,
       clock: options.clock,
       log: options.log,
-      oldTls: options.oldTls ?? false,
+      oldTls: pool.oldTls ?? false,
       userAgent: 'lifeboat',
     });
     this.#tasks = new Tasks(this.#pool);
@@ -194,11 +192,12 @@ class XapiHypervisor implements Hypervisor {
     const [moment, ...entries] = await unlessAborted(Promise.all([clock, ...reads]), signal, this.site);
     const records = Object.fromEntries(entries) as Records;
     const freeMemory = await this.#freeMemory(records, signal);
-    return poolFacts(
+    const facts = poolFacts(
       records,
       { ...moment, observedAt: this.#clock.now(), freeMemory },
       allMarks((name) => marks.get(name) ?? new Map()),
     );
+    return this.#pool.options.oldTls ? { ...facts, oldTls: true } : facts;
   }
 
   async #freeMemory(records: Records, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, number>> {

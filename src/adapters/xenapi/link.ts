@@ -311,7 +311,7 @@ export class HostLink {
     const known = describe(error);
     const oldTls = /unsupported protocol|protocol version/i.test(known);
     return this.#unreachable(
-      oldTls ? `${known}; hosts up to XenServer 6.5 need the option for old TLS` : known,
+      oldTls ? `${known}; hosts up to XenServer 6.5 need old_tls: true at the pool in sites.yaml` : known,
       contacted,
       error,
     );

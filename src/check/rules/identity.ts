@@ -112,6 +112,25 @@ export function factsAreFresh(context: CheckContext): Finding[] {
   });
 }
 
+/** TLS 1.0 can be broken by who sits in between: the password of the pool is worth no more than the network there. */
+export function tlsIsOfThisAge(context: CheckContext): Finding[] {
+  return bothPools(context).flatMap(({ site, pool }) =>
+    pool.oldTls === true
+      ? [
+          warning({
+            code: 'DR-POOL-OLD-TLS',
+            about: 'pool',
+            name: pool.nameLabel,
+            uuid: pool.uuid,
+            what: `TLS 1.0 is accepted of pool ${pool.nameLabel} at site ${site}: who sits in between may read its password`,
+            evidence: ['old_tls: true in sites.yaml', `${pool.productBrand} ${pool.productVersion}`],
+            next: 'Keep the way to its hosts on a network of their own, and remove old_tls once the pool is updated.',
+          }),
+        ]
+      : [],
+  );
+}
+
 /** Ages are differences between clocks of two sites: one that is wrong makes a loss look smaller than it is. */
 export function clocksAgree(context: CheckContext): Finding[] {
   return bothPools(context).flatMap(({ site, pool }) => {

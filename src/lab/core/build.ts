@@ -4,7 +4,7 @@ import { selfSigned } from '../server/certificate.ts';
 import type { Row } from './database.ts';
 import type { Lab } from './lab.ts';
 import { type LabHost, LabPool } from './pool.ts';
-import { restrictions, softwareVersion } from './product.ts';
+import { type ProductName, productNamed, restrictions } from './product.ts';
 import { DateTime, nullRef, struct } from './values.ts';
 
 export interface HostSpec {
@@ -23,7 +23,9 @@ export interface PoolSpec {
   readonly label: string;
   /** The first is the master. */
   readonly hosts: readonly HostSpec[];
-  /** `product_version`, `xapi_build` and the like, over the defaults. */
+  /** The newest when absent. */
+  readonly product?: ProductName;
+  /** `product_version`, `xapi_build` and the like, over those of the product. */
   readonly software?: Readonly<Record<string, string>>;
 }
 
@@ -37,6 +39,7 @@ export function addPool(lab: Lab, spec: PoolSpec): LabPool {
     clock: lab.clock,
     registry: lab.registry,
     credentials: lab.credentials,
+    product: productNamed(spec.product ?? 'current'),
   });
   lab.pools.set(spec.name, pool);
   for (const listener of lab.onPool) listener(pool);
@@ -94,6 +97,7 @@ function addHost(pool: LabPool, spec: HostSpec, software: Readonly<Record<string
     spec.name,
     [spec.name, spec.address, 'localhost'],
     `${pool.name}/${spec.name}/${spec.address}`,
+    pool.product.tls === 'TLSv1' ? 'rsa' : 'ed25519',
   );
   const metrics = db.create('host_metrics', {
     last_updated: now,
@@ -108,8 +112,8 @@ function addHost(pool: LabPool, spec: HostSpec, software: Readonly<Record<string
     ssl_legacy: false,
     hostname: spec.name,
     address: spec.address,
-    API_version_major: 2n,
-    API_version_minor: 23n,
+    API_version_major: pool.product.api[0],
+    API_version_minor: pool.product.api[1],
     API_version_vendor: 'XenSource',
     enabled: true,
     edition: 'xcp-ng',
@@ -124,7 +128,7 @@ function addHost(pool: LabPool, spec: HostSpec, software: Readonly<Record<string
     ],
     license_params: struct(restrictions),
     license_server: struct({ address: 'localhost', port: '27000' }),
-    software_version: struct({ ...softwareVersion, ...software }),
+    software_version: struct({ ...pool.product.software, ...software }),
     memory_overhead: 4n * gibibyte,
     metrics: metrics.ref,
     other_config: struct({ agent_start_time: seconds, boot_time: seconds }),

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { classes, modelType } from '../../metadata/datamodel/index.ts';
 import { fail, internal } from './failure.ts';
+import type { Product } from './product.ts';
 import { manyEnd, oneEnd, relations } from './relations.ts';
 import { DateTime, epoch, isStruct, nullRef, type Struct, struct, type Value } from './values.ts';
 
@@ -106,6 +107,10 @@ export class Row {
   get fields(): Readonly<Struct> {
     return this.#fields;
   }
+  /** What a client gets to see: the fields that the product of the pool has. */
+  get shown(): Readonly<Struct> {
+    return this.#db.shown(this.cls, this.#fields);
+  }
   get uuid(): string {
     return this.text('uuid');
   }
@@ -193,7 +198,11 @@ export class Database {
   readonly #deletions = new Map<string, Deletion[]>();
   readonly #listeners: ChangeListener[] = [];
 
-  constructor() {
+  /** Null shows everything that the data model knows. */
+  readonly #product: Pick<Product, 'has'> | null;
+
+  constructor(product: Pick<Product, 'has'> | null = null) {
+    this.#product = product;
     for (const cls of classes.keys()) {
       this.#tables.set(cls, new Map());
       this.#uuids.set(cls, new Map());
@@ -244,6 +253,19 @@ export class Database {
 
   byName(cls: string, name: string): Row[] {
     return this.all(cls).filter((row) => row.get('name_label') === name);
+  }
+
+  /** Fields without those that a product of this age does not have. */
+  shown(cls: string, fields: Readonly<Struct>): Readonly<Struct> {
+    const product = this.#product;
+    if (product === null) return fields;
+    const model = classes.get(cls)?.fields;
+    const kept = struct();
+    for (const name of Object.keys(fields)) {
+      const value = fields[name];
+      if (value !== undefined && product.has(model?.get(name)?.since ?? 'rio')) kept[name] = value;
+    }
+    return kept;
   }
 
   deletions(cls: string): readonly Deletion[] {

@@ -31,8 +31,8 @@ export async function dispatch(host: LabHost, request: Request): Promise<Answer>
   const cls = method.slice(0, dot);
   const name = method.slice(dot + 1);
   const model = dot < 0 ? undefined : messageModel(cls, name);
-  if (model === undefined) fail('MESSAGE_METHOD_UNKNOWN', method);
   const { pool } = host;
+  if (model === undefined || !pool.product.has(sinceOf(cls, model))) fail('MESSAGE_METHOD_UNKNOWN', method);
   collectInTime(pool);
   await pool.beforeCall?.(request.method, host);
 
@@ -71,6 +71,13 @@ function messageModel(cls: string, name: string): MessageModel | undefined {
   return whole === undefined
     ? undefined
     : { ...whole, name, params: [{ name: 'expr', type: 'string', required: true }] };
+}
+
+/** Release of a message. Setters of a map field that the model gives none to are as old as the field. */
+function sinceOf(cls: string, { name, since }: MessageModel): string {
+  if (since !== '') return since;
+  const field = /^(?:set|add_to|remove_from)_(.+)$/.exec(name)?.[1];
+  return field === undefined ? since : (classes.get(cls)?.fields.get(field)?.since ?? since);
 }
 
 /** Every message by name; the only answer without an envelope (xapi.md 1.1). */

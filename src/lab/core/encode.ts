@@ -64,7 +64,7 @@ export function writeXml(answer: Answer, out: Out): void {
     out.text(`<value><dateTime.iso8601>${answer.text}</dateTime.iso8601></value>`);
   else if (answer instanceof Counter) out.text(`<value><i4>${answer.value}</i4></value>`);
   else if (answer instanceof Row) {
-    answer.encoded.xml ??= Buffer.from(xmlText(answer.fields));
+    answer.encoded.xml ??= Buffer.from(xmlText(answer.shown));
     out.bytes(answer.encoded.xml);
   } else if (Array.isArray(answer)) {
     out.text('<value><array><data>');
@@ -90,7 +90,7 @@ export function writeJson(answer: Answer, out: Out): void {
   else if (answer instanceof DateTime) out.text(JSON.stringify(answer.text));
   else if (answer instanceof Counter) out.text(String(answer.value));
   else if (answer instanceof Row) {
-    answer.encoded.json ??= Buffer.from(jsonText(answer.fields));
+    answer.encoded.json ??= Buffer.from(jsonText(answer.shown));
     out.bytes(answer.encoded.json);
   } else if (Array.isArray(answer)) {
     out.text('[');

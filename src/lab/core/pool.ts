@@ -4,6 +4,7 @@ import type { Certificate } from '../server/certificate.ts';
 import type { LabClock } from './clock.ts';
 import { Database, type Row } from './database.ts';
 import { fail } from './failure.ts';
+import { type Product, productNamed } from './product.ts';
 import type { Registry } from './registry.ts';
 import { DateTime } from './values.ts';
 
@@ -58,7 +59,8 @@ export class LabPool {
   readonly name: string;
   /** The site it stands at, for `kill site`. */
   readonly site: string;
-  readonly db = new Database();
+  readonly product: Product;
+  readonly db: Database;
   readonly clock: LabClock;
   readonly registry: Registry;
   readonly credentials: Credentials;
@@ -76,12 +78,15 @@ export class LabPool {
     clock: LabClock;
     registry: Registry;
     credentials: Credentials;
+    product?: Product;
   }) {
     this.name = given.name;
     this.site = given.site;
     this.clock = given.clock;
     this.registry = given.registry;
     this.credentials = given.credentials;
+    this.product = given.product ?? productNamed('current');
+    this.db = new Database(this.product.name === 'current' ? null : this.product);
     this.db.onChange(() => {
       if (this.#waiters.size === 0) return;
       const waiters = [...this.#waiters];

@@ -2,7 +2,14 @@
  * A self-signed certificate, as every XenServer host has one (xapi.md 1.7). Node can make keys and signatures but no
  * certificates, so the few DER structures of RFC 5280 and 8410 are written here by hand.
  */
-import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
 
 export interface Certificate {
   /** PEM of the private key. */
@@ -34,6 +41,7 @@ function der(tag: number, ...parts: readonly Buffer[]): Buffer {
 const sequence = (...parts: readonly Buffer[]): Buffer => der(0x30, ...parts);
 const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'));
 const ed25519 = sequence(oid('2b6570'));
+const sha256WithRsa = sequence(oid('2a864886f70d01010b'), der(0x05));
 const notBefore = new Date('2026-01-01T00:00:00Z');
 const notAfter = new Date('2046-01-01T00:00:00Z');
 
@@ -62,27 +70,46 @@ function fingerprint(algorithm: string, bytes: Buffer): string {
   return (hex.match(/../g) ?? []).join(':');
 }
 
-/**
- * Makes key and certificate of a host. Both follow from the seed (Ed25519 signatures have no random part), so that a
- * lab that is started again still has the fingerprint that a sites.yaml pins. Whoever reads this has the key: loopback only.
- */
-export function selfSigned(commonName: string, names: readonly string[], seed: string): Certificate {
+function ed25519Key(seed: string): KeyObject {
   const bytes = createHash('sha256').update(`lifeboat lab key ${seed}`).digest();
   const prefix = Buffer.from('302e020100300506032b657004220420', 'hex');
-  const privateKey = createPrivateKey({ key: Buffer.concat([prefix, bytes]), format: 'der', type: 'pkcs8' });
+  return createPrivateKey({ key: Buffer.concat([prefix, bytes]), format: 'der', type: 'pkcs8' });
+}
+
+let oneRsaKey: KeyObject | null = null;
+
+/** TLS 1.0 knows no Ed25519. One key serves all hosts of a process: making it is slow, and its certificates are new each time. */
+function rsaKey(): KeyObject {
+  oneRsaKey ??= generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  return oneRsaKey;
+}
+
+/**
+ * Makes key and certificate of a host. Both follow from the seed, but for RSA, (Ed25519 signatures have no random part), so that a
+ * lab that is started again still has the fingerprint that a sites.yaml pins. Whoever reads this has the key: loopback only.
+ */
+export function selfSigned(
+  commonName: string,
+  names: readonly string[],
+  seed: string,
+  kind: 'ed25519' | 'rsa' = 'ed25519',
+): Certificate {
+  const algorithm = kind === 'rsa' ? sha256WithRsa : ed25519;
+  const privateKey = kind === 'rsa' ? rsaKey() : ed25519Key(seed);
   const serial = createHash('sha256').update(`lifeboat lab serial ${seed}`).digest().subarray(0, 16);
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
     der(0x02, serial),
-    ed25519,
+    algorithm,
     name(commonName),
     sequence(utc(notBefore), utc(notAfter)),
     name(commonName),
     createPublicKey(privateKey).export({ type: 'spki', format: 'der' }),
     alternativeNames(names),
   );
-  const whole = sequence(body, ed25519, der(0x03, Buffer.from([0]), sign(null, body, privateKey)));
+  const signature = sign(kind === 'rsa' ? 'sha256' : null, body, privateKey);
+  const whole = sequence(body, algorithm, der(0x03, Buffer.from([0]), signature));
   const lines = whole.toString('base64').match(/.{1,64}/g) ?? [];
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),

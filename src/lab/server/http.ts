@@ -18,8 +18,6 @@ import { failureJson, parseJsonCall, successJson } from './jsonrpc.ts';
 import { offersProtocols, TlsTap } from './tap.ts';
 import { failureXml, parseCall, successXml, Unparsable } from './xmlrpc.ts';
 
-/** xapi.md 1.6: request line and headers together. */
-const maxHeaderBytes = 1024;
 const maxRpcBytes = 300 * 1024;
 
 /** Looked at before a request is served; may answer it, delay it or cut it (src/lab/faults). */
@@ -66,13 +64,16 @@ export function hostServer(host: LabHost, hooks: ServerHooks): HostServer {
     requestTimeout: 0,
     headersTimeout: 60_000,
   };
+  const { tls: version } = host.pool.product;
   // xapi's stunnel is set to this one version.
   const tls = {
     key: host.certificate.key,
     cert: host.certificate.cert,
-    minVersion: 'TLSv1.2',
-    maxVersion: 'TLSv1.2',
-  } as const;
+    minVersion: version,
+    maxVersion: version,
+    // OpenSSL calls what TLS 1.0 signs with too weak at any other level.
+    ...(version === 'TLSv1' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
+  };
   const secure = createSecure({ ...options, ...tls });
   const secureContext = createSecureContext(tls);
   const plain = createPlain(options);
@@ -159,7 +160,9 @@ async function serve(
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
   const answer = new Answer(request, response, taps.get(request.socket) ?? null);
-  if (headerBytes(request) > maxHeaderBytes) return page(answer, 431, 'Request Header Fields Too Large');
+  const limit = host.pool.product.headerLimitBytes;
+  if (limit !== null && headerBytes(request) > limit)
+    return page(answer, 431, 'Request Header Fields Too Large');
   const route = host.pool.registry.find(method, path);
   if (route !== undefined) return handle(host, hooks, route, query, request, answer);
   if (method === 'OPTIONS') {
@@ -172,7 +175,7 @@ async function serve(
     return;
   }
   if (method === 'POST')
-    return path.startsWith('/jsonrpc')
+    return path.startsWith('/jsonrpc') && host.pool.product.jsonRpc !== 'none'
       ? jsonPost(host, hooks, request, response, answer)
       : xmlPost(host, hooks, request, response, answer);
   if (method === 'GET' || method === 'PUT') return page(answer, 403, 'Forbidden');
@@ -311,7 +314,9 @@ async function jsonPost(
   const body = await rpcBody(request, answer);
   if (body === null) return;
   try {
-    const call = parseJsonCall(body.toString());
+    const asked = parseJsonCall(body.toString());
+    // Version 1.0 knows no member that names a version (xapi.md 1.4).
+    const call = host.pool.product.jsonRpc === '1.0' ? { ...asked, version: '1.0' as const } : asked;
     const result = await perform(host, hooks, response, answer.signal, body.length, call);
     if (result === null) return;
     send(

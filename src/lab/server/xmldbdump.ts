@@ -53,7 +53,7 @@ export function databaseDump({ db }: LabPool): Buffer {
       parts.push(
         `<row ref="${row.ref}" _ref="${row.ref}" __ctime="${row.created}" __mtime="${row.modified}"`,
       );
-      for (const [name, value] of Object.entries(row.fields))
+      for (const [name, value] of Object.entries(row.shown))
         parts.push(` ${columnOf(cls, name)}="${attribute(protectedText(stored(value)))}"`);
       parts.push('/>');
     }

@@ -21,6 +21,9 @@ interface Wanted {
   readonly vms: readonly string[];
 }
 
+/** Classes that became part of the file with builds of 2022 and later (xapi.md 3.3, 11.2). */
+const recentClasses: ReadonlySet<string> = new Set(['VM_metrics', 'VTPM']);
+
 /** The archive of some VMs. No locks: a consistent view of one VM, none of the pool. */
 export function metadataArchive(pool: LabPool, wanted: Wanted): Buffer {
   const selection = new Selection(pool, wanted);
@@ -30,6 +33,7 @@ export function metadataArchive(pool: LabPool, wanted: Wanted): Buffer {
   add(`<value><struct><member><name>version</name>${xmlText(versionOf(pool))}</member>`);
   add('<member><name>objects</name><value><array><data>');
   for (const cls of exportedClasses) {
+    if (recentClasses.has(cls) && !pool.product.has('')) continue;
     for (const row of selection.rows(cls))
       add(xmlText(exportedObject(cls, row, selection, wanted.snapshots)));
   }
@@ -68,8 +72,9 @@ function wantedBy(exchange: HttpExchange): Wanted {
   const vhdParents = boolOf(query, 'include_vhd_parents', false);
   const all = boolOf(query, 'all', false);
   const snapshots = boolOf(query, 'export_snapshots', true);
-  const dom0 = boolOf(query, 'include_dom0', true);
-  const excluded = deviceTypes(query.get('excluded_device_types') ?? '');
+  const { includeDom0, excludedDeviceTypes } = pool.product.transfers;
+  const dom0 = includeDom0 && boolOf(query, 'include_dom0', true);
+  const excluded = deviceTypes(excludedDeviceTypes ? (query.get('excluded_device_types') ?? '') : '');
   return { vhdParents, snapshots, excluded, vms: all ? everyVm(pool, dom0) : [oneVm(pool, query)] };
 }
 

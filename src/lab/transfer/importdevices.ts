@@ -64,9 +64,11 @@ function findIso(pool: LabPool, location: string): Row | undefined {
 /** Rule B: the map, else SCSIid; then the same location in the same SR; then the key of storage migration. */
 function findDisk(session: ImportSession, record: FileRecord): string | undefined {
   const { pool, options } = session;
-  const scsiId = record.map('sm_config')['SCSIid'];
+  // Before 7.0 the location was all that counted (xapi.md 4.4).
+  const { diskMap } = pool.product.transfers;
+  const scsiId = diskMap ? record.map('sm_config')['SCSIid'] : undefined;
   const target =
-    options.vdiMap.get(record.text('uuid')) ??
+    (diskMap ? options.vdiMap.get(record.text('uuid')) : undefined) ??
     (scsiId === undefined ? undefined : options.vdiMap.get(scsiId));
   const mapped =
     target === undefined

@@ -134,7 +134,7 @@ export function exportedObject(
   const snapshot =
     cls === 'VTPM'
       ? vtpmRecord(row, selection)
-      : struct({ ...row.fields, ...changes[cls](row, selection, snapshots) });
+      : selection.shown(cls, struct({ ...row.fields, ...changes[cls](row, selection, snapshots) }));
   return struct({ class: cls, id: selection.id(row.ref), snapshot });
 }
 

@@ -1,6 +1,7 @@
 /** Which objects an export takes along, and under which ids (xapi.md 3.3). */
 import type { Database, Row } from '../core/database.ts';
 import type { LabPool } from '../core/pool.ts';
+import type { Struct } from '../core/values.ts';
 
 export type DeviceType = 'vif' | 'vbd' | 'vgpu' | 'vtpm';
 
@@ -45,6 +46,11 @@ export class Selection {
   /** Ids of those references that are part of the document. */
   known(refs: readonly string[]): string[] {
     return refs.map((ref) => this.ids.get(ref)).filter((id) => id !== undefined);
+  }
+
+  /** A record without the fields that the product of the pool does not have. */
+  shown(cls: string, fields: Struct): Readonly<Struct> {
+    return this.#db.shown(cls, fields);
   }
 
   /** Objects of a class that are part of the document. */

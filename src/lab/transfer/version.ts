@@ -52,5 +52,6 @@ export function assertCompatible(pool: LabPool, version: Value | undefined): voi
   };
   const [major, minor] = buildOf(pool);
   const theirs = [number('xapi_major'), number('xapi_minor')] as const;
+  if (pool.product.transfers.equalMajor && major !== theirs[0]) fail('IMPORT_INCOMPATIBLE_VERSION');
   if (major < theirs[0] || (major === theirs[0] && minor < theirs[1])) fail('IMPORT_INCOMPATIBLE_VERSION');
 }

@@ -16,6 +16,8 @@ export function findDisks(context: RuleContext): void {
 }
 
 const missing: DiskMatch = { kind: 'missing' };
+/** xapi 1.9 is that of XenServer 7.0 (xapi.md, sources). */
+const firstBuildWithMap = 9;
 
 function find(context: RuleContext, vdi: VdiObject): DiskMatch {
   const { sr } = vdi;
@@ -88,8 +90,11 @@ function findIso(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch 
 
 function findDisk(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch {
   const { pool, options } = context;
-  const target =
-    options.vdiMap?.get(vdi.uuid) ?? (vdi.scsiId === null ? undefined : options.vdiMap?.get(vdi.scsiId));
+  // Before 7.0 the location was all that counted (xapi.md 4.4).
+  const byMap = pool.facts.xapiBuild.major > 1 || pool.facts.xapiBuild.minor >= firstBuildWithMap;
+  const scsiId = byMap ? vdi.scsiId : null;
+  const map = byMap ? options.vdiMap : undefined;
+  const target = map?.get(vdi.uuid) ?? (scsiId === null ? undefined : map?.get(scsiId));
   if (target !== undefined) {
     const mapped = pool.vdis.get(target) ?? pool.byScsiId.get(target);
     if (mapped !== undefined) return found(context, vdi, mapped);
@@ -106,8 +111,8 @@ function findDisk(context: RuleContext, vdi: VdiObject, sr: SrObject): DiskMatch
       },
       usersOf(context, vdi),
     );
-  } else if (vdi.scsiId !== null) {
-    const sameLun = pool.byScsiId.get(vdi.scsiId);
+  } else if (scsiId !== null) {
+    const sameLun = pool.byScsiId.get(scsiId);
     if (sameLun !== undefined) return found(context, vdi, sameLun);
   }
   const expected = options.attaching?.get(sr.uuid);
