@@ -16,6 +16,7 @@ import {
   linkTarget,
   rotationStanza,
 } from '../../domain/backup-vdi.ts';
+import { PortError } from '../../domain/errors.ts';
 import type { Uuid } from '../../domain/pool.ts';
 import type { BackupToWrite } from '../../ports/backup-vdi.ts';
 import { byInode, change, type DirectoryEntry, type Looking, plain, quoted, takeOut } from './e2fs.ts';
@@ -39,6 +40,7 @@ const entryBytes = 52;
 
 export async function appendDate(image: string, tree: BackupToWrite, looking: Looking): Promise<Appended> {
   const inventory = await takeInventory(image, looking);
+  assertIsBackup(inventory);
   const own = [...inventory.provenances]
     .filter(([, provenance]) => provenance.pool.uuid === tree.pool)
     .map(([date]) => date)
@@ -62,6 +64,17 @@ export async function appendDate(image: string, tree: BackupToWrite, looking: Lo
     files: adding.files,
     linkedDocuments: adding.linked,
   };
+}
+
+/** A file system with something on it and without the marker is somebody's own. */
+function assertIsBackup({ hasMarker, root }: Inventory): void {
+  if (hasMarker || root.length === 0) return;
+  throw new PortError('refused', {
+    code: 'DR-BACKUP-NOT-A-BACKUP',
+    what: 'The disk has a file system, and it is no metadata backup',
+    known: [`there is no file ${backupLayout.marker} on it, but ${root.length} others`],
+    next: 'See in the runbook of this code who may have written it; Lifeboat leaves it as it is',
+  });
 }
 
 /** Inodes of the newest date of ours that can stand in the new one as well, and how many names each has. */
