@@ -1,6 +1,7 @@
 /** Commands of a filer's target software, whose words are understood apart from those of its file system. */
 import type { PortError } from '../../../../domain/errors.ts';
 import type { RemoteResult } from '../../../ssh/remote.ts';
+import { wrongState } from '../errors.ts';
 import type { Filer } from '../filer.ts';
 import { explainTarget } from './target.ts';
 
@@ -35,6 +36,10 @@ export class TargetCommands {
       if (tries === 0 || error.kind !== 'busy') throw error;
       await this.#filer.clock.sleep(pauseSeconds);
     }
+  }
+
+  refusal(what: string, next: string): PortError {
+    return wrongState(this.#filer.array, what, [], next);
   }
 
   error(program: readonly string[], result: RemoteResult): PortError {

@@ -50,6 +50,7 @@ export class Lio implements TargetSoftware {
   }
 
   async make(lun: Lun): Promise<void> {
+    await this.#mustKnowLogin(lun);
     const { stores, targets } = await this.#look();
     if (!stores.some(({ id }) => nameOf(id) === lun.short))
       await this.#tell([`/backstores/${kindOf(lun.backing)}`, 'create', ...storeWords(lun)], there);
@@ -130,6 +131,15 @@ export class Lio implements TargetSoftware {
 
   async keep(): Promise<void> {
     await this.#tell(['/', 'saveconfig']);
+  }
+
+  /** Seen before anything is made: a target without its login would let hosts in that should not be. */
+  async #mustKnowLogin({ chap, volume }: Lun): Promise<void> {
+    if (chap === null || (await chap.password()) !== null) return;
+    throw this.#commands.refusal(
+      `Volume ${volume} is not shown: the CHAP password of ${chap.user} is not known`,
+      'Store it by `lifeboat secret set NAME`, and name it as `chap_stored_as` of the array',
+    );
   }
 
   /** Past targetcli, which would show the password in the list of processes and in its log. */

@@ -37,7 +37,7 @@ export class Luns {
   readonly #options: LunOptions;
   readonly #commands: TargetCommands;
   readonly #chap: Chap | null;
-  #software: TargetSoftware | null | undefined;
+  #software: TargetSoftware | null = null;
 
   constructor(filer: Filer, options: LunOptions, secrets: Secrets) {
     this.#filer = filer;
@@ -253,11 +253,11 @@ export class Luns {
     };
   }
 
-  /** The target software of the filer, asked once; null when it has none. */
+  /** The target software of the filer, asked until it is found; null when there is none. */
   async #installed(signal?: AbortSignal): Promise<TargetSoftware | null> {
-    if (this.#software !== undefined) return this.#software;
+    if (this.#software !== null) return this.#software;
     const port = String(this.#options.tgt_control_port);
-    const program = ['sh', '-c', probeScript, 'lifeboat-targets', port, configfs];
+    const program = ['sh', '-c', probeScript, 'lifeboat-target-software', port, configfs];
     const result = await this.#commands.ask(program, signal);
     if (result.code !== 0) throw this.#commands.error(program, result);
     const which = chosen(this.#options.target_software, new Set(result.stdout.split('\n')));

@@ -31,18 +31,26 @@ mkdir -p "\${1%/*}" && printf '%s\\n' "$2" >"$1.new" && sync "$1.new" && mv "$1.
  * is not printed. A password is looked at only to tell whether there is one.
  */
 export const lookScript = `tab='	'
+first() { line=; { IFS= read -r line; } 2>/dev/null <"$1"; :; }
 cd "$1" 2>/dev/null || exit 0
 for one in core/*_*/*; do
 [ -f "$one/udev_path" ] || continue
-serial=$(cat "$one/wwn/vpd_unit_serial" 2>/dev/null)
-echo "store$tab\${one#core/}$tab\${serial##*: }$tab$(cat "$one/udev_path")"
+first "$one/wwn/vpd_unit_serial"
+serial=\${line##*: }
+first "$one/udev_path"
+echo "store$tab\${one#core/}$tab$serial$tab$line"
 done
 for tpg in iscsi/*/tpgt_*; do
 [ -d "$tpg" ] || continue
 iqn=\${tpg#iscsi/}
 iqn=\${iqn%/*}
 what="$tab$iqn$tab\${tpg##*/}$tab"
-echo "tpg$what$(cat "$tpg/attrib/authentication")$tab$(cat "$tpg/attrib/generate_node_acls")$tab$(cat "$tpg/enable")"
+first "$tpg/attrib/authentication"
+said=$line
+first "$tpg/attrib/generate_node_acls"
+said=$said$tab$line
+first "$tpg/enable"
+echo "tpg$what$said$tab$line"
 for one in "$tpg"/lun/lun_*; do
 for link in "$one"/*; do
 [ -L "$link" ] || continue
@@ -56,15 +64,19 @@ done
 for one in "$tpg"/acls/*; do
 [ -d "$one" ] || continue
 name=\${one##*/}
-echo "acl$what$name$tab$(cat "$one/auth/userid" 2>/dev/null)"
+first "$one/auth/userid"
+echo "acl$what$name$tab$line"
 for mapped in "$one"/lun_*; do
 [ -d "$mapped" ] && echo "mapped$what$name$tab\${mapped##*_}"
 done
-grep -q '^InitiatorName:' "$one/info" 2>/dev/null && echo "session$what$name"
+first "$one/info"
+case $line in InitiatorName:*) echo "session$what$name" ;; esac
 done
-for name in $(cat "$tpg/dynamic_sessions" 2>/dev/null | tr '\\000' '\\n'); do
+if [ -f "$tpg/dynamic_sessions" ]; then
+for name in $(tr '\\000' '\\n' <"$tpg/dynamic_sessions"); do
 echo "session$what$name"
 done
+fi
 done
 :`;
 

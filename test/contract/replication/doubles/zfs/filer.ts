@@ -22,8 +22,15 @@ export function wordsOf(line: string): string[] {
   );
 }
 
-export async function startZfsFiler(t: Test, pool: ZfsPool): Promise<ZfsFiler> {
-  const face = new Face(pool);
+/** Further programs of a filer: what one prints, a `Refusal`, or null for a program that it is not. */
+export type Programs = (program: readonly string[], input: string) => string | null;
+
+export async function startZfsFiler(
+  t: Test,
+  pool: ZfsPool,
+  programs: Programs = () => null,
+): Promise<ZfsFiler> {
+  const face = new Face(pool, programs);
   const ssh = await startSshServer(t, { command: (line, channel) => face.serve(wordsOf(line), channel) });
   return {
     ...ssh,
@@ -43,16 +50,19 @@ class Face {
   cutAfter: number | null = null;
   losesClose = false;
   readonly #pool: ZfsPool;
+  readonly #programs: Programs;
 
-  constructor(pool: ZfsPool) {
+  constructor(pool: ZfsPool, programs: Programs) {
     this.#pool = pool;
+    this.#programs = programs;
   }
 
   async serve(words: readonly string[], channel: ServerChannel): Promise<void> {
     const [env, , , ...program] = words;
     if (env !== 'env') throw new Error(`not a command of the adapter: ${words[0]}`);
     try {
-      const input = program[3] === 'lifeboat-receive' ? await allOf(channel) : '';
+      const reads = ['lifeboat-receive', 'lifeboat-login'].includes(program[3] ?? '');
+      const input = reads ? await allOf(channel) : '';
       channel.write(this.#run(program, input));
       channel.exit(0);
     } catch (error) {
@@ -65,6 +75,8 @@ class Face {
   }
 
   #run(program: readonly string[], input: string): string {
+    const printed = this.#programs(program, input);
+    if (printed !== null) return printed;
     if (program[0] === 'zfs') return this.#zfs(program.slice(1));
     if (program[0] !== 'sh' || program[1] !== '-c') throw new Error(`no such program: ${program[0]}`);
     const [name, ...given] = program.slice(3);
