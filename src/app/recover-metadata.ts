@@ -73,18 +73,16 @@ async function keep(
     before === null ? read : { ...read, failures: [...read.failures, ...missing(group, read, before)] };
   const takenAt = backup.made.at;
   const vms = only === null ? membersOf(group, backup) : chosen(group, backup, only);
-  const { point, targets } = await keepBackup(
-    ports,
-    { group, backup, takenAt, vms, id: pointIdOf(name, takenAt, storage), storage },
-    signal,
-  );
+  const id = pointIdOf(name, backup, storage, vms);
+  const { date } = storage;
+  const told = { date, pointId: id, vms: vms.length, failures: backup.failures.length };
+  const there = await (await ports.catalog()).list(name, signal);
+  if (there.points.some((point) => point.id === id)) return { ...told, warnings: [] };
+  const { point, targets } = await keepBackup(ports, { group, backup, takenAt, vms, id, storage }, signal);
   return {
-    date: storage.date,
-    pointId: point.id,
-    vms: vms.length,
-    failures: point.failures.length,
+    ...told,
     warnings: [
-      ...point.failures.map(({ nameLabel, reason }) => `${nameLabel} of date ${storage.date}: ${reason}`),
+      ...point.failures.map(({ nameLabel, reason }) => `${nameLabel} of date ${date}: ${reason}`),
       ...backup.remarks,
       ...targets.flatMap(({ target, ok, problem }) =>
         ok ? [] : [`target ${target} did not take the point: ${problem?.what ?? 'no reason given'}`],
@@ -107,10 +105,17 @@ function missing(
     }));
 }
 
-/** The same date of the same disk is the same point, however often it is read: sealing it again changes nothing. */
-function pointIdOf(group: string, takenAt: string, { vdi, date }: BackupToKeep['storage']): string {
-  const digest = createHash('sha256').update(`${vdi} ${date}`).digest('hex').slice(0, 4);
-  return `${group}/${takenAt.replace(/[-:]|\.\d+/g, '')}-${digest}`;
+/** The same VMs of the same date of the same disk are the same point, however often they are read. */
+function pointIdOf(
+  group: string,
+  { made, documents, failures }: ForeignBackup,
+  { vdi, date }: BackupToKeep['storage'],
+  vms: readonly VmFacts[],
+): string {
+  const hash = createHash('sha256').update(`${vdi} ${date}\n`);
+  for (const { uuid } of vms) hash.update(uuid).update(documents.get(uuid) ?? '');
+  for (const { file } of failures) hash.update(`\n${file}`);
+  return `${group}/${made.at.replace(/[-:]|\.\d+/g, '')}-${hash.digest('hex').slice(0, 4)}`;
 }
 
 function chosen(group: GroupSettings, backup: ForeignBackup, only: ReadonlySet<Uuid>): VmFacts[] {

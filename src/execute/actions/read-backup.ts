@@ -51,7 +51,10 @@ export async function readBackup(
   try {
     const contents = await desk.images.contents(image, signal);
     const dates = datesOf(contents);
-    const warnings: string[] = [];
+    const warnings =
+      wish.legacy === null
+        ? []
+        : [`disk ${vdi.uuid} was read because a person named it: a guest may have written what it holds`];
     const kept =
       wish.dates === 'list'
         ? []
