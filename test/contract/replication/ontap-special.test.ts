@@ -6,7 +6,7 @@ import { systemClock } from '../../../src/adapters/system/clock.ts';
 import { OperatorError, PortError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import { startRestFace } from './doubles/ontap/rest-face.ts';
-import { makeClusters, populate, volumes } from './doubles/ontap/rig.ts';
+import { makeClusters, populate, together, volumes } from './doubles/ontap/rig.ts';
 
 const clusters = makeClusters();
 const { face, doubles } = await startRestFace(t, clusters);
@@ -138,4 +138,81 @@ t.test('options are checked at once; both types are known', async (t) => {
   }
   t.equal(durationSeconds('P2DT1H2M3S'), 2 * 86_400 + 3723);
   t.equal(durationSeconds('soon'), null);
+});
+
+t.test('a pair of LUNs says so, and one of exports or of both kinds says NFS', async (t) => {
+  t.equal((await target.capabilities()).expose, 'nfs');
+  const cluster = clusters.target;
+  cluster.addLun(cluster.volume(volumes.target), 'lun0');
+  t.equal((await target.capabilities()).expose, 'lun');
+  const second = { volumes: { source: 'svm1:second', target: 'svm2:second_dst' } };
+  populate(clusters, second.volumes.source, second.volumes.target);
+  const both = face.open('target', {}, [{ volumes }, second]);
+  t.equal((await both.capabilities()).expose, 'nfs', 'not every volume of the array is a LUN');
+});
+
+t.test(
+  'a release that does not replicate consistency groups says so, and makes no point of one',
+  async (t) => {
+    const [log] = together(clusters, face);
+    t.equal((await log.source.capabilities()).consistencyGroups, true);
+    doubles.source.release = '9.13.0';
+    t.equal((await log.source.capabilities()).consistencyGroups, false);
+    const error = await failureOf(log.source.syncNow(log.volumes.source, 'lb-old-1'));
+    t.match(error, {
+      peerCode: 'unsupported',
+      problem: { code: 'DR-CONSISTENCY-GROUP-CANNOT', known: [/9\.13\.0/] },
+    });
+    t.same(clusters.source.volume(log.volumes.source).snapshots.length, 1, 'only what was there');
+  },
+);
+
+t.test(
+  'a group that died between the break and its way back to an older point is finished by the same call',
+  async (t) => {
+    const [log, data] = together(clusters, face);
+    clusters.source.volume(data.volumes.source).files.set('data', 'one');
+    const point = await log.source.syncNow(log.volumes.source, 'lb-older-1');
+    clusters.source.volume(data.volumes.source).files.set('data', 'two');
+    await log.source.syncNow(log.volumes.source, 'lb-newer-1');
+    const promote = (rig: typeof log) =>
+      rig.target.promote(rig.volumes.target, {
+        mode: 'unplanned',
+        point: point.ref,
+        confirm: promotionConfirmation(rig.volumes.target, point.ref),
+      });
+    doubles.target.instead(
+      ({ method, path }) => method === 'PATCH' && path.includes('/consistency-groups/'),
+      {
+        status: 500,
+        body: { error: { code: '1', message: 'internal error' } },
+      },
+    );
+    await failureOf(promote(log));
+    for (const rig of [log, data]) {
+      const view = await rig.target.observe(rig.volumes.target);
+      t.match(
+        view,
+        { role: 'target', activity: 'promoting', writable: false },
+        'it is not said to be promoted',
+      );
+      await failureOf(rig.target.expose(rig.volumes.target, access));
+    }
+    await promote(data);
+    for (const rig of [log, data])
+      t.equal((await rig.target.observe(rig.volumes.target)).role, 'promoted', 'all of the group at once');
+    t.equal(clusters.target.volume(data.volumes.target).files.get('data'), 'one');
+    await promote(log);
+  },
+);
+
+t.test('snapshots of the same name that were not taken for the group are no points of it', async (t) => {
+  const [log, data] = together(clusters, face);
+  for (const rig of [log, data]) clusters.source.snapshot(rig.volumes.source, 'hourly.0', null);
+  clusters.source.snapshot(log.volumes.source, 'lb-alone-1', 'lifeboat');
+  await log.source.syncNow(log.volumes.source, 'lb-group-1');
+  for (const rig of [log, data]) {
+    const tags = (await rig.target.points(rig.volumes.target)).map(({ tag }) => tag ?? null);
+    t.same(tags, ['lb-group-1', null], 'that of the group, and the first of SnapMirror');
+  }
 });

@@ -1,7 +1,7 @@
 /** The ONTAP adapter over REST against clusters in memory: the contract, and what goes wrong with ONTAP itself. */
 import t from 'tap';
 import { startRestFace } from './doubles/ontap/rest-face.ts';
-import { makeClusters, ontapRig } from './doubles/ontap/rig.ts';
+import { makeClusters, ontapRig, together } from './doubles/ontap/rig.ts';
 import { replicationSuite } from './suite.ts';
 
 const clusters = makeClusters();
@@ -14,7 +14,7 @@ replicationSuite(
   async () => {
     for (const side of ['source', 'target'] as const) if (!clusters[side].up) await face.powerOn(side);
     face.reset();
-    return ontapRig(clusters, face, adapters);
+    return { ...ontapRig(clusters, face, adapters), together: async () => together(clusters, face) };
   },
   { cannot: { readKept: 'a resync takes the place of what was there: nothing is kept aside' } },
 );

@@ -9,7 +9,7 @@ import type { Asking, Lun, OntapControl, Volume } from './control.ts';
 import { type Closed, commentOf, longestComment, type Mark } from './marks.ts';
 import type { OntapOptions } from './options.ts';
 import { markTooLong, severalLuns, stillOpen } from './refusals.ts';
-import { closedPolicy, type Situation } from './state.ts';
+import { closedPolicy, type Member } from './state.ts';
 
 export async function writeMark(
   control: OntapControl,
@@ -25,7 +25,7 @@ export async function writeMark(
 /** Keeps every host out and makes sure of it; again: what a call before it has left open is closed too. */
 export async function closeVolume(
   control: OntapControl,
-  { volume, mark }: Situation,
+  { volume, mark }: Member,
   changes: Pick<Closed, 'demoted'>,
   asking: Asking,
 ): Promise<Mark> {
@@ -101,7 +101,7 @@ async function mustBeShut(control: OntapControl, volume: Volume, asking: Asking)
 /** Gives back what `closeVolume` has taken. */
 export async function reopenVolume(
   control: OntapControl,
-  { volume, mark }: Situation,
+  { volume, mark }: Member,
   asking: Asking,
 ): Promise<void> {
   const { closed, ...rest } = mark;

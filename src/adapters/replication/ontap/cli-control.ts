@@ -1,5 +1,6 @@
 /** A cluster over its CLI behind SSH, for releases before REST (storage.md C.2). */
 import type { SshRemote } from '../../ssh/pool.ts';
+import { cannotKeepTogether } from '../consistency-group.ts';
 import { absent, already, OntapCommands } from './cli-commands.ts';
 import { instantIn, lagSeconds, type Row } from './cli-text.ts';
 import type {
@@ -15,6 +16,7 @@ import type {
   Snapshot,
   Volume,
 } from './control.ts';
+import { noGroups } from './groups.ts';
 import type { OntapCliOptions } from './options.ts';
 import { partsOf } from './options.ts';
 
@@ -22,6 +24,8 @@ type Parameters = Readonly<Record<string, string>>;
 
 export class OntapCli implements OntapControl {
   readonly endpoint: OntapControl['endpoint'];
+  readonly groups = noGroups;
+  readonly keepsTogether = false;
   readonly #commands: OntapCommands;
   readonly #protocol: OntapCliOptions['protocol'];
   /** Of the cluster's clock, once it was read: it changes when a cluster moves house. */
@@ -155,6 +159,11 @@ export class OntapCli implements OntapControl {
     });
   }
 
+  async volumesWithLuns(asking: Asking): Promise<ReadonlySet<string>> {
+    const rows = await this.#commands.table('lun show', {}, ['vserver', 'volume', 'path'], asking);
+    return new Set(rows.map((row) => `${row.get('vserver')}:${row.get('volume')}`));
+  }
+
   async rules(svm: string, policy: string, asking: Asking): Promise<readonly ExportRule[] | null> {
     const only = { vserver: svm, policyname: policy };
     const [known, rows] = await Promise.all([
@@ -221,6 +230,23 @@ export class OntapCli implements OntapControl {
 
   dropSnapshot(volume: Volume, { name }: Snapshot, asking: Asking): Promise<void> {
     return this.#commands.change('volume snapshot delete', { ...of(volume), snapshot: name }, asking, absent);
+  }
+
+  takeGroupSnapshot(group: string): Promise<void> {
+    return this.#noGroups(group);
+  }
+
+  dropGroupSnapshot(group: string): Promise<void> {
+    return this.#noGroups(group);
+  }
+
+  restoreGroup(group: string): Promise<void> {
+    return this.#noGroups(group);
+  }
+
+  /** Releases that replicate consistency groups have REST. */
+  #noGroups(group: string): Promise<void> {
+    return Promise.reject(cannotKeepTogether(this.endpoint.array, group, 'over the CLI there are no groups'));
   }
 
   startTransfer(relationship: Relationship, snapshot: string, asking: Asking): Promise<void> {

@@ -6,6 +6,7 @@
 
 import type { Clock } from '../../../ports/system.ts';
 import type { Pace } from '../rest/poll.ts';
+import type { Groups } from './groups.ts';
 
 /** `svm:volume`, as ONTAP writes the ends of a relationship. */
 export type VolumePath = string;
@@ -44,6 +45,8 @@ export interface Snapshot {
   /** By the clock of the cluster that took it. */
   readonly createTime: string;
   readonly label: string | null;
+  /** Identity of the point of the consistency group that it is a part of; absent for a volume that stands alone. */
+  readonly groupRef?: string;
 }
 
 /** A relationship whose destination is on this cluster; only there is its state known. */
@@ -109,6 +112,10 @@ export interface Asking {
 export interface OntapControl {
   /** Name of the array in sites.yaml, and its address: for messages. */
   readonly endpoint: { readonly array: string; readonly url: string };
+  /** Whether this way of asking knows consistency groups, where the release does. */
+  readonly keepsTogether: boolean;
+  /** Which volumes of this cluster share a consistency group. */
+  readonly groups: Groups;
   cluster(asking: Asking): Promise<ClusterFacts>;
   /** All, or the one. */
   volumes(only: VolumePath | null, asking: Asking): Promise<readonly Volume[]>;
@@ -118,6 +125,8 @@ export interface OntapControl {
   relationships(destination: VolumePath | null, asking: Asking): Promise<readonly Relationship[]>;
   outgoing(source: VolumePath | null, asking: Asking): Promise<readonly Outgoing[]>;
   luns(volume: Volume, asking: Asking): Promise<readonly Lun[]>;
+  /** Volumes that hold a LUN: one listing. */
+  volumesWithLuns(asking: Asking): Promise<ReadonlySet<VolumePath>>;
   rules(svm: string, policy: string, asking: Asking): Promise<readonly ExportRule[] | null>;
   igroup(svm: string, name: string, asking: Asking): Promise<Igroup | null>;
   portals(svm: string, asking: Asking): Promise<Portals>;
@@ -127,6 +136,11 @@ export interface OntapControl {
   comment(volume: Volume, text: string, asking: Asking): Promise<void>;
   takeSnapshot(volume: Volume, name: string, label: string, asking: Asking): Promise<void>;
   dropSnapshot(volume: Volume, snapshot: Snapshot, asking: Asking): Promise<void>;
+  /** Of all volumes of the group (`SVM:/cg/NAME`) at one moment. */
+  takeGroupSnapshot(group: string, name: string, label: string, asking: Asking): Promise<void>;
+  dropGroupSnapshot(group: string, name: string, asking: Asking): Promise<void>;
+  /** All volumes of the group become what they were at this snapshot; newer ones are gone. */
+  restoreGroup(group: string, snapshot: string, asking: Asking): Promise<void>;
   startTransfer(relationship: Relationship, snapshot: string, asking: Asking): Promise<void>;
   abortTransfer(relationship: Relationship, asking: Asking): Promise<void>;
   quiesce(relationship: Relationship, asking: Asking): Promise<void>;
@@ -141,6 +155,8 @@ export interface OntapControl {
     destination: VolumePath,
     policy: string | null,
     asking: Asking,
+    /** Of two consistency groups: the volumes of each, in the order in which they are pairs. */
+    members?: { readonly source: readonly VolumePath[]; readonly destination: readonly VolumePath[] },
   ): Promise<void>;
   /** At the destination; the volume and its snapshots stay. */
   deleteRelationship(relationship: Relationship, asking: Asking): Promise<void>;

@@ -3,8 +3,9 @@ import { type Divergence, discardConfirmation } from '../../../domain/replicatio
 import type { Discarding } from '../../../ports/replication.ts';
 import { closeVolume, isUnreachable, reopenVolume, shutOut, writeMark } from './access.ts';
 import type { Asking, OntapControl, Patience } from './control.ts';
+import { endOf, membersOf } from './groups.ts';
 import { diverged, wrongConfirmation, wrongRole } from './refusals.ts';
-import { newestFirst, pointOf, readSituation, refOf, roleOf, type Situation } from './state.ts';
+import { newestFirst, pointOf, readSituation, refOf, type Situation } from './state.ts';
 import { awaitState } from './transfer.ts';
 
 /** One volume at one cluster. */
@@ -93,11 +94,10 @@ export async function turnRound(
   await resyncedFrom(promoted, old, here, there, patience, asking);
   if (here.incoming?.state === 'broken_off') await promoted.control.deleteRelationship(here.incoming, asking);
   for (const one of there.outgoing)
-    if (one.destination === promoted.path) await old.control.release(one, asking);
-  const settled = await readSituation(old.control, old.path, asking);
-  await writeMark(old.control, settled.volume, { was: settled.mark.was }, asking);
-  const now = await readSituation(promoted.control, promoted.path, asking);
-  await writeMark(promoted.control, now.volume, { was: now.mark.was }, asking);
+    if (one.destination === endOf(promoted.control, promoted.path)) await old.control.release(one, asking);
+  for (const side of [old, promoted])
+    for (const { volume, mark } of (await readSituation(side.control, side.path, asking)).members)
+      await writeMark(side.control, volume, { was: mark.was }, asking);
 }
 
 async function resyncedFrom(
@@ -108,19 +108,36 @@ async function resyncedFrom(
   patience: Patience,
   asking: Asking,
 ): Promise<void> {
-  const existing = there.incoming?.source === promoted.path ? there.incoming : null;
+  const [from, to] = [endOf(promoted.control, promoted.path), endOf(old.control, old.path)];
+  const existing = there.incoming?.source === from ? there.incoming : null;
   if (existing !== null && existing.state === 'snapmirrored') return;
-  mustBeGivenUp(old, there);
+  for (const { volume, mark } of there.members) mustBeGivenUp(old.control, volume.path, mark, there.incoming);
   if (existing === null)
-    await old.control.createRelationship(promoted.path, old.path, here.incoming?.policy ?? null, asking);
+    await old.control.createRelationship(
+      from,
+      to,
+      here.incoming?.policy ?? null,
+      asking,
+      promoted.control.groups.has(promoted.path)
+        ? {
+            source: membersOf(promoted.control, promoted.path),
+            destination: membersOf(old.control, old.path),
+          }
+        : undefined,
+    );
   const made = existing ?? (await readSituation(old.control, old.path, asking)).incoming;
   if (made === null) throw wrongRole(old.control, 'reverse', old.path, 'not paired', ['paired']);
   await old.control.resync(made, asking);
-  await awaitState(old.control, old.path, 'snapmirrored', patience, asking);
+  await awaitState(old.control, to, 'snapmirrored', patience, asking);
 }
 
 /** A resync throws away what the old source alone holds: that must have been asked for, or be nothing. */
-function mustBeGivenUp({ control, path }: Side, { mark, incoming }: Situation): void {
+function mustBeGivenUp(
+  control: OntapControl,
+  path: string,
+  mark: Situation['mark'],
+  incoming: Situation['incoming'],
+): void {
   const { closed } = mark;
   if (incoming !== null && incoming.state !== 'broken_off' && mark.closed?.demoted !== true)
     throw wrongRole(control, 'reverse', path, 'a destination already', ['demoted']);
@@ -142,15 +159,18 @@ export async function goBack(
   patience: Patience,
   asking: Asking,
 ): Promise<void> {
-  const { volume, incoming } = situation;
+  const { incoming, members } = situation;
   if (incoming === null)
     throw wrongRole(promoted.control, 'restore', promoted.path, 'not paired', ['promoted']);
-  if (roleOf(situation) === 'promoted') {
-    await shutOut(promoted.control, volume, asking);
+  if (incoming.state === 'broken_off') {
+    for (const { volume } of members) await shutOut(promoted.control, volume, asking);
     await promoted.control.resync(incoming, asking);
   } else if (incoming.state === 'paused') await promoted.control.resume(incoming, asking);
-  await awaitState(promoted.control, promoted.path, 'snapmirrored', patience, asking);
-  await reopenVolume(source.control, await readSituation(source.control, source.path, asking), asking);
-  const { mark, volume: now } = await readSituation(promoted.control, promoted.path, asking);
-  await writeMark(promoted.control, now, { was: mark.was }, asking);
+  const end = endOf(promoted.control, promoted.path);
+  await awaitState(promoted.control, end, 'snapmirrored', patience, asking);
+  const there = await readSituation(source.control, source.path, asking);
+  for (const member of there.members) await reopenVolume(source.control, member, asking);
+  const here = await readSituation(promoted.control, promoted.path, asking);
+  for (const { volume, mark } of here.members)
+    await writeMark(promoted.control, volume, { was: mark.was }, asking);
 }

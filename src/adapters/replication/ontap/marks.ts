@@ -31,6 +31,8 @@ const mark = z.object({
       point: z.string(),
       /** Hosts were let in since. */
       opened: z.boolean(),
+      /** Broken off at a newer point than this one, and not back at it yet. */
+      restoring: z.boolean().optional(),
     })
     .optional(),
 });

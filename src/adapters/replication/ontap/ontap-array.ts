@@ -16,13 +16,17 @@ import {
   type Role,
 } from '../../../domain/replication.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
+import { cannotKeepTogether } from '../consistency-group.ts';
 import { closeTo, closeVolume, openTo, reopenVolume, writeMark } from './access.ts';
 import type { Asking, OntapControl, Patience, Snapshot } from './control.ts';
 import { divergenceOf, giveUp, goBack, mayDiscard, type Side, turnRound } from './direction.ts';
 import { listDrills, startDrill, stopDrill } from './drills.ts';
+import { endOf, knowsGroups, membersOf, noMember } from './groups.ts';
+import type { Closed } from './marks.ts';
 import { checkedPath, type OntapOptions } from './options.ts';
 import { promoteTo } from './promotion.ts';
 import {
+  diverged,
   drillsOpen,
   noPoint,
   notPrepared,
@@ -48,6 +52,8 @@ import { carry, cut, thinOut } from './transfer.ts';
 export interface OntapSurroundings {
   readonly options: OntapOptions;
   readonly patience: Patience;
+  /** Those that sites.yaml names. */
+  readonly volumes: readonly string[];
   /** The other side of a volume; throws DR-ARRAY-PEER when sites.yaml names none. Nobody is contacted by it. */
   peer(volume: string): Side;
   closePeers(): Promise<void>;
@@ -70,9 +76,15 @@ export class OntapReplication implements Replication {
     return { vendor: 'NetApp', model: `ONTAP ${version} (${name})`, serial, clock };
   }
 
-  /** Of volume SnapMirror, the same in every release of clustered ONTAP; the cluster is asked whether it answers. */
+  /** Of SnapMirror in every release of clustered ONTAP, and what this release and these volumes add to it. */
   async capabilities(signal?: AbortSignal): Promise<Capabilities> {
-    await this.#control.cluster({ signal });
+    const asking = { signal };
+    const [cluster, withLuns] = await Promise.all([
+      this.#control.cluster(asking),
+      this.#control.volumesWithLuns(asking),
+    ]);
+    const { volumes } = this.#around;
+    const luns = volumes.filter((volume) => withLuns.has(volume)).length;
     return {
       syncNow: true,
       drill: 'clone',
@@ -81,9 +93,9 @@ export class OntapReplication implements Replication {
       prepare: true,
       reverse: 'incremental',
       restore: true,
-      consistencyGroups: false,
+      consistencyGroups: this.#control.keepsTogether && knowsGroups(cluster),
       fence: true,
-      expose: 'nfs',
+      expose: luns > 0 && luns === volumes.length ? 'lun' : 'nfs',
     };
   }
 
@@ -125,7 +137,8 @@ export class OntapReplication implements Replication {
 
   async syncNow(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
     const asking = { signal };
-    return this.#oneAtATime(volume, async () => {
+    await this.#mayKeepTogether(volume, asking);
+    return this.#oneAtATime(endOf(this.#control, volume), async () => {
       const situation = await this.#situation(volume, asking);
       this.#mustBe(situation, 'syncNow', 'source');
       const point = await this.#carried(situation, tag, asking);
@@ -136,25 +149,33 @@ export class OntapReplication implements Replication {
 
   async prepare(volume: string, tag: string, signal?: AbortSignal): Promise<ReplicaPoint> {
     const asking = { signal };
+    await this.#mayKeepTogether(volume, asking);
     const situation = await this.#situation(volume, asking);
     this.#mustBe(situation, 'prepare', 'source', 'demoted');
-    const mark = await closeVolume(this.#control, situation, { demoted: false }, asking);
-    const { closed } = mark;
-    const early = situation.snapshots.find(
-      (one) => one.name === tag && closed?.last !== refOf(one) && !isAfter(one, closed?.at ?? ''),
-    );
+    const closed: Closed[] = [];
+    for (const member of situation.members) {
+      const mark = await closeVolume(this.#control, member, { demoted: false }, asking);
+      if (mark.closed !== undefined) closed.push(mark.closed);
+    }
+    const shut =
+      closed
+        .map(({ at }) => at)
+        .toSorted()
+        .at(-1) ?? '';
+    const isLast = (one: Snapshot): boolean => closed.some(({ last }) => last === refOf(one));
+    const early = situation.snapshots.find((one) => one.name === tag && !isLast(one) && !isAfter(one, shut));
     // Cut before the hosts were kept out, by a call that died: it is not the last word.
-    if (early !== undefined && closed?.last == null)
-      await this.#control.dropSnapshot(situation.volume, early, asking);
-    const shut = await this.#situation(volume, asking);
-    const last = await cut(this.#control, shut, tag, asking);
-    if (closed !== undefined && closed.last !== refOf(last))
-      await writeMark(
-        this.#control,
-        shut.volume,
-        { ...mark, closed: { ...closed, last: refOf(last) } },
-        asking,
-      );
+    if (early !== undefined && closed.every(({ last }) => last === null))
+      await this.#drop(volume, situation, early, asking);
+    const last = await cut(this.#control, await this.#situation(volume, asking), tag, asking);
+    for (const { volume: one, mark } of (await this.#situation(volume, asking)).members)
+      if (mark.closed !== undefined && mark.closed.last !== refOf(last))
+        await writeMark(
+          this.#control,
+          one,
+          { ...mark, closed: { ...mark.closed, last: refOf(last) } },
+          asking,
+        );
     return pointOf(await this.#carried(await this.#situation(volume, asking), tag, asking));
   }
 
@@ -164,7 +185,7 @@ export class OntapReplication implements Replication {
     if (roleOf(situation) === 'source') return;
     this.#mustBe(situation, 'unprepare', 'demoted');
     const { control, path } = this.#around.peer(volume);
-    const [relationship] = await control.relationships(path, asking);
+    const [relationship] = await control.relationships(endOf(control, path), asking);
     if (relationship?.state === 'broken_off') throw otherSidePromoted(control, volume);
     await reopenVolume(this.#control, situation, asking);
   }
@@ -177,6 +198,7 @@ export class OntapReplication implements Replication {
     if (options.confirm !== promotionConfirmation(volume, options.point))
       throw wrongConfirmation(this.#control, `point ${options.point} of volume ${volume}`);
     const asking = { signal };
+    await this.#mayKeepTogether(volume, asking);
     const situation = await this.#situation(volume, asking);
     const { promoted } = situation.mark;
     if (roleOf(situation) === 'promoted' && promoted !== undefined) {
@@ -213,6 +235,7 @@ export class OntapReplication implements Replication {
     signal?: AbortSignal,
   ): Promise<ReplicaPoint> {
     const asking = { signal };
+    await this.#mayKeepTogether(volume, asking);
     const situation = await this.#situation(volume, asking);
     this.#mustBe(situation, 'reverse', 'promoted', 'source');
     const other = this.#around.peer(volume);
@@ -234,8 +257,10 @@ export class OntapReplication implements Replication {
     this.#mustBe(situation, 'restore', 'promoted', 'target');
     const side = this.#side(volume);
     const other = this.#around.peer(volume);
-    if (role === 'promoted')
+    if (role === 'promoted') {
       mayDiscard(this.#control, 'restore', volume, options, await divergenceOf(side, other, asking));
+      await this.#mayDiscardOthers(situation, options, asking);
+    }
     await goBack(side, other, situation, this.#around.patience, asking);
   }
 
@@ -313,6 +338,44 @@ export class OntapReplication implements Replication {
     return point;
   }
 
+  /** Asked where sites.yaml keeps volumes together: an older release would make a point of each by itself. */
+  async #mayKeepTogether(volume: string, asking: Asking): Promise<void> {
+    const group = this.#control.groups.get(volume);
+    if (group === undefined) return;
+    const cluster = await this.#control.cluster(asking);
+    if (!knowsGroups(cluster))
+      throw cannotKeepTogether(
+        this.array,
+        volume,
+        `ONTAP ${cluster.version} does not replicate consistency groups; 9.13.1 and later do`,
+      );
+    const { members } = await this.#situation(volume, asking);
+    for (const path of membersOf(this.#control, volume))
+      if (!members.some((one) => one.volume.path === path)) throw noMember(this.#control, path, group);
+  }
+
+  /** What is done to one volume of a group is done to all: a person has named the point that all of them go back to. */
+  async #mayDiscardOthers(
+    { volume, members }: Situation,
+    { discard }: Discarding,
+    asking: Asking,
+  ): Promise<void> {
+    if (discard) return;
+    for (const { volume: one } of members) {
+      if (one.path === volume.path) continue;
+      const { path } = one;
+      const { bytesLost, says } = await divergenceOf(this.#side(path), this.#around.peer(path), asking);
+      if (bytesLost !== 0) throw diverged(this.#control, 'restore', path, says);
+    }
+  }
+
+  #drop(volume: string, situation: Situation, snapshot: Snapshot, asking: Asking): Promise<void> {
+    const group = this.#control.groups.get(volume);
+    return group === undefined
+      ? this.#control.dropSnapshot(situation.volume, snapshot, asking)
+      : this.#control.dropGroupSnapshot(group, snapshot.name, asking);
+  }
+
   /** Two calls with one tag must not both find that its snapshot is not there yet. */
   async #oneAtATime<T>(volume: string, work: () => Promise<T>): Promise<T> {
     const before = this.#cutting.get(volume) ?? Promise.resolve();
@@ -323,28 +386,31 @@ export class OntapReplication implements Replication {
 
   /** Cut, and whole at the other side. */
   async #carried(situation: Situation, tag: string, asking: Asking): Promise<Snapshot> {
-    const { control, path } = this.#around.peer(situation.volume.path);
-    const [relationship] = await control.relationships(path, asking);
-    if (relationship?.state === 'broken_off') throw otherSidePromoted(control, situation.volume.path);
+    const own = situation.volume.path;
+    const { control, path } = this.#around.peer(own);
+    const [relationship] = await control.relationships(endOf(control, path), asking);
+    if (relationship?.state === 'broken_off') throw otherSidePromoted(control, own);
     const point = await cut(this.#control, situation, tag, asking);
-    await carry(control, situation.volume.path, path, point, this.#around.patience, asking);
+    await carry(control, endOf(this.#control, own), path, point, this.#around.patience, asking);
     return point;
   }
 
   async #mustBePrepared(volume: string, point: Snapshot, asking: Asking): Promise<void> {
     const { control, path } = this.#around.peer(volume);
-    const { mark } = await readSituation(control, path, asking);
-    if (mark.closed?.last !== refOf(point)) throw notPrepared(this.#control, volume);
+    const { members } = await readSituation(control, path, asking);
+    if (members.some(({ mark }) => mark.closed?.last !== refOf(point)))
+      throw notPrepared(this.#control, volume);
   }
 
   /** Going back to an older point removes the newer ones, and those may be what drills stand on. */
   async #mustBeFree(
-    { volume, snapshots, incoming }: Situation,
+    { volume, snapshots, incoming, members }: Situation,
     point: Snapshot,
     asking: Asking,
   ): Promise<void> {
     if (incoming?.exportedSnapshot === point.name || newestFirst(snapshots)[0]?.name === point.name) return;
-    const drills = (await listDrills(this.#control, asking)).filter((one) => one.volume === volume.path);
+    const paths = new Set(members.map((one) => one.volume.path));
+    const drills = (await listDrills(this.#control, asking)).filter((one) => paths.has(one.volume));
     if (drills.length > 0)
       throw drillsOpen(
         this.#control,

@@ -2,13 +2,15 @@
 import { PortError } from '../../../domain/errors.ts';
 import { writeMark } from './access.ts';
 import type { Asking, OntapControl, Patience, Relationship, Snapshot } from './control.ts';
+import { endOf } from './groups.ts';
 import { late } from './refusals.ts';
 import { isActive, refOf, type Situation } from './state.ts';
 import { awaitState, relationshipTo, volumeAt } from './transfer.ts';
 
 /**
  * The point is written down before anything is done: with the relationship broken off it says at what, and until then a
- * second call may still choose another.
+ * second call may still choose another. A consistency group is broken off at what arrived last, all of it at once, and
+ * goes back to an older point as a whole.
  */
 export async function promoteTo(
   control: OntapControl,
@@ -17,15 +19,33 @@ export async function promoteTo(
   patience: Patience,
   asking: Asking,
 ): Promise<void> {
-  const { volume, mark } = situation;
-  const { closed: _, ...rest } = mark;
-  await writeMark(control, volume, { ...rest, promoted: { point: refOf(point), opened: false } }, asking);
-  const quiet = await quiesced(control, volume.path, patience, asking);
-  const newest = quiet.exportedSnapshot === point.name;
-  await control.break(quiet, newest ? null : point.name, asking);
-  await awaitState(control, volume.path, 'broken_off', patience, asking);
-  const { type } = await volumeAt(control, volume.path, asking);
-  if (type !== 'rw') throw late(control, `Writing to ${volume.path}`, [`it is of type ${type}`]);
+  const { volume, members, incoming } = situation;
+  const end = endOf(control, volume.path);
+  const group = control.groups.get(volume.path);
+  const note = async (restoring: boolean): Promise<void> => {
+    const promoted = { point: refOf(point), opened: false, ...(restoring ? { restoring } : {}) };
+    for (const { volume: one, mark } of members) {
+      const { closed: _, ...rest } = mark;
+      const [now = one] = await control.volumes(one.path, asking);
+      await writeMark(control, now, { ...rest, promoted }, asking);
+    }
+  };
+  // A group in a second attempt may be broken off already: what was exported then says nothing of the point.
+  const isOff = incoming?.state === 'broken_off';
+  await note(group !== undefined);
+  if (!isOff) {
+    const quiet = await quiesced(control, end, patience, asking);
+    const newest = quiet.exportedSnapshot === point.name;
+    await control.break(quiet, newest || group !== undefined ? null : point.name, asking);
+    await awaitState(control, end, 'broken_off', patience, asking);
+  }
+  for (const { volume: one } of members) {
+    const { type } = await volumeAt(control, one.path, asking);
+    if (type !== 'rw') throw late(control, `Writing to ${one.path}`, [`it is of type ${type}`]);
+  }
+  if (group === undefined) return;
+  await control.restoreGroup(group, point.name, asking);
+  await note(false);
 }
 
 /** Paused, with no transfer under way: one that will not end is given up, its source may be gone. */

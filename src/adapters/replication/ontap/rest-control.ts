@@ -15,6 +15,7 @@ import type {
   Snapshot,
   Volume,
 } from './control.ts';
+import { type Groups, groupParts } from './groups.ts';
 import type { OntapOptions } from './options.ts';
 import { partsOf } from './options.ts';
 import {
@@ -35,8 +36,11 @@ export class OntapRest implements OntapControl {
   readonly endpoint: OntapControl['endpoint'];
   readonly #requests: OntapRequests;
   readonly #protocol: OntapOptions['protocol'];
+  readonly groups: Groups;
+  readonly keepsTogether = true;
 
-  constructor(requests: OntapRequests, protocol: OntapOptions['protocol']) {
+  constructor(requests: OntapRequests, protocol: OntapOptions['protocol'], groups: Groups) {
+    this.groups = groups;
     this.endpoint = requests.endpoint;
     this.#requests = requests;
     this.#protocol = protocol;
@@ -111,6 +115,16 @@ export class OntapRest implements OntapControl {
       fields: 'name,serial_number_hex,lun_maps',
     };
     return this.#requests.list('/api/storage/luns', query, lunRecord, asking);
+  }
+
+  async volumesWithLuns(asking: Asking): Promise<ReadonlySet<string>> {
+    const record = z.object({
+      svm: z.object({ name: z.string() }),
+      location: z.object({ volume: z.object({ name: z.string() }) }),
+    });
+    const query = { fields: 'svm.name,location.volume.name' };
+    const luns = await this.#requests.list('/api/storage/luns', query, record, asking);
+    return new Set(luns.map(({ svm, location }) => `${svm.name}:${location.volume.name}`));
   }
 
   async rules(svm: string, policy: string, asking: Asking): Promise<readonly ExportRule[] | null> {
@@ -189,6 +203,22 @@ export class OntapRest implements OntapControl {
     );
   }
 
+  async takeGroupSnapshot(group: string, name: string, label: string, asking: Asking): Promise<void> {
+    const body = { name, snapmirror_label: label, consistency_type: 'crash' };
+    await this.#requests.change('POST', `${await this.#groupAt(group, asking)}/snapshots`, body, asking);
+  }
+
+  async dropGroupSnapshot(group: string, name: string, asking: Asking): Promise<void> {
+    const at = `${await this.#groupAt(group, asking)}/snapshots`;
+    const found = await this.#requests.list(at, { name, fields: 'uuid' }, withUuid, asking);
+    for (const { uuid } of found) await this.#requests.change('DELETE', `${at}/${uuid}`, undefined, asking);
+  }
+
+  async restoreGroup(group: string, snapshot: string, asking: Asking): Promise<void> {
+    const body = { restore_to: { snapshot: { name: snapshot } } };
+    await this.#requests.change('PATCH', await this.#groupAt(group, asking), body, asking);
+  }
+
   startTransfer({ uuid }: Relationship, snapshot: string, asking: Asking): Promise<void> {
     return this.#requests.change(
       'POST',
@@ -230,10 +260,15 @@ export class OntapRest implements OntapControl {
     destination: string,
     policy: string | null,
     asking: Asking,
+    members?: { readonly source: readonly string[]; readonly destination: readonly string[] },
   ): Promise<void> {
+    const end = (path: string, volumes: readonly string[] | undefined) =>
+      volumes === undefined
+        ? { path }
+        : { path, consistency_group_volumes: volumes.map((one) => ({ name: partsOf(one).name })) };
     const body = {
-      source: { path: source },
-      destination: { path: destination },
+      source: end(source, members?.source),
+      destination: end(destination, members?.destination),
       ...(policy === null ? {} : { policy: { name: policy } }),
     };
     return this.#requests.change('POST', snapmirror, body, asking);
@@ -366,6 +401,15 @@ export class OntapRest implements OntapControl {
     return this.#requests.change('PATCH', `${snapmirror}/${uuid}`, body, asking);
   }
 
+  async #groupAt(group: string, asking: Asking): Promise<string> {
+    const { svm, name } = groupParts(group);
+    const query = { 'svm.name': svm, name, fields: 'uuid' };
+    const [found] = await this.#requests.list(consistencyGroups, query, withUuid, asking);
+    if (found === undefined)
+      throw refusedByArray(this.endpoint, `no consistency group ${group}`, 'not-found');
+    return `${consistencyGroups}/${found.uuid}`;
+  }
+
   async #igroup(svm: string, name: string, asking: Asking) {
     const [found] = await this.#requests.list(
       igroups,
@@ -394,6 +438,8 @@ export class OntapRest implements OntapControl {
   }
 }
 
+const withUuid = z.object({ uuid: z.string() });
+const consistencyGroups = '/api/application/consistency-groups';
 const snapmirror = '/api/snapmirror/relationships';
 const policies = '/api/protocols/nfs/export-policies';
 const igroups = '/api/protocols/san/igroups';

@@ -2,6 +2,7 @@
 import type { Json } from '../../../domain/canonical.ts';
 import type { Activity, PairView, ReplicaPoint, Role } from '../../../domain/replication.ts';
 import type { Asking, OntapControl, Outgoing, Relationship, Snapshot, Volume } from './control.ts';
+import { endOf, groupPoints, membersOf } from './groups.ts';
 import { type Mark, markOf } from './marks.ts';
 import { noVolume } from './refusals.ts';
 
@@ -11,7 +12,15 @@ export interface Situation {
   /** Where this volume is the destination. */
   readonly incoming: Relationship | null;
   readonly outgoing: readonly Outgoing[];
+  /** Of a volume in a consistency group: those that are points of the group. */
   readonly snapshots: readonly Snapshot[];
+  /** All volumes that are one with this one, itself included: of its consistency group, or it alone. */
+  readonly members: readonly Member[];
+}
+
+export interface Member {
+  readonly volume: Volume;
+  readonly mark: Mark;
 }
 
 /** Label of the snapshots that Lifeboat takes: nothing without it is ever removed. */
@@ -20,7 +29,7 @@ export const snapshotLabel = 'lifeboat';
 export const closedPolicy = 'lifeboat_closed';
 
 export async function readSituation(control: OntapControl, path: string, asking: Asking): Promise<Situation> {
-  const [situation] = [...(await read(control, path, asking)).values()];
+  const situation = (await read(control, path, asking)).get(path);
   if (situation === undefined) throw noVolume(control, path);
   return situation;
 }
@@ -38,27 +47,60 @@ async function read(
   path: string | null,
   asking: Asking,
 ): Promise<ReadonlyMap<string, Situation>> {
+  const wanted = path === null ? [null] : membersOf(control, path);
+  const end = path === null ? null : endOf(control, path);
   const [volumes, incoming, outgoing, snapshots] = await Promise.all([
-    control.volumes(path, asking),
-    control.relationships(path, asking),
-    control.outgoing(path, asking),
-    control.snapshots(path, asking),
+    Promise.all(wanted.map((one) => control.volumes(one, asking))),
+    control.relationships(end, asking),
+    control.outgoing(end, asking),
+    Promise.all(wanted.map((one) => control.snapshots(one, asking))),
   ]);
   const arriving = new Map(incoming.map((one) => [one.destination, one]));
   const leaving = Map.groupBy(outgoing, ({ source }) => source);
-  const held = Map.groupBy(snapshots, ({ volume }) => volume);
-  return new Map(
-    volumes.map((volume) => [
-      volume.path,
-      {
-        volume,
-        mark: markOf(volume.comment),
-        incoming: arriving.get(volume.path) ?? null,
-        outgoing: leaving.get(volume.path) ?? [],
-        snapshots: held.get(volume.path) ?? [],
-      },
-    ]),
+  const held = Map.groupBy(snapshots.flat(), ({ volume }) => volume);
+  const there = new Map(volumes.flat().map((volume) => [volume.path, volume]));
+  const situations = new Map<string, Situation>();
+  for (const volume of there.values()) {
+    const members = membersOf(control, volume.path).map((one) => there.get(one));
+    const name = endOf(control, volume.path);
+    situations.set(volume.path, {
+      volume,
+      mark: markOf(volume.comment),
+      incoming: arriving.get(name) ?? null,
+      outgoing: leaving.get(name) ?? [],
+      snapshots: pointsHeld(control, volume.path, held),
+      members: members.flatMap((one) =>
+        one === undefined ? [] : [{ volume: one, mark: markOf(one.comment) }],
+      ),
+    });
+  }
+  return situations;
+}
+
+function pointsHeld(
+  control: OntapControl,
+  path: string,
+  held: ReadonlyMap<string, readonly Snapshot[]>,
+): readonly Snapshot[] {
+  const own = held.get(path) ?? [];
+  if (!control.groups.has(path)) return own;
+  return groupPoints(
+    own,
+    membersOf(control, path).map((one) => held.get(one) ?? []),
+    snapshotLabel,
   );
+}
+
+/** What the volume holds now, without asking for anything else where it stands alone. */
+export async function snapshotsAt(
+  control: OntapControl,
+  path: string,
+  asking: Asking,
+): Promise<readonly Snapshot[]> {
+  if (!control.groups.has(path)) return control.snapshots(path, asking);
+  const members = membersOf(control, path);
+  const all = await Promise.all(members.map((one) => control.snapshots(one, asking)));
+  return pointsHeld(control, path, new Map(members.map((one, index) => [one, all[index] ?? []])));
 }
 
 /**
@@ -71,14 +113,16 @@ export function roleOf({ volume, mark, incoming, outgoing }: Situation): Role {
     return volume.type === 'dp' || incoming.state !== 'uninitialized' ? 'target' : 'unknown';
   if (volume.type === 'dp') return 'unpaired';
   if (mark.closed !== undefined) return 'demoted';
+  // Broken off, and not yet back at the point that it is promoted to.
+  if (mark.promoted?.restoring === true) return 'target';
   if (incoming !== null) return 'promoted';
   if (outgoing.length > 0) return 'source';
   return mark.promoted === undefined ? 'unpaired' : 'promoted';
 }
 
 /** Identity of a snapshot on both sides. Before 9.11 ONTAP does not tell it: then name and the source's time, together. */
-export function refOf({ versionUuid, name, createTime }: Snapshot): string {
-  return versionUuid ?? `${name}@${createTime}`;
+export function refOf({ groupRef, versionUuid, name, createTime }: Snapshot): string {
+  return groupRef ?? versionUuid ?? `${name}@${createTime}`;
 }
 
 export function pointOf(snapshot: Snapshot): ReplicaPoint {
@@ -88,7 +132,7 @@ export function pointOf(snapshot: Snapshot): ReplicaPoint {
     takenAt: snapshot.createTime,
     clock: 'source',
     complete: true,
-    consistency: 'crash',
+    consistency: snapshot.groupRef === undefined ? 'crash' : 'group',
   };
 }
 
@@ -131,7 +175,7 @@ export function viewOf(
 }
 
 function writableOf({ volume, mark }: Situation): PairView['writable'] {
-  if (volume.type === 'dp' || !volume.online) return false;
+  if (volume.type === 'dp' || !volume.online || mark.promoted?.restoring === true) return false;
   if (mark.closed === undefined) return volume.type === 'rw' ? true : 'unknown';
   // What keeps hosts out was verified when it was done; a policy that is another one now says that it no longer holds.
   return volume.exportPolicy === closedPolicy ? false : 'unknown';

@@ -2,6 +2,7 @@
 import { PortError } from '../../../domain/errors.ts';
 import { pollUntil } from '../rest/poll.ts';
 import type { Asking, OntapControl, Patience, Relationship, Snapshot } from './control.ts';
+import { endOf } from './groups.ts';
 import {
   heldBack,
   late,
@@ -12,7 +13,7 @@ import {
   tagTaken,
   transferFailed,
 } from './refusals.ts';
-import { isActive, newestFirst, refOf, type Situation, snapshotLabel } from './state.ts';
+import { isActive, newestFirst, refOf, type Situation, snapshotLabel, snapshotsAt } from './state.ts';
 
 const soundTag = /^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$/;
 
@@ -27,8 +28,10 @@ export async function cut(
   const there = snapshots.find(({ name }) => name === tag);
   if (there !== undefined && there.label !== snapshotLabel) throw tagTaken(control, volume.path, tag);
   if (there !== undefined) return there;
-  await control.takeSnapshot(volume, tag, snapshotLabel, asking);
-  const made = (await control.snapshots(volume.path, asking)).find(({ name }) => name === tag);
+  const group = control.groups.get(volume.path);
+  if (group === undefined) await control.takeSnapshot(volume, tag, snapshotLabel, asking);
+  else await control.takeGroupSnapshot(group, tag, snapshotLabel, asking);
+  const made = (await snapshotsAt(control, volume.path, asking)).find(({ name }) => name === tag);
   if (made === undefined) throw late(control, `Snapshot ${tag} of ${volume.path}`, []);
   return made;
 }
@@ -40,11 +43,16 @@ export async function thinOut(
   keep: number,
   asking: Asking,
 ): Promise<void> {
-  const ours = newestFirst(await control.snapshots(volume.path, asking)).filter(
+  const group = control.groups.get(volume.path);
+  const ours = newestFirst(await snapshotsAt(control, volume.path, asking)).filter(
     ({ label }) => label === snapshotLabel,
   );
+  const drop = (old: Snapshot): Promise<void> =>
+    group === undefined
+      ? control.dropSnapshot(volume, old, asking)
+      : control.dropGroupSnapshot(group, old.name, asking);
   for (const old of ours.slice(keep))
-    await control.dropSnapshot(volume, old, asking).catch((error: unknown) => {
+    await drop(old).catch((error: unknown) => {
       // A transfer or a clone holds it: it goes next time.
       if (!(error instanceof PortError && (error.kind === 'busy' || error.kind === 'refused'))) throw error;
     });
@@ -60,23 +68,28 @@ export async function relationshipTo(
   return found;
 }
 
-/** Carries a snapshot to the destination; returns once it is there. A transfer that is under way is waited for first. */
+/**
+ * Carries a snapshot of `source` to the volume `to`; returns once it is there. A transfer that is under way is waited for
+ * first.
+ * @param source - as the relationship names it
+ */
 export async function carry(
   there: OntapControl,
   source: string,
-  destination: string,
+  to: string,
   snapshot: Snapshot,
   patience: Patience,
   asking: Asking,
 ): Promise<void> {
   const ref = refOf(snapshot);
+  const destination = endOf(there, to);
   let begun = false;
   await pollUntil(
     { ...patience, endpoint: there.endpoint, signal: asking.signal },
     {
       look: async () => {
         const relationship = await relationshipTo(there, destination, asking);
-        const arrived = (await there.snapshots(destination, asking)).some((one) => refOf(one) === ref);
+        const arrived = (await snapshotsAt(there, to, asking)).some((one) => refOf(one) === ref);
         if (arrived && !isActive(relationship)) return { relationship, arrived };
         mayCarry(there, source, relationship);
         if (isActive(relationship)) return { relationship, arrived: false };

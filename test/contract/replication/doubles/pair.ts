@@ -47,6 +47,24 @@ export interface Doubles {
   open(settings: ArraySettings, surroundings: Surroundings): Replication;
 }
 
+export function peersOf(
+  side: Side,
+  array: ArraySettings,
+  pairs: readonly NamedPair[],
+): Surroundings['peers'] {
+  const other = otherOf(side);
+  return new Map(
+    pairs.map(({ volumes, groups }) => [
+      volumes[side],
+      {
+        array,
+        volume: volumes[other],
+        ...(groups === undefined ? {} : { consistencyGroup: { here: groups[side], there: groups[other] } }),
+      },
+    ]),
+  );
+}
+
 export class PairOfArrays {
   readonly #doubles: Doubles;
   readonly #opened: Replication[] = [];
@@ -77,18 +95,7 @@ export class PairOfArrays {
         secrets: {
           resolve: async (ref) => accepted['name' in ref && ref.name === 'target' ? 'target' : 'source'],
         },
-        peers: new Map(
-          pairs.map(({ volumes, groups }) => [
-            volumes[side],
-            {
-              array: this.settings(other),
-              volume: volumes[other],
-              ...(groups === undefined
-                ? {}
-                : { consistencyGroup: { here: groups[side], there: groups[other] } }),
-            },
-          ]),
-        ),
+        peers: peersOf(side, this.settings(other), pairs),
       },
     );
     this.#opened.push(adapter);

@@ -46,10 +46,22 @@ export interface ModelLun {
   readonly maps: { readonly igroup: string; readonly id: number }[];
 }
 
+/** A consistency group. */
+export interface ModelGroup {
+  readonly uuid: string;
+  /** `SVM:/cg/NAME` */
+  readonly path: string;
+  /** Paths of its volumes. */
+  readonly volumes: readonly string[];
+}
+
 export interface ModelRelationship {
   readonly uuid: string;
+  /** `SVM:VOLUME`, or `SVM:/cg/NAME`. */
   readonly source: string;
   readonly destination: string;
+  /** Each volume that it carries. */
+  readonly pairs: readonly { readonly source: string; readonly destination: string }[];
   readonly policy: string;
   state: string;
   healthy: boolean;
@@ -95,6 +107,7 @@ export class OntapCluster {
   clockOffsetSeconds = 0;
   volumes = new Map<string, ModelVolume>();
   relationships: ModelRelationship[] = [];
+  groups: ModelGroup[] = [];
   outgoing: { readonly uuid: string; readonly source: string; readonly destination: string }[] = [];
   policies: ModelPolicy[] = [];
   igroups: ModelIgroup[] = [];
@@ -107,6 +120,7 @@ export class OntapCluster {
   reset(): void {
     this.volumes = new Map();
     this.relationships = [];
+    this.groups = [];
     this.outgoing = [];
     this.policies = [];
     this.igroups = [];
@@ -188,7 +202,48 @@ export class OntapCluster {
     );
   }
 
-  relate(source: string, destination: string, policy: string): ModelRelationship {
+  addGroup(path: string, volumes: readonly string[]): ModelGroup {
+    for (const volume of volumes) this.volume(volume);
+    const group = { uuid: this.fabric.id(), path, volumes };
+    this.groups.push(group);
+    return group;
+  }
+
+  group(uuid: string): ModelGroup {
+    const found = this.groups.find((one) => one.uuid === uuid);
+    if (found === undefined) throw new OntapError('53411842', 'The consistency group does not exist.', 404);
+    return found;
+  }
+
+  snapshotGroup(uuid: string, name: string, label: string | null): void {
+    for (const volume of this.group(uuid).volumes) this.snapshot(volume, name, label);
+  }
+
+  dropGroupSnapshot(uuid: string, name: string): void {
+    for (const path of this.group(uuid).volumes)
+      for (const one of this.volume(path).snapshots) if (one.name === name) this.dropSnapshot(path, one.uuid);
+  }
+
+  restoreGroup(uuid: string, name: string): void {
+    const volumes = this.group(uuid).volumes.map((path) => this.volume(path));
+    for (const volume of volumes) {
+      const point = volume.snapshots.find((one) => one.name === name);
+      if (volume.type === 'dp') throw new OntapError('53411921', 'The volumes of the group are read-only.');
+      if (point === undefined) throw new OntapError('53411922', `Snapshot ${name} is not whole.`);
+      const newer = volume.snapshots.filter(({ createTime }) => createTime > point.createTime);
+      if (newer.some((one) => this.#locked(volume, one.name)))
+        throw new OntapError('53411923', 'A newer snapshot is locked by a clone.');
+      volume.files = new Map(point.files);
+      volume.snapshots = volume.snapshots.filter((one) => !newer.includes(one));
+    }
+  }
+
+  relate(
+    source: string,
+    destination: string,
+    policy: string,
+    pairs: ModelRelationship['pairs'] = [{ source, destination }],
+  ): ModelRelationship {
     if (this.relationships.some((one) => one.destination === destination && one.source === source))
       throw new OntapError('6619637', `Relationship with destination ${destination} already exists.`, 409);
     const relationship: ModelRelationship = {
@@ -196,7 +251,10 @@ export class OntapCluster {
       source,
       destination,
       policy,
-      state: this.volume(destination).type === 'rw' ? 'broken_off' : 'uninitialized',
+      pairs,
+      state: pairs.every((one) => this.volume(one.destination).type === 'rw')
+        ? 'broken_off'
+        : 'uninitialized',
       healthy: true,
       reasons: [],
       exported: null,
@@ -267,7 +325,11 @@ export class OntapCluster {
       this.#unwell(one);
       throw new OntapError('13303844', 'Transfer failed. (The peer cluster is unreachable.)');
     }
-    if (!this.peer.volume(one.source).snapshots.some(({ name }) => name === snapshot))
+    if (
+      one.pairs.some(
+        ({ source }) => !this.peer.volume(source).snapshots.some(({ name }) => name === snapshot),
+      )
+    )
       throw new OntapError('13303844', `Snapshot ${snapshot} does not exist on the source.`);
     this.#begin(one, snapshot);
   }
@@ -288,14 +350,20 @@ export class OntapCluster {
 
   /** The policy mirrors all snapshots of the source up to the one that is asked for. */
   #arrive(one: ModelRelationship, name: string): void {
-    const source = this.peer.volume(one.source);
-    const destination = this.volume(one.destination);
+    const bytes = one.pairs.reduce((sum, pair) => sum + this.#arriveAt(pair, name), 0);
+    this.fabric.bytesCarried += bytes;
+    if (one.transfer !== null) one.transfer.bytes = bytes;
+    one.exported = name;
+    one.state = 'snapmirrored';
+  }
+
+  #arriveAt(pair: ModelRelationship['pairs'][number], name: string): number {
+    const source = this.peer.volume(pair.source);
+    const destination = this.volume(pair.destination);
     const asked = source.snapshots.find((each) => each.name === name);
     if (asked === undefined) throw new Error(`snapshot ${name} vanished in transfer`);
     const wanted = source.snapshots.filter(({ createTime }) => createTime <= asked.createTime);
     const bytes = changedBytes(destination.files, asked.files);
-    this.fabric.bytesCarried += bytes;
-    if (one.transfer !== null) one.transfer.bytes = bytes;
     const held = (each: ModelSnapshot) =>
       destination.snapshots.find(({ versionUuid }) => versionUuid === each.versionUuid) ?? {
         ...each,
@@ -305,8 +373,7 @@ export class OntapCluster {
     destination.snapshots = [...new Set([...wanted.map(held), ...kept])];
     destination.files = new Map(asked.files);
     destination.type = 'dp';
-    one.exported = name;
-    one.state = 'snapmirrored';
+    return bytes;
   }
 
   abort(uuid: string): void {
@@ -343,7 +410,20 @@ export class OntapCluster {
     if (one.state === 'broken_off') return;
     if (one.state !== 'paused')
       throw new OntapError('13303808', 'Break failed: the relationship must be quiesced first.');
-    const volume = this.volume(one.destination);
+    if (restoreTo !== null && one.destination.includes(':/cg/'))
+      throw new OntapError('13303833', 'restore_to_snapshot is for relationships of single volumes.');
+    const broken = one.pairs.map(({ destination }) => this.#brokenAt(this.volume(destination), restoreTo));
+    one.coming = {
+      looks: 1,
+      run: () => {
+        one.state = 'broken_off';
+        for (const run of broken) run();
+      },
+    };
+  }
+
+  /** What a break at this snapshot is going to do to the volume. */
+  #brokenAt(volume: ModelVolume, restoreTo: string | null): () => void {
     const point = restoreTo === null ? null : volume.snapshots.find(({ name }) => name === restoreTo);
     if (point === undefined)
       throw new OntapError('13303808', `Break failed: snapshot ${restoreTo} does not exist.`);
@@ -352,14 +432,10 @@ export class OntapCluster {
     );
     if (newer.some(({ name }) => this.#locked(volume, name)))
       throw new OntapError('13303808', 'Break failed: a newer snapshot is locked by a clone.');
-    one.coming = {
-      looks: 1,
-      run: () => {
-        one.state = 'broken_off';
-        volume.type = 'rw';
-        if (point !== null) volume.files = new Map(point.files);
-        volume.snapshots = volume.snapshots.filter((each) => !newer.includes(each));
-      },
+    return () => {
+      volume.type = 'rw';
+      if (point !== null) volume.files = new Map(point.files);
+      volume.snapshots = volume.snapshots.filter((each) => !newer.includes(each));
     };
   }
 
@@ -374,15 +450,23 @@ export class OntapCluster {
       this.#unwell(one);
       throw new OntapError('13303844', 'Resync failed. (The peer cluster is unreachable.)');
     }
-    const volume = this.volume(one.destination);
-    const source = this.peer.volume(one.source);
-    const shared = volume.snapshots.filter((each) =>
-      source.snapshots.some((held) => held.versionUuid === each.versionUuid),
-    );
-    if (shared.length === 0) throw new OntapError('13303817', 'Resync failed: no common snapshot.');
-    const base = `snapmirror.${one.uuid}.${source.snapshots.length}`;
-    this.peer.snapshot(one.source, base, null);
-    volume.snapshots = shared;
+    const sides = one.pairs.map(({ source, destination }) => ({
+      path: source,
+      source: this.peer.volume(source),
+      volume: this.volume(destination),
+    }));
+    const sharedOf = ({ volume, source }: (typeof sides)[number]): ModelSnapshot[] =>
+      volume.snapshots.filter((each) =>
+        source.snapshots.some((held) => held.versionUuid === each.versionUuid),
+      );
+    if (sides.some((side) => sharedOf(side).length === 0))
+      throw new OntapError('13303817', 'Resync failed: no common snapshot.');
+    const base = `snapmirror.${one.uuid}.${sides[0]?.source.snapshots.length}`;
+    for (const side of sides) {
+      const shared = sharedOf(side);
+      this.peer.snapshot(side.path, base, null);
+      side.volume.snapshots = shared;
+    }
     this.#begin(one, base);
   }
 

@@ -4,6 +4,7 @@ import { openOntap } from '../../../../../src/adapters/replication/ontap/open.ts
 import type { ArraySettings } from '../../../../../src/domain/settings.ts';
 import type { Side, Verb } from '../../rig.ts';
 import type { DoubleRequest } from '../https-double.ts';
+import { otherOf, peersOf } from '../pair.ts';
 import { restPassword, restUser, startRestDouble } from './rest.ts';
 import { type Clusters, clockOf, type Face, resetClusters, volumes } from './rig.ts';
 
@@ -61,13 +62,13 @@ export async function startRestFace(t: Pick<Test, 'teardown'>, clusters: Cluster
     };
   };
   const face: Face = {
-    open: (side, changes) => {
-      const other = side === 'source' ? 'target' : 'source';
+    open: (side, changes, pairs = [{ volumes }]) => {
+      const other = otherOf(side);
       const adapter = openOntap(settings(side, changes), {
         // The name of the secret is its value here: nothing is looked up.
         secrets: { resolve: (ref) => Promise.resolve('name' in ref ? ref.name : '') },
         clock,
-        peers: new Map([[volumes[side], { array: settings(other), volume: volumes[other] }]]),
+        peers: peersOf(side, settings(other), pairs),
         pace: { firstSeconds: 0.002, longestSeconds: 0.05 },
       });
       t.teardown(() => adapter.close());

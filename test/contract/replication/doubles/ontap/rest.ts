@@ -7,6 +7,7 @@ import {
   startHttpsDouble,
 } from '../https-double.ts';
 import {
+  type ModelGroup,
   type ModelIgroup,
   type ModelPolicy,
   type ModelRelationship,
@@ -28,6 +29,7 @@ export interface RestDouble {
   pageRecords: number;
   /** Fields of later releases are left out, as 9.8 does. */
   old: boolean;
+  release: string;
   reset(): void;
 }
 
@@ -74,7 +76,7 @@ export async function startRestDouble(cluster: OntapCluster): Promise<RestDouble
       return ok({
         name: cluster.name,
         uuid: `cluster-${cluster.name}`,
-        version: { full: 'NetApp Release 9.14.1P2: Fri Feb 23 2024', generation: 9, major: 14 },
+        version: { full: `NetApp Release ${double.release}: Fri Feb 23 2024`, generation: 9, major: 14 },
       });
     const jobId = /^\/api\/cluster\/jobs\/(.+)$/.exec(path)?.[1];
     if (jobId !== undefined) return ok(polled(jobId));
@@ -168,12 +170,26 @@ export async function startRestDouble(cluster: OntapCluster): Promise<RestDouble
         .filter((one) => fits('destination.path', one.destination))
         .map(relationshipJson);
     }
+    if (path === '/api/application/consistency-groups')
+      return cluster.groups
+        .filter((one) => fits('svm.name', partsOf(one).svm) && fits('name', partsOf(one).name))
+        .map((one) => ({ uuid: one.uuid, ...partsOf(one) }));
+    const grouped = /^\/api\/application\/consistency-groups\/([^/]+)\/snapshots$/.exec(path)?.[1];
+    if (grouped !== undefined) {
+      const [first = ''] = cluster.group(grouped).volumes;
+      return cluster
+        .volume(first)
+        .snapshots.filter(({ name }) => fits('name', name))
+        .map(({ name, uuid }) => ({ name, uuid }));
+    }
     if (path === '/api/storage/luns')
       return volumes
         .filter((one) => fits('svm.name', one.svm) && fits('location.volume.name', one.name))
-        .flatMap(({ luns }) => luns)
-        .map(({ name, serialHex, maps }) => ({
+        .flatMap((volume) => volume.luns.map((lun) => ({ volume, lun })))
+        .map(({ volume, lun: { name, serialHex, maps } }) => ({
           name,
+          svm: { name: volume.svm },
+          location: { volume: { name: volume.name } },
           serial_number_hex: serialHex,
           lun_maps: maps.map(({ igroup, id }) => ({ igroup: { name: igroup }, logical_unit_number: id })),
         }));
@@ -326,7 +342,18 @@ export async function startRestDouble(cluster: OntapCluster): Promise<RestDouble
           text('source', 'path'),
           text('destination', 'path'),
           text('policy', 'name') || 'Asynchronous',
+          groupPairs(sent),
         ),
+      'PATCH /api/application/consistency-groups/ID': () => () =>
+        cluster.restoreGroup(first, text('restore_to', 'snapshot', 'name')),
+      'POST /api/application/consistency-groups/ID/snapshots': () => () =>
+        cluster.snapshotGroup(first, text('name'), text('snapmirror_label') || null),
+      'DELETE /api/application/consistency-groups/ID/snapshots/ID': () => () => {
+        const [member = ''] = cluster.group(first).volumes;
+        const found = cluster.volume(member).snapshots.find(({ uuid }) => uuid === second);
+        if (found === undefined) throw new OntapError('4', "entry doesn't exist", 404);
+        cluster.dropGroupSnapshot(first, found.name);
+      },
       'PATCH /api/snapmirror/relationships/ID': () => () =>
         cluster.change(first, text('state'), text('restore_to_snapshot') || null),
       'DELETE /api/snapmirror/relationships/ID': () => () =>
@@ -398,15 +425,36 @@ export async function startRestDouble(cluster: OntapCluster): Promise<RestDouble
     },
     pageRecords: 10_000,
     old: false,
+    release: '9.14.1P2',
     reset: () => {
       jobs.clear();
       losing = null;
       replaced = null;
       double.pageRecords = 10_000;
       double.old = false;
+      double.release = '9.14.1P2';
     },
   };
   return double;
+}
+
+/** A relationship of groups must name the volumes of both, in pairs. */
+function groupPairs(sent: Json): ModelRelationship['pairs'] | undefined {
+  type End = { path?: string; consistency_group_volumes?: { name: string }[] };
+  const ends = [sent['source'], sent['destination']] as readonly (End | undefined)[];
+  const [from = [], to = []] = ends.map((end) => {
+    const svm = end?.path?.split(':')[0];
+    return (end?.consistency_group_volumes ?? []).map(({ name }) => `${svm}:${name}`);
+  });
+  if (ends[0]?.path?.includes(':/cg/') !== true) return undefined;
+  if (from.length === 0 || from.length !== to.length)
+    throw new OntapError('13303900', 'The volumes of both consistency groups must be given.');
+  return from.map((source, index) => ({ source, destination: to[index] ?? '' }));
+}
+
+function partsOf({ path }: ModelGroup): { readonly svm: string; readonly name: string } {
+  const [svm = '', name = ''] = path.split(':/cg/');
+  return { svm, name };
 }
 
 function ok(body: unknown): DoubleAnswer {

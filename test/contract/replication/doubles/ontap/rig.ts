@@ -4,6 +4,7 @@ import type { OntapReplication } from '../../../../../src/adapters/replication/o
 import { systemClock } from '../../../../../src/adapters/system/clock.ts';
 import type { Clock } from '../../../../../src/ports/system.ts';
 import type { Place, Rig, Side, Verb } from '../../rig.ts';
+import type { NamedPair } from '../pair.ts';
 import { Fabric, OntapCluster } from './model.ts';
 
 export const volumes: Readonly<Record<Side, string>> = { source: 'svm1:shop', target: 'svm2:shop_dst' };
@@ -14,7 +15,11 @@ export type Clusters = Readonly<Record<Side, OntapCluster>>;
 
 /** What differs between REST and the CLI. */
 export interface Face {
-  open(side: Side, changes?: { readonly password?: string; readonly trust?: string }): OntapReplication;
+  open(
+    side: Side,
+    changes?: { readonly password?: string; readonly trust?: string },
+    pairs?: readonly NamedPair[],
+  ): OntapReplication;
   reset(): void;
   powerOff(side: Side): Promise<void>;
   powerOn(side: Side): Promise<void>;
@@ -75,20 +80,57 @@ export function resetClusters(clusters: Clusters): void {
   populate(clusters);
 }
 
+/** Two volumes of one consistency group that is mirrored as a whole; everything has arrived. */
+export function together(clusters: Clusters, face: Face): readonly [Rig, Rig] {
+  const { source, target } = clusters;
+  const groups = { source: 'shop_group', target: 'shop_group_dst' };
+  const member = (what: string): NamedPair => ({
+    volumes: { source: `svm1:${what}`, target: `svm2:${what}_dst` },
+    groups,
+  });
+  const [log, data] = [member('log'), member('data')];
+  const pairs = [log, data].map(({ volumes: one }) => ({ source: one.source, destination: one.target }));
+  for (const { source: from, destination: to } of pairs) {
+    source.addVolume(from, { junction: `/${from.split(':')[1]}` });
+    target.addVolume(to, { type: 'dp' });
+    source.snapshot(from, 'snapmirror.base', null);
+    const [first] = source.volume(from).snapshots;
+    if (first !== undefined) target.volume(to).snapshots.push({ ...first, uuid: source.fabric.id() });
+  }
+  const ends = { source: `svm1:/cg/${groups.source}`, target: `svm2:/cg/${groups.target}` };
+  source.addGroup(
+    ends.source,
+    pairs.map((one) => one.source),
+  );
+  target.addGroup(
+    ends.target,
+    pairs.map((one) => one.destination),
+  );
+  const relationship = target.relate(ends.source, ends.target, 'Asynchronous', pairs);
+  relationship.state = 'snapmirrored';
+  relationship.exported = 'snapmirror.base';
+  const rigOf = (own: NamedPair): Rig => {
+    const open = (side: Side) => face.open(side, {}, [log, data]);
+    return ontapRig(clusters, face, { source: open('source'), target: open('target') }, own.volumes);
+  };
+  return [rigOf(log), rigOf(data)];
+}
+
 export function ontapRig(
   clusters: Clusters,
   face: Face,
   adapters: Readonly<Record<Side, OntapReplication>>,
+  own: Readonly<Record<Side, string>> = volumes,
 ): Rig {
   const { fabric } = clusters.source;
   const at = ({ side, exposed, as }: Place) => {
     const client = as === 'host' ? host[side] : stranger;
-    const own = clusters[side].volumes.get(volumes[side])?.junction ?? '';
-    return clusters[side].mounted(exposed?.path ?? own, client);
+    const junction = clusters[side].volumes.get(own[side])?.junction ?? '';
+    return clusters[side].mounted(exposed?.path ?? junction, client);
   };
   return {
     ...adapters,
-    volumes,
+    volumes: own,
     hosts: (side) => ({ addresses: [host[side]], iqns: [`iqn.2026-01.test:${side}`] }),
     read: async (place, file) => at(place).files.get(file) ?? null,
     write: async (place, file, text) => {
