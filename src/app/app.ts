@@ -20,6 +20,7 @@ import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 import type { ForeignRequest } from './foreign.ts';
+import type { XeFiles, XeRequest } from './foreign-xe.ts';
 import type { ReadRunNews } from './run-news.ts';
 import type { ClockVerbs } from './schedules.ts';
 import type { Tick, WatchTick, WatchVerbs } from './watch.ts';
@@ -164,6 +165,8 @@ export interface App {
 export interface ForeignVerbs {
   /** A recovery point from files of `xe vm-export`, a tree of `xe-backup-metadata`, or a dump of the database. */
   import(request: ForeignRequest, context?: Context): Promise<ForeignImport>;
+  /** VMs of a recovery point as the numbered files of `xe vm-export --multiple`, with a script on request. */
+  forXe(request: XeRequest, signal?: AbortSignal): Promise<XeFiles>;
 }
 
 /** The part of the catalog port that people use directly; the port itself satisfies it. */

@@ -9,6 +9,7 @@ import { check } from './check.ts';
 import { doctor } from './doctor.ts';
 import { acceptDifference, drift, revokeAcceptance } from './drift.ts';
 import { importForeign } from './foreign.ts';
+import { filesForXe } from './foreign-xe.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
 import { look } from './look.ts';
@@ -78,6 +79,7 @@ export function createApp(ports: AppPorts): App {
     },
     foreign: {
       import: (request, context) => importForeign(ports, request, context),
+      forXe: (request, signal) => filesForXe(ports, request, signal),
     },
     schedules: {
       standings: (request) => standings(ports, request),

@@ -58,3 +58,20 @@ export function foreignText(made: ForeignImport, paper: Paper): string {
     ...(targets === null ? [] : ['', `Next: lifeboat plan failover ${made.group} --point ${made.pointId}`]),
   ]);
 }
+
+export function xeFilesText(
+  files: readonly string[],
+  notes: readonly string[],
+  script: boolean,
+  paper: Paper,
+): string {
+  const how = script
+    ? 'The documents are prepared for the recovery site, as a failover prepares them; recover.sh says what to do first. They may hold secrets.'
+    : 'Numbered as `xe vm-export --multiple` does, and as they were saved: `xe vm-import metadata=true preserve=true filename=FILE` takes each. They may hold secrets.';
+  return page([
+    ...files,
+    '',
+    ...wrap(how, paper.width),
+    ...notes.flatMap((note) => wrap(clean(note), paper.width, '  - ', '    ')),
+  ]);
+}

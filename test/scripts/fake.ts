@@ -454,6 +454,7 @@ function app(world: World, asked: string[], interrupt: () => void): App {
     },
     foreign: {
       import: () => Promise.reject(new Error('no backup is imported here')),
+      forXe: () => Promise.reject(new Error('nothing is made for xe here')),
     },
     catalog: {
       list: async (group) => {

@@ -5,7 +5,7 @@ import { nearest } from '../../domain/nearest.ts';
 import { diffPoints } from '../../domain/point-diff.ts';
 import type { PointVm, RecoveryPoint } from '../../domain/recovery-point.ts';
 import { catalogText, diffText, pointText, pruneText, verifyText } from '../../report/catalog.ts';
-import { foreignText } from '../../report/foreign.ts';
+import { foreignText, xeFilesText } from '../../report/foreign.ts';
 import { writeOut } from './files.ts';
 import type { Session } from './session.ts';
 
@@ -55,11 +55,18 @@ export async function catalogExtract(
   session: Session,
   pointId: string,
   wanted: readonly string[],
-  flags: { readonly to: string; readonly database?: boolean },
+  flags: {
+    readonly to: string;
+    readonly database?: boolean;
+    readonly format?: 'xva' | 'xe';
+    readonly script?: boolean;
+  },
 ): Promise<ExitCode> {
   const app = await session.app();
   const point = await readPoint(session, pointId);
   const vms = wanted.length === 0 ? point.vms : wanted.map((word) => vmNamed(point, word));
+  if (flags.format === 'xe' || flags.script === true)
+    return extractForXe(session, point, vms, flags.to, flags.script === true);
   const files: string[] = [];
   for (const vm of vms) {
     const file = `${flags.to}/${fileName(vm.nameLabel)}-${vm.uuid}.xva`;
@@ -83,6 +90,30 @@ export async function catalogExtract(
       `${files.join('\n')}\n\nEach .xva is what \`xe vm-import metadata=true filename=FILE\` takes. They may hold secrets.\n`,
     { point: point.id, files },
   );
+  return exitCodes.done;
+}
+
+/** The numbered files of `xe vm-export --multiple`; with the script, prepared for the recovery site. */
+async function extractForXe(
+  session: Session,
+  point: RecoveryPoint,
+  vms: readonly PointVm[],
+  to: string,
+  script: boolean,
+): Promise<ExitCode> {
+  const app = await session.app();
+  const made = await app.foreign.forXe({ point, vms, script }, session.signal);
+  await session.terminal.makeDirectory(to);
+  const files: string[] = [];
+  for (const { name, bytes } of made.files) {
+    await writeOut(session, `${to}/${name}`, bytes, { replace: false });
+    files.push(`${to}/${name}`);
+  }
+  session.show(() => xeFilesText(files, made.notes, script, session.paper), {
+    point: point.id,
+    files,
+    notes: made.notes,
+  });
   return exitCodes.done;
 }
 

@@ -546,10 +546,22 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
     .argument('[vm...]', 'VMs by name or uuid; all without it')
     .requiredOption('--to <directory>', 'where the files go; existing ones are never overwritten')
     .option('--database', 'the database of the pool as well; it holds secrets')
+    .addOption(
+      new Option('--format <format>', 'xe: numbered files, as xe vm-export --multiple writes them').choices([
+        'xva',
+        'xe',
+      ]),
+    )
+    .option('--script', 'numbered files prepared for the recovery site, and recover.sh, which needs only xe')
     .description('metadata documents as files that `xe vm-import metadata=true` takes')
     .action(
       act((session, values, flags) =>
-        catalogExtract(session, one(values), many(values, 1), flags as { to: string; database?: boolean }),
+        catalogExtract(
+          session,
+          one(values),
+          many(values, 1),
+          flags as unknown as Parameters<typeof catalogExtract>[3],
+        ),
       ),
     );
   catalog

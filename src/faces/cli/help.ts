@@ -157,6 +157,7 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat catalog diff shop/20260131T0200-1a2b shop/latest', 'what changed since'],
     ['lifeboat catalog extract shop/latest web-01 --to /tmp', 'for an import by hand'],
     ['lifeboat catalog recover shop --list', 'what travelled with the replicated storage'],
+    ['lifeboat catalog extract shop/latest --script --to /media/usb/shop', 'for a site without Lifeboat'],
     ['lifeboat catalog import shop /mnt/pool-backup', 'a recovery point from what other tools saved'],
     ['lifeboat catalog prune shop --dry-run', 'what retention would let go'],
   ],
