@@ -33,7 +33,7 @@ export async function testArray(
     () => array.identify(signal),
     (identity) => judgeIdentity(identity, ports.clock.now()),
   );
-  await attempt('capabilities', () => array.capabilities(signal), judgeCapabilities);
+  const can = await trials.attempt('capabilities', () => array.capabilities(signal), judgeCapabilities);
   await attempt(
     'discover',
     () => array.discover(signal),
@@ -42,6 +42,7 @@ export async function testArray(
   await observeEach(array, volumes, attempt, signal);
   for (const { volume, side } of volumes)
     if (side === 'target') await attempt(`points ${volume}`, () => array.points(volume, signal), judgePoints);
+  if (can?.expose === 'lun') await describeEach(array, volumes, attempt, signal);
   await attempt(
     'drillList',
     () => array.drillList(signal),
@@ -151,6 +152,24 @@ async function observeEach(
       `observe ${volume}`,
       async () => viewOf(views, volume),
       (view) => judgeView(view, side),
+    );
+}
+
+async function describeEach(
+  array: Replication,
+  volumes: readonly NamedVolume[],
+  attempt: Attempt,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (array.describe === undefined) return;
+  for (const { volume } of volumes)
+    await attempt(
+      `lun ${volume}`,
+      async () => array.describe?.(volume, signal),
+      (described = {}) => ({
+        outcome: 'ok',
+        says: Object.entries(described).map(([name, value]) => `${name} ${value}`),
+      }),
     );
 }
 

@@ -77,6 +77,8 @@ export interface Replication {
   reverse(volume: string, tag: string, options: Discarding, signal?: AbortSignal): Promise<ReplicaPoint>;
   /** On the promoted side: undoes the promotion; the original direction again, what was written here is thrown away. */
   restore(volume: string, options: Discarding, signal?: AbortSignal): Promise<void>;
+  /** For people: by which names hosts find a LUN, and who is at it now. Absent where volumes are no LUNs. */
+  describe?(volume: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** Makes the volume reachable for these hosts and says how. */
   expose(volume: string, access: Access, signal?: AbortSignal): Promise<Exposed>;
   /** Takes the volume away from these hosts again. */

@@ -94,6 +94,24 @@ t.test('an array that shows its volumes to nobody: a person does, at the address
   t.end();
 });
 
+t.test('an array with nothing to show LUNs with: a person maps them by the names that it gives', (t) => {
+  const sentence = 'Map {backing} of {volume} as {scsiId} for {hosts}';
+  const plan = failover({
+    ...cloning,
+    expose: 'lun',
+    handOffs: { expose: sentence },
+    handOffNames: { 'tier1-copy': { backing: '/dev/zvol/tier1', scsiId: '36001405' } },
+  });
+  t.match(questions(plan)[0], /^Map \/dev\/zvol\/tier1 of tier1-copy as 36001405 for \S/);
+  const exposing = plan.steps.filter(({ action }) => action.do === 'expose');
+  t.ok(exposing.length > 0, 'the array says where hosts find what was mapped');
+  for (const { id } of exposing) {
+    const before = ancestors(plan, id).map((one) => plan.steps.find((step) => step.id === one)?.action.do);
+    t.ok(before.includes('ask') && before.includes('promote'));
+  }
+  t.end();
+});
+
 t.test('an array that does everything hands nothing off', (t) => {
   t.same(questions(failover(cloning)), []);
   t.end();

@@ -170,6 +170,22 @@ for (const kind of ['lio', 'tgt'] as const) {
     },
   );
 
+  t.test(`${kind}: a person reads by what name it is found, and who is at it`, async (t) => {
+    const { source } = await worldOf(t, kind);
+    const shown = await source.adapter.expose(volume, access);
+    find(source, shown);
+    t.match(await source.adapter.describe?.(volume), {
+      lun: `1 of ${shown.iqn}`,
+      SCSIid: shown.scsiId,
+      serial: new RegExp(`^${shown.scsiId?.slice(8)}`),
+      software: kind === 'lio' ? 'LIO' : 'tgt',
+      shownTo: host,
+      sessions: host,
+    });
+    await source.adapter.conceal(volume, access);
+    t.match(await source.adapter.describe?.(volume), { shownTo: 'nobody', sessions: 'none' });
+  });
+
   t.test(`${kind}: a copy is another LUN, and is gone after its drill`, async (t) => {
     const { source, target } = await worldOf(t, kind);
     const shown = await source.adapter.expose(volume, access);

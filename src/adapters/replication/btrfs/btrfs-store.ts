@@ -254,6 +254,11 @@ export class BtrfsStore implements Store {
     return this.#exports.add(name, access, (await this.#look()).look);
   }
 
+  async describe(name: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    if (!(this.#exports instanceof BtrfsLuns)) return {};
+    return this.#exports.describe(name, (await this.#look(signal)).look, signal);
+  }
+
   async unpublish(name: string, access: Access): Promise<void> {
     await this.#exports.remove(name, access, (await this.#look()).look);
   }

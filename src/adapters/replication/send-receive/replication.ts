@@ -302,6 +302,11 @@ export class SendReceiveReplication<S extends End> implements Replication {
     await this.#reopenPrepared(volume, other);
   }
 
+  async describe(volume: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    await mustExist(this.#side(volume), signal);
+    return (await this.#store.describe?.(volume, signal)) ?? {};
+  }
+
   async expose(volume: string, access: Access, signal?: AbortSignal): Promise<Exposed> {
     const state = await mustExist(this.#side(volume), signal);
     if (!state.writable || state.mark?.role === 'promoting')

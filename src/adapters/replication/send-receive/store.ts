@@ -116,6 +116,8 @@ export interface VolumeStore {
   /** `name` is a volume or a copy. */
   publish(name: string, access: Access): Promise<Exposed>;
   unpublish(name: string, access: Access): Promise<void>;
+  /** By which names hosts find it as a LUN, and who is at it now. */
+  describe?(name: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>>;
 }
 
 /** A store whose points travel as streams between programs. */

@@ -286,6 +286,11 @@ export class ZfsStore implements Store {
     return this.#exports.add(root, access);
   }
 
+  async describe(name: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    if (!(this.#exports instanceof ZfsLuns)) return {};
+    return this.#exports.describe((await this.#dataOf(name)).root, signal);
+  }
+
   async unpublish(name: string, access: Access): Promise<void> {
     const { root } = await this.#dataOf(name);
     await this.#exports.remove(root, access);
