@@ -75,7 +75,7 @@ function sites(ports: AppPorts, tick: Tick): Pick<Seen, 'groups' | 'look'> {
     const group = oriented(configured, state);
     const status = tick.status.groups.find((each) => each.group === group.name);
     // A group that was added while the look was taken is watched from the next tick on.
-    return status === undefined ? [] : [{ group, state, status, writesMetadataBackup: writesBackup(group) }];
+    return status === undefined ? [] : [{ group, state, status }];
   });
   const look = lookAt(
     ports.settings,
@@ -84,10 +84,6 @@ function sites(ports: AppPorts, tick: Tick): Pick<Seen, 'groups' | 'look'> {
     tick.now,
   );
   return { groups, look };
-}
-
-function writesBackup(group: AppPorts['settings']['groups'][number]): boolean {
-  return group.metadataBackup !== undefined;
 }
 
 function remembered(ports: AppPorts, seen: Seen, memory: WatchMemory): Watched {

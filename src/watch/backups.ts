@@ -13,18 +13,19 @@ import {
   wrong,
 } from './facts.ts';
 
-/** It is written once a day at the most; one that fails gets a second night. */
-const writtenWithinSeconds = 2 * 86_400;
+/** One that fails gets a second try before anybody is told. */
+const turnsMost = 2;
 
 export function metadataBackups(facts: WatchFacts, watched: WatchedGroup): Found {
   const { group, status } = watched;
   const key = `metadata-backup:${group.name}`;
-  if (!watched.writesMetadataBackup || !isProtected(watched) || status.frozen !== null) return none;
+  const { metadataBackup } = group;
+  if (metadataBackup === undefined || !isProtected(watched) || status.frozen !== null) return none;
   const view = facts.observation.sites[group.production];
   if (view?.reachable !== true) return notKnown(key);
-  const writtenAt = newestMark(group, view.pool);
+  const writtenAt = oldestMark(group, view.pool);
   const age = writtenAt === null ? null : secondsBetween(writtenAt, facts.now);
-  if (age !== null && age <= writtenWithinSeconds) return none;
+  if (age !== null && age <= turnsMost * metadataBackup.everySeconds) return none;
   // Before the first export has ended there is nothing to be missed.
   if (age === null && status.lastRun === null) return notKnown(key);
   return wrong('metadata-backup', key, {
@@ -35,21 +36,24 @@ export function metadataBackups(facts: WatchFacts, watched: WatchedGroup): Found
         ? `The metadata backup of group ${group.name} was never written to its disk`
         : `The metadata backup of group ${group.name} was last written ${formatDuration(age)} ago`,
     evidence: [
-      `one is due every day, on an SR of the group: ${group.storage.map(({ sr }) => sr).join(', ')}`,
-      ...(writtenAt === null ? [] : [`the newest was written and read back at ${writtenAt}`]),
+      `one is due every ${formatDuration(metadataBackup.everySeconds)}, on each SR of the group: ${group.storage.map(({ sr }) => sr).join(', ')}`,
+      ...(writtenAt === null ? [] : [`the oldest of them was written and read back at ${writtenAt}`]),
     ],
     next: `See what the step says: lifeboat run show of the newest export of ${group.name}`,
   });
 }
 
-function newestMark(group: GroupSettings, pool: PoolFacts): string | null {
-  const ours = new Set(
-    pool.srs
-      .filter((sr) => group.storage.some((storage) => storage.sr === sr.uuid || storage.sr === sr.nameLabel))
-      .map(({ uuid }) => uuid),
-  );
+/** It lies on each replicated SR: the one that was written longest ago counts. Null when one has none. */
+function oldestMark(group: GroupSettings, pool: PoolFacts): string | null {
+  const marks = pool.srs
+    .filter((sr) => group.storage.some((storage) => storage.sr === sr.uuid || storage.sr === sr.nameLabel))
+    .map((sr) => newestMark(pool, sr.uuid));
+  return marks.includes(null) ? null : (marks.sort()[0] ?? null);
+}
+
+function newestMark(pool: PoolFacts, srUuid: string): string | null {
   const marks = pool.vdis.flatMap((vdi) =>
-    ours.has(vdi.srUuid) ? (readBackupMark(vdi.otherConfig[backupVdiMark])?.writtenAt ?? []) : [],
+    vdi.srUuid === srUuid ? (readBackupMark(vdi.otherConfig[backupVdiMark])?.writtenAt ?? []) : [],
   );
   return marks.sort().at(-1) ?? null;
 }

@@ -18,8 +18,6 @@ export interface WatchedGroup {
   readonly state: GroupState | null;
   readonly status: GroupStatus;
   readonly view: ReadinessView;
-  /** Whether its exports write the disk with the metadata backup. */
-  readonly writesMetadataBackup: boolean;
 }
 
 export interface WatchFacts {

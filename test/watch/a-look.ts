@@ -62,7 +62,6 @@ export function watched(
     state: null,
     status: statusOf(group),
     view: { group: group.name, readiness: 'ready', because: [], codes: [], next: null },
-    writesMetadataBackup: false,
     ...changes,
   };
 }

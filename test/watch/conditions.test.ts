@@ -96,21 +96,36 @@ const lastDrill = (changes: Partial<RunBrief>): Partial<WatchFacts> =>
   });
 const backup = (writtenAt: string | null): Partial<WatchFacts> => {
   const osaka = productionPool();
-  const [first] = osaka.vdis;
-  const mark =
-    writtenAt === null || first === undefined
+  const group = {
+    ...shop,
+    metadataBackup: {
+      method: 'xenapi' as const,
+      everySeconds: 86_400,
+      history: 25,
+      dumps: 1,
+      bytes: 2 ** 30,
+    },
+  };
+  const marked = osaka.srs.flatMap((sr, index) => {
+    // The other SR has a fresh one: the one that lags behind counts.
+    const at = index === 0 ? addSeconds(now, -60) : writtenAt;
+    const [first] = osaka.vdis;
+    return at === null || first === undefined
       ? []
-      : [{ ...first, uuid: 'backup', otherConfig: { [backupVdiMark]: backupMark(backupDate(writtenAt), writtenAt) } }];
+      : [
+          {
+            ...first,
+            uuid: `backup-${index}`,
+            srUuid: sr.uuid,
+            otherConfig: { [backupVdiMark]: backupMark(backupDate(at), at) },
+          },
+        ];
+  });
   return {
-    groups: [
-      watched({
-        writesMetadataBackup: true,
-        status: statusOf(shop, { lastRun: run({ operation: 'export' }) }),
-      }),
-    ],
+    groups: [watched({ status: statusOf(shop, { lastRun: run({ operation: 'export' }) }) }, group)],
     observation: quietly({
       sites: {
-        osaka: alive({ ...osaka, vdis: [...osaka.vdis, ...mark] }, 'osaka'),
+        osaka: alive({ ...osaka, vdis: [...osaka.vdis, ...marked] }, 'osaka'),
         tokyo: alive(recoveryPool(), 'tokyo'),
       },
     }),
