@@ -92,10 +92,10 @@ export class Lio implements TargetSoftware {
   }
 
   async admit(lun: Lun, initiators: readonly string[]): Promise<void> {
+    const target = await this.#target(lun);
     for (const given of initiators) {
       // targetcli writes them in lower case.
       const one = given.toLowerCase();
-      const target = await this.#target(lun);
       if (target?.users.has(one) !== true)
         await this.#tell([`${groupOf(lun)}/acls`, 'create', `wwn=${one}`, 'add_mapped_luns=false'], there);
       if (lun.chap !== null) await this.#login(lun, one);
