@@ -12,6 +12,7 @@ const slackFieldsMost = 10;
 const slackFieldMost = 2000;
 /** Teams refuses cards above 28 KB. */
 const teamsTextMost = 16_000;
+const teamsFactMost = 500;
 const mattermostTextMost = 12_000;
 
 function cut(text: string, most: number): string {
@@ -89,7 +90,15 @@ export function teamsBody(notice: Notice): Body {
             ...(notice.lines.length === 0 ? [] : [block(cut(notice.lines.join('\n\n'), teamsTextMost))]),
             ...(notice.facts.length === 0
               ? []
-              : [{ type: 'FactSet', facts: notice.facts.map(([title, value]) => ({ title, value })) }]),
+              : [
+                  {
+                    type: 'FactSet',
+                    facts: notice.facts.map(([title, value]) => ({
+                      title,
+                      value: cut(value, teamsFactMost),
+                    })),
+                  },
+                ]),
             ...(notice.next === null ? [] : [block(`Next: ${notice.next}`)]),
           ],
         },
