@@ -13,6 +13,7 @@ import {
 } from './rules/catalog.ts';
 import { buildsFit, cpusFit } from './rules/compatibility.ts';
 import { consistencyGroupsHold, disksAreOfOneMoment } from './rules/consistency.ts';
+import { databaseReplicationIsKnown } from './rules/database-replication.ts';
 import { groupMayMove } from './rules/group-state.ts';
 import {
   clocksAgree,
@@ -71,6 +72,7 @@ export const replicaRules: readonly Rule[] = [
   pointKnowsEveryVm,
   disksAreReplicated,
   consistencyGroupsHold,
+  databaseReplicationIsKnown,
   storageOfOneGroup,
   othersOnOurStorage,
 ];

@@ -149,7 +149,7 @@ export function metadataFitsReplica(context: CheckContext): Finding[] {
           (context.production === null || unread[0].problem.code !== 'DR-CATALOG-MISSING')
             ? unread[0].problem.next
             : context.production === null
-              ? 'Look for another copy of the catalog and add it as a target.'
+              ? `Run: lifeboat catalog recover ${group.name}, which reads what travelled with the replicated storage; or add another copy of the catalog as a target.`
               : `Run: lifeboat export ${group.name}`,
       }),
     ];
@@ -170,7 +170,10 @@ export function metadataFitsReplica(context: CheckContext): Finding[] {
           name: point.id,
           what: `The metadata is ${formatDuration(behindSeconds)} older than the replica: VMs made in between are not known`,
           evidence: [`metadata of ${point.takenAt}, replica of ${newestReplica}`],
-          next: 'Export more often than the storage replicates.',
+          next:
+            context.production === null
+              ? `See whether younger metadata travelled with the storage: lifeboat catalog recover ${group.name} --list.`
+              : 'Export more often than the storage replicates.',
         }),
       );
     }

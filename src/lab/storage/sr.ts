@@ -5,6 +5,7 @@ import { fail } from '../core/failure.ts';
 import type { LabPool } from '../core/pool.ts';
 import type { Call, Registry } from '../core/registry.ts';
 import { struct } from '../core/values.ts';
+import { installDatabaseReplication } from './database-replication.ts';
 import { drivers } from './drivers.ts';
 import { readVolumeGroup, writeVolumeGroup } from './fabric.ts';
 import { createPbd, destroyPbd, plug } from './pbd.ts';
@@ -87,17 +88,7 @@ export function installSrs(registry: Registry): void {
     });
   }
   registry.on('SR.make', () => fail('MESSAGE_DEPRECATED'));
-  for (const name of ['assert_supports', 'enable'] as const)
-    registry.on(`SR.${name}_database_replication`, (call) => {
-      const sr = call.row('SR');
-      const pbds = sr.rows('PBDs', 'PBD');
-      const hosts = new Set(pbds.map((pbd) => pbd.text('host')));
-      if (hosts.size < call.pool.hosts.length || pbds.some((pbd) => !pbd.bool('currently_attached')))
-        fail('SR_HAS_NO_PBDS', sr.ref);
-      if (!driverOf(call.pool, sr.text('type')).capabilities.includes('SR_METADATA'))
-        fail('SR_OPERATION_NOT_SUPPORTED', sr.ref);
-      return name === 'enable' ? fail('NOT_IMPLEMENTED', `SR.${name}_database_replication`) : '';
-    });
+  installDatabaseReplication(registry);
   registry.on('DR_task.create', (call) => {
     const type = call.text(0);
     if (!(drivers.get(type)?.capabilities ?? []).includes('SR_METADATA'))
