@@ -3,10 +3,21 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Test } from 'tap';
+import { openBackupImages } from '../../src/adapters/backup-vdi/open.ts';
+import { systemClock } from '../../src/adapters/system/clock.ts';
+import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
+import type { Json } from '../../src/domain/canonical.ts';
+import type { ObjectRef } from '../../src/domain/recovery-point.ts';
 import type { MetadataBackupSettings, Settings } from '../../src/domain/settings.ts';
+import { writeBackup } from '../../src/execute/actions/backup-write.ts';
+import type { World } from '../../src/execute/actions/world.ts';
+import type { ActResult, StepContext } from '../../src/execute/handlers.ts';
+import { invoke } from '../../src/lab/core/dispatch.ts';
 import { type Dom0, mishapsOf, openDom0, runCommand } from '../../src/lab/dom0/index.ts';
 import { backendOf } from '../../src/lab/storage/state.ts';
 import { metadataBackupUuid } from '../../src/lab/storage/vdi.ts';
+import type { BackupImages } from '../../src/ports/backup-vdi.ts';
+import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import { LabHouse } from '../check/lab-app.ts';
 import { mebibyte } from './house.ts';
 
@@ -24,7 +35,7 @@ export class BackupHouse {
   static async start(t: Test): Promise<BackupHouse> {
     const house = await LabHouse.start(t);
     for (const site of ['production', 'recovery'])
-      mishapsOf(house.lab.pool(site)).diskBytes = BigInt(32 * mebibyte);
+      mishapsOf(house.lab.pool(site)).diskBytes = BigInt(16 * mebibyte);
     return new BackupHouse(t, house, await openDom0(house.lab));
   }
 
@@ -56,7 +67,7 @@ export class BackupHouse {
           everySeconds: 86_400,
           history: 3,
           dumps: 2,
-          bytes: 32 * mebibyte,
+          bytes: 16 * mebibyte,
           ...backup,
         },
       })),
@@ -108,4 +119,91 @@ export class BackupHouse {
     });
     return { code, said: said.join('') };
   }
+}
+
+/** The action by itself, over the real pool and the house's catalog, without a whole export around it. */
+export interface Writing {
+  write(changes?: {
+    readonly pointId?: string;
+    readonly history?: number;
+    readonly hypervisor?: (real: Hypervisor) => Partial<Hypervisor>;
+    readonly signal?: AbortSignal;
+  }): Promise<ActResult>;
+  readonly images: BackupImages;
+  readonly directory: string;
+}
+
+export async function withWriting(
+  t: Test,
+  { house, gold }: BackupHouse,
+  work: (writing: Writing) => Promise<void>,
+): Promise<void> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'lifeboat-writing-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const images = openBackupImages(directory);
+  const site = house.settings.sites[0];
+  if (site === undefined) throw new Error('a house has sites');
+  const real = openHypervisor({
+    site: site.name,
+    pool: site.pool,
+    password: async () => house.lab.credentials.password,
+    clock: systemClock,
+  });
+  try {
+    await house.with({}, async (app) => {
+      const { points } = await app.catalog.list('shop');
+      await work({
+        images,
+        directory,
+        write: async ({ pointId, history, hypervisor, signal } = {}) => {
+          const overlay = hypervisor?.(real) ?? {};
+          const asked = new Proxy(real, {
+            get: (target, name) => {
+              const own = Reflect.get(overlay, name) as unknown;
+              const value = own ?? (Reflect.get(target, name) as unknown);
+              return typeof value === 'function' ? value.bind(target) : value;
+            },
+          });
+          const world = {
+            clock: systemClock,
+            backupImages: images,
+            hypervisor: async () => asked,
+            catalog: async () => ({
+              read: (id: string) => app.catalog.read(id),
+              get: (object: ObjectRef) => app.catalog.get(object),
+            }),
+          } as unknown as World;
+          const action = {
+            do: 'write-backup',
+            site: site.name,
+            sr: { uuid: gold, nameLabel: 'gold storage' },
+            pointId: pointId ?? points[0]?.id ?? '',
+            history: history ?? 3,
+            dumps: 2,
+            bytes: 16 * mebibyte,
+          } as const;
+          const context = { signal: signal ?? new AbortController().signal } as StepContext;
+          return writeBackup(world, action, context);
+        },
+      });
+    });
+  } finally {
+    await real.close();
+  }
+}
+
+export interface Written {
+  readonly date: string;
+  readonly bytesSent: number;
+  readonly documentsWritten: number;
+  readonly documentsLinked: number;
+  readonly removedDates: readonly string[];
+}
+export const writtenIn = (output: Json): Written => output as unknown as Written;
+export async function shutDown(backup: BackupHouse, name: string): Promise<string> {
+  const pool = backup.lab.pool('production');
+  const vm = pool.db.byName('VM', name)[0];
+  if (vm === undefined) throw new Error(`no VM ${name}`);
+  await invoke(pool.master, 'VM.hard_shutdown', vm.ref);
+  return vm.ref;
 }
