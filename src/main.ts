@@ -28,12 +28,13 @@ import { probeHttp } from './adapters/system/http.ts';
 import { programRunner } from './adapters/system/programs.ts';
 import { shelve } from './adapters/system/reports.ts';
 import { probeTcp } from './adapters/system/tcp.ts';
+import { certificateAt, coordinatorOf, surveyPool } from './adapters/xenapi/first-contact.ts';
 import { openHypervisor } from './adapters/xenapi/hypervisor.ts';
 import type { App, Programme } from './app/app.ts';
 import { createApp } from './app/create-app.ts';
 import { loadSettings } from './config/load.ts';
 import { exitCodes, OperatorError } from './domain/errors.ts';
-import type { Settings } from './domain/settings.ts';
+import type { SecretRef, Settings } from './domain/settings.ts';
 import { runCli } from './faces/cli/cli.ts';
 import { nodeTerminal } from './faces/cli/terminal.ts';
 import type { Machine } from './faces/daemon/machine.ts';
@@ -41,6 +42,7 @@ import { labCommand } from './lab/commands/index.ts';
 import type { Outside } from './ports/home.ts';
 import type { Hypervisor } from './ports/hypervisor.ts';
 import type { Replication } from './ports/replication.ts';
+import type { Setup } from './ports/setup.ts';
 
 const version = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -66,6 +68,7 @@ const programme: Programme = {
   },
   validate: async (configFile) => settingsOf(configFile),
   open: async (configFile) => openApp(settingsOf(configFile)),
+  setup: (configFile) => setupFor(resolve(configFile)),
   lab: async (words, { json }) => {
     const code = await labCommand(words, {
       json,
@@ -199,8 +202,47 @@ async function closeAll(
   );
 }
 
+/** What `init` asks, before there are settings: with the store that the settings will have. */
+function setupFor(file: string): Setup {
+  const directory = dirname(file);
+  const stateDirectory = join(directory, '.lifeboat');
+  const secretsFile = join(stateDirectory, 'secrets');
+  const store = new SecretStore(secretsFile, () => storeKey({ stateDirectory, secretsFile }));
+  const redactor = new Redactor();
+  const secrets = new SecretResolver({ environment: process.env, store, redactor, directory });
+  const resolveSecret = (ref: SecretRef): Promise<string> =>
+    secrets.resolve(ref.from === 'file' ? { ...ref, path: resolve(directory, ref.path) } : ref);
+  const arrays: Replication[] = [];
+  return {
+    certificateAt,
+    coordinatorOf,
+    survey: (site, pool, signal) =>
+      surveyPool({ site, pool, password: () => resolveSecret(pool.password), clock: systemClock }, signal),
+    array: async (array) => {
+      const open = openReplication(array, { secrets, clock: systemClock, peers: new Map() });
+      arrays.push(open);
+      return open;
+    },
+    storeSecret: (name, value) => store.set(name, value),
+    makeKey: async (path) => {
+      if (existsSync(path)) return false;
+      await generateKeyFile(path);
+      return true;
+    },
+    trySecret: async (ref) => {
+      await resolveSecret(ref);
+    },
+    readText: (path) => readFileSync(path, 'utf8'),
+    exists: existsSync,
+    schemaFile: fileURLToPath(new URL('../docs/sites.schema.json', import.meta.url)),
+    close: async () => {
+      await Promise.allSettled(arrays.map((open) => open.close()));
+    },
+  };
+}
+
 /** The store's key: a passphrase from the environment for those who keep it elsewhere, else a key file beside the state. */
-async function storeKey(settings: Settings): Promise<StoreKey> {
+async function storeKey(settings: Pick<Settings, 'stateDirectory' | 'secretsFile'>): Promise<StoreKey> {
   const passphrase = process.env['LIFEBOAT_SECRETS_PASSPHRASE'];
   if (passphrase !== undefined && passphrase !== '') return { from: 'passphrase', passphrase };
   const path = process.env['LIFEBOAT_SECRETS_KEY_FILE'] ?? join(settings.stateDirectory, 'secrets.key');

@@ -18,6 +18,7 @@ import type { ScopePreview } from '../domain/scope.ts';
 import type { SelfRehearsal } from '../domain/self-rehearsal.ts';
 import type { RetentionSettings, Settings } from '../domain/settings.ts';
 import type { CheckReport, RunBrief, StatusReport } from '../domain/status.ts';
+import type { Setup } from '../ports/setup.ts';
 import type { AuditEntry, AuditedBy, RunMessage } from '../ports/system.ts';
 import type { ForeignRequest } from './foreign.ts';
 import type { XeFiles, XeRequest } from './foreign-xe.ts';
@@ -34,6 +35,8 @@ export interface Programme {
   open(configFile: string): Promise<App>;
   /** The operator's procedures that come with the program: the files of `runbooks/`, by name. */
   procedures?(): Promise<readonly { readonly file: string; readonly text: string }[]>;
+  /** What `init` asks, for settings that will stand in this file. */
+  setup(configFile: string): Setup;
   /** `lifeboat lab …`: the words after `lab`, as typed. */
   lab(
     words: readonly string[],

@@ -1,5 +1,5 @@
 /** YAML text → plain data that remembers where everything stands. */
-import { isAlias, isMap, isNode, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { isAlias, isMap, isNode, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
 import type { Place, Problem } from '../domain/errors.ts';
 
 export type Path = readonly PropertyKey[];
@@ -86,6 +86,11 @@ export function readYaml(
       keyPlace: (path) => find(path, 'key'),
     },
   };
+}
+
+/** Lines of a value as YAML. */
+export function writeYaml(value: unknown): string[] {
+  return stringify(value, { lineWidth: 0 }).trimEnd().split('\n');
 }
 
 const advice: Readonly<Record<string, Omit<Problem, 'where'>>> = {

@@ -22,7 +22,7 @@ import type {
 } from '../domain/settings.ts';
 import { block } from './blocks.ts';
 import { daemonSettings } from './daemon-schema.ts';
-import { readYaml, type YamlDocument } from './document.ts';
+import { readYaml, writeYaml, type YamlDocument } from './document.ts';
 import { readFingerprint } from './fields.ts';
 import { describeIssues, valueAt } from './issues.ts';
 import { alarmSettings, noticeSettings } from './notices.ts';
@@ -30,7 +30,7 @@ import { checkPlan } from './plan-references.ts';
 import { type PlanFile, planSchema } from './plan-schema.ts';
 import { planSettings } from './plan-settings.ts';
 import { checkReferences } from './references.ts';
-import { type SitesFile, sitesSchema } from './sites-schema.ts';
+import { arraysSchema, type SitesFile, sitesSchema } from './sites-schema.ts';
 
 /** Text of a file. An error it throws becomes a problem at the place that names the file. */
 export type ReadText = (file: string) => string;
@@ -101,6 +101,22 @@ function readOne<Schema extends z.ZodType>(
   if (result.success) return { document: parsed.document, value: result.data };
   problems.push(...describeIssues(result.error.issues, parsed.document, jsonSchemaOf(kind)));
   return { document: parsed.document, value: null };
+}
+
+/** Reads `arrays:` alone, for `init`; with the lines that say the same in sites.yaml. */
+export function loadArrays(
+  file: string,
+  read: ReadText,
+): readonly { readonly array: ArraySettings; readonly lines: readonly string[] }[] {
+  const problems: Problem[] = [];
+  const { value, document } = readOne(file, read, arraysSchema, 'sites', problems);
+  if (problems.length > 0 || value === null || document === null)
+    throw new OperatorError(inOrder(file, problems), { exitCode: exitCodes.usage });
+  const written = block(block(document.data)['arrays']);
+  return Object.entries(value.arrays).map(([name, { site, type, options, secret }]) => ({
+    array: { name, site, type, options: pathsBeside(file, options), secret: secret ?? null },
+    lines: writeYaml({ [name]: written[name] }).map((line) => `  ${line}`),
+  }));
 }
 
 /** Every recovery plan that a group names, once; by the path as written. */

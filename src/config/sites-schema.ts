@@ -246,6 +246,9 @@ const catalog = z.strictObject({
   encryption: encryption.describe('Recovery points hold secrets of the pool: they are always encrypted'),
 });
 
+/** What `init --arrays FILE` takes: the same as in sites.yaml. */
+export const arraysSchema = z.strictObject({ arrays: z.record(name, array) });
+
 export const sitesSchema = z
   .strictObject({
     state: text

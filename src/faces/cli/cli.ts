@@ -22,6 +22,7 @@ import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
 import { failoverVerb } from './failover.ts';
 import { examples, exitCodeHelp, shortHelp } from './help.ts';
+import { addInit } from './init.ts';
 import { arrayTestVerb, checkVerb, statusVerb, validateVerb } from './looking.ts';
 import { addMovingVerbs } from './moving.ts';
 import { runAnswer } from './questions.ts';
@@ -344,6 +345,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
   addWatching({ program, helpGroup: looking, act });
   addDaemon({ program, looking, acting, act });
   addSelf({ program, helpGroup: looking, act });
+  addInit({ program, helpGroup: 'Learn', act });
 
   addMovingVerbs(program, plan, act, acting, overridable);
 

@@ -12,6 +12,13 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat drill shop', 'prove it, without touching production'],
     ['lifeboat failover shop', 'do it, after one typed confirmation'],
   ],
+  init: [
+    ['lifeboat init', 'asks for everything'],
+    [
+      'lifeboat init --production https://prod-1.example --recovery https://dr-1.example --arrays arrays.yaml',
+      'with the arrays, so that the groups are complete',
+    ],
+  ],
   validate: [
     ['lifeboat validate', 'sites.yaml of this directory, and the recovery plans it names'],
     ['lifeboat --config /etc/lifeboat/sites.yaml validate', 'another one'],
