@@ -75,7 +75,7 @@ export class BtrfsStore implements Store {
   }
 
   async capable(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>> {
-    return this.#exports instanceof BtrfsLuns ? this.#exports.capable(volumes, signal) : {};
+    return this.#exports.capable(volumes, signal);
   }
 
   async identify(signal?: AbortSignal): Promise<StoreIdentity> {
@@ -255,8 +255,8 @@ export class BtrfsStore implements Store {
   }
 
   async describe(name: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>> {
-    if (!(this.#exports instanceof BtrfsLuns)) return {};
-    return this.#exports.describe(name, (await this.#look(signal)).look, signal);
+    const { look } = await this.#look(signal);
+    return this.#exports.describe(name, look, signal);
   }
 
   async unpublish(name: string, access: Access): Promise<void> {

@@ -1,5 +1,5 @@
 /** Who may mount a subvolume: kept in a record of ours, and handed to the filer's NFS server by exportfs(8). */
-import type { Exposed } from '../../../domain/replication.ts';
+import type { Capabilities, Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import type { Filer } from '../send-receive/filer.ts';
 import type { BtrfsOptions } from './options.ts';
@@ -15,9 +15,17 @@ export class BtrfsExports {
     this.#options = options;
   }
 
-  /** Whatever there is can be shown. */
+  /** Whatever there is can be shown, and a path says it all. */
   mustShow(): Promise<void> {
     return Promise.resolve();
+  }
+
+  async capable(): Promise<Partial<Capabilities>> {
+    return {};
+  }
+
+  async describe(): Promise<Readonly<Record<string, string>>> {
+    return {};
   }
 
   async add(name: string, access: Access, look: FilerLook): Promise<Exposed> {

@@ -1,10 +1,13 @@
 /** Who may mount a dataset: kept on the dataset itself, and handed to the filer's NFS server where ZFS does that. */
-import type { Exposed } from '../../../domain/replication.ts';
+import type { Capabilities, Exposed } from '../../../domain/replication.ts';
 import type { Access } from '../../../ports/replication.ts';
 import { wrongState } from '../send-receive/errors.ts';
 import type { Filer } from '../send-receive/filer.ts';
 import { type Dataset, ours } from './datasets.ts';
 import type { ZfsOptions } from './options.ts';
+
+/** A copy that no host can reach is no drill. */
+export const byHand: Partial<Capabilities> = { expose: 'none', drill: 'none' };
 
 export class NfsExports {
   readonly #filer: Filer;
@@ -13,6 +16,16 @@ export class NfsExports {
   constructor(filer: Filer, options: ZfsOptions) {
     this.#filer = filer;
     this.#options = options;
+  }
+
+  /** Over NFS a zvol is shown to nobody, so an array with one shows and clones nothing to hosts by itself. */
+  async capable(datasets: readonly Dataset[]): Promise<Partial<Capabilities>> {
+    return datasets.some(({ values }) => values['type'] === 'volume') ? byHand : {};
+  }
+
+  /** A path says it all. */
+  async describe(): Promise<Readonly<Record<string, string>>> {
+    return {};
   }
 
   /** Adds these hosts to those that may mount the dataset. */

@@ -36,7 +36,7 @@ import {
   type VolumeData,
   volumesIn,
 } from './datasets.ts';
-import { NfsExports } from './exports.ts';
+import { byHand, NfsExports } from './exports.ts';
 import { modelOf, type Probed, probeScript, readProbe, type ZfsFeatures } from './features.ts';
 import { ZfsLuns } from './luns.ts';
 import type { ZfsOptions } from './options.ts';
@@ -45,9 +45,6 @@ import { closeNewScript, settleScript } from './scripts.ts';
 import { settleActions, streamsOf } from './streams.ts';
 
 const columns = 'name,property,value,source';
-
-/** A copy that no host can reach is no drill. */
-const byHand: Partial<Capabilities> = { expose: 'none', drill: 'none' };
 
 export class ZfsStore implements Store {
   readonly #filer: Filer;
@@ -74,20 +71,13 @@ export class ZfsStore implements Store {
     return { vendor: 'OpenZFS', model: modelOf(features), serial, clockSeconds };
   }
 
-  /** Over NFS a zvol is shown to nobody, so an array with one shows and clones nothing to hosts by itself. */
   async capable(volumes: readonly string[], signal?: AbortSignal): Promise<Partial<Capabilities>> {
     if (this.#options.expose === 'none') return byHand;
-    if (this.#exports instanceof ZfsLuns) {
-      const { volumes: found } = await this.look(volumes, signal);
-      return this.#exports.capable(
-        [...found.values()].flatMap((state) => this.#data.get(state)?.root ?? []),
-        signal,
-      );
-    }
-    const { zvols } = await this.features(signal);
-    if (!zvols) return {};
+    // Only a zvol makes a difference then, and a ZFS that knows none need not be looked at.
+    if (this.#options.expose === 'nfs' && !(await this.features(signal)).zvols) return {};
     const { volumes: found } = await this.look(volumes, signal);
-    return [...found.values()].some(({ raw }) => raw['type'] === 'volume') ? byHand : {};
+    const datasets = [...found.values()].flatMap((state) => this.#data.get(state)?.root ?? []);
+    return this.#exports.capable(datasets, signal);
   }
 
   /** Asked once; an upgrade of the filer counts from the next start. */
@@ -287,8 +277,8 @@ export class ZfsStore implements Store {
   }
 
   async describe(name: string, signal?: AbortSignal): Promise<Readonly<Record<string, string>>> {
-    if (!(this.#exports instanceof ZfsLuns)) return {};
-    return this.#exports.describe((await this.#dataOf(name)).root, signal);
+    const { root } = await this.#dataOf(name);
+    return this.#exports.describe(root, signal);
   }
 
   async unpublish(name: string, access: Access): Promise<void> {
