@@ -13,7 +13,7 @@ import { filesForXe } from './foreign-xe.ts';
 import { audit, breakLock, freeze, unfreeze } from './freeze.ts';
 import { asTheyStand, groupNamed } from './groups.ts';
 import { look } from './look.ts';
-import { testChannels } from './notices.ts';
+import { deliver, testChannels } from './notices.ts';
 import { stopDrill } from './open-drill.ts';
 import { filedPlanOf, openPlanFile } from './plan-file.ts';
 import { planRun } from './plan-run.ts';
@@ -50,6 +50,7 @@ export function createApp(ports: AppPorts): App {
       accept: (request) => acceptDifference(ports, request),
       revoke: (id, by) => revokeAcceptance(ports, id, by),
       alarms: () => alarms(ports),
+      deliver: (context) => deliver(ports, context),
       testChannels: (channel, context) => testChannels(ports, channel, context),
     },
     freeze: (group, by) => freeze(ports, group, by),

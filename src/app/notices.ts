@@ -28,7 +28,18 @@ const longestWaitSeconds = 3600;
  * Sends what is due. Channels do not wait for one another; within a channel the order is kept, and a failure ends its turn.
  * A crash between a delivery and its note sends once more, with the same id.
  */
-export async function deliver(ports: AppPorts, context: Context = {}): Promise<void> {
+export function deliver(ports: AppPorts, context: Context = {}): Promise<void> {
+  const before = underWay.get(ports.watching) ?? Promise.resolve();
+  // Two at a time would send everything twice.
+  const turn = before.catch(() => undefined).then(() => deliverDue(ports, context));
+  underWay.set(ports.watching, turn);
+  return turn;
+}
+
+const underWay = new WeakMap<AppPorts['watching'], Promise<void>>();
+
+async function deliverDue(ports: AppPorts, context: Context): Promise<void> {
+  if (context.signal?.aborted === true) return;
   const store = await ports.watching.store();
   const { channels } = noticesOf(ports.settings);
   await store.dropOthers(channels.map(({ name }) => name));

@@ -71,6 +71,8 @@ export interface WatchVerbs {
   revoke(id: string, by: AuditedBy): Promise<LedgerEntry>;
   /** As the newest tick left them; nobody is asked. */
   alarms(): Promise<AlarmsReport>;
+  /** Sends the notices that are due; what a channel does not take waits. The tick does it as well. */
+  deliver(context?: Context): Promise<void>;
   /** Sends a notice at once, through one channel or each. Unknown ones throw `DR-NOTICE-NO-CHANNEL` (exit code 2). */
   testChannels(channel: string | null, context?: Context): Promise<readonly ChannelTest[]>;
 }

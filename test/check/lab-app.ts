@@ -234,6 +234,11 @@ export class LabHouse {
   }
 
   /** A recovery point, sealed and read back. */
+  /** The memory of the watch, as another process would open it. */
+  async watchStore(): Promise<SqliteWatch> {
+    return new SqliteWatch(join(this.#directory, 'state.sqlite'));
+  }
+
   async save(): Promise<void> {
     const run = await this.run({ operation: 'export', group: 'shop' });
     this.#t.equal(run.outcome, 'done', run.summary ?? '');

@@ -9,6 +9,7 @@ import type { JobStanding, JobTurn } from '../../domain/jobs.ts';
 import type { Run } from '../../domain/run.ts';
 import type { Instant } from '../../domain/time.ts';
 import { startMetrics } from './metrics-part.ts';
+import { startNotices } from './notices-part.ts';
 
 /** Starts listening or watching; throws `OperatorError` when it cannot, and the daemon does not start then. */
 export type StartPart = (daemon: DaemonView) => Promise<DaemonPart>;
@@ -62,4 +63,4 @@ export interface JobEnded {
 }
 
 /** In the order in which they are started; stopped in the opposite one. */
-export const parts: readonly StartPart[] = [startMetrics];
+export const parts: readonly StartPart[] = [startMetrics, startNotices];
