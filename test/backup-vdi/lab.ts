@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Test } from 'tap';
 import { openBackupImages } from '../../src/adapters/backup-vdi/open.ts';
+import { openDom0 as openDom0Adapter } from '../../src/adapters/dom0/open.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { Json } from '../../src/domain/canonical.ts';
 import type { ObjectRef } from '../../src/domain/recovery-point.ts';
 import type { MetadataBackupSettings, Settings } from '../../src/domain/settings.ts';
+import { lookAtBackupJobs } from '../../src/execute/actions/backup-jobs.ts';
+import { runBackupScript } from '../../src/execute/actions/backup-script.ts';
 import { writeBackup } from '../../src/execute/actions/backup-write.ts';
 import type { World } from '../../src/execute/actions/world.ts';
 import type { ActResult, StepContext } from '../../src/execute/handlers.ts';
@@ -17,6 +20,7 @@ import { type Dom0, mishapsOf, openDom0, runCommand } from '../../src/lab/dom0/i
 import { backendOf } from '../../src/lab/storage/state.ts';
 import { metadataBackupUuid } from '../../src/lab/storage/vdi.ts';
 import type { BackupImages } from '../../src/ports/backup-vdi.ts';
+import type { ScriptEnd } from '../../src/ports/dom0.ts';
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import { LabHouse } from '../check/lab-app.ts';
 import { mebibyte } from './house.ts';
@@ -81,7 +85,7 @@ export class BackupHouse {
             password: { from: 'env', name: 'PASSWORD' },
             hosts: lab
               .pool(site.name)
-              .hosts.filter((host) => host.name !== ssh.without)
+              .hosts.filter((host) => host.row.uuid !== ssh.without)
               .map((host) => ({
                 host: host.row.uuid,
                 address: host.address,
@@ -156,14 +160,7 @@ export async function withWriting(
         images,
         directory,
         write: async ({ pointId, history, hypervisor, signal } = {}) => {
-          const overlay = hypervisor?.(real) ?? {};
-          const asked = new Proxy(real, {
-            get: (target, name) => {
-              const own = Reflect.get(overlay, name) as unknown;
-              const value = own ?? (Reflect.get(target, name) as unknown);
-              return typeof value === 'function' ? value.bind(target) : value;
-            },
-          });
+          const asked = over(real, hypervisor?.(real) ?? {});
           const world = {
             clock: systemClock,
             backupImages: images,
@@ -206,4 +203,125 @@ export async function shutDown(backup: BackupHouse, name: string): Promise<strin
   if (vm === undefined) throw new Error(`no VM ${name}`);
   await invoke(pool.master, 'VM.hard_shutdown', vm.ref);
   return vm.ref;
+}
+
+/** The script's action and the look at jobs by themselves, over the lab's control domains. */
+export interface Scripting {
+  run(changes?: {
+    readonly password?: string;
+    readonly hostKey?: string;
+    /** Uuid of a host that the settings leave out. */
+    readonly without?: string;
+    readonly history?: number;
+    /** The pool goes by another uuid, as after a move to another site. */
+    readonly pool?: string;
+    /** What the script says, instead of running it. */
+    readonly answer?: ScriptEnd;
+  }): Promise<ActResult>;
+  look(site: string, sr: { readonly uuid: string; readonly nameLabel: string }): Promise<ActResult>;
+}
+
+export async function withScript(
+  t: Test,
+  backup: BackupHouse,
+  work: (scripting: Scripting) => Promise<void>,
+): Promise<void> {
+  const { house, lab, gold } = backup;
+  const directory = mkdtempSync(path.join(tmpdir(), 'lifeboat-script-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const backupImages = openBackupImages(directory);
+  const pools = new Map(
+    house.settings.sites.map((site) => [
+      site.name,
+      openHypervisor({
+        site: site.name,
+        pool: site.pool,
+        password: async () => lab.credentials.password,
+        clock: systemClock,
+      }),
+    ]),
+  );
+  const context = { signal: new AbortController().signal } as StepContext;
+  const hypervisor = async (site: string): Promise<Hypervisor> => {
+    const found = pools.get(site);
+    if (found === undefined) throw new Error(`no site ${site}`);
+    return found;
+  };
+  try {
+    await work({
+      run: async ({
+        password = lab.credentials.password,
+        hostKey,
+        without,
+        history = 9,
+        pool,
+        answer,
+      } = {}) => {
+        const ssh = {
+          ...(hostKey === undefined ? {} : { hostKey }),
+          ...(without === undefined ? {} : { without }),
+        };
+        const dom0 = openDom0Adapter(
+          { sites: backup.with({}, ssh).sites ?? [] },
+          { secrets: { resolve: async () => password }, times: { connectSeconds: 20, keepaliveSeconds: 10 } },
+        );
+        const real = await hypervisor('production');
+        const seen = await real.observe();
+        const world = {
+          clock: systemClock,
+          backupImages,
+          dom0: answer === undefined ? dom0 : { ...dom0, backupMetadata: async () => answer },
+          hypervisor: async () =>
+            pool === undefined
+              ? real
+              : over(real, { observe: async () => ({ ...(await real.observe()), uuid: pool }) }),
+        } as unknown as World;
+        const members = seen.vms.filter(({ nameLabel }) => /^(db|app|web)-/.test(nameLabel));
+        try {
+          return await runBackupScript(
+            world,
+            {
+              do: 'run-backup-script',
+              site: 'production',
+              sr: { uuid: gold, nameLabel: 'gold storage' },
+              history,
+              vms: members.map(({ uuid, nameLabel }) => ({ uuid, nameLabel })),
+              vmsInPool: seen.vms.length,
+            },
+            context,
+          );
+        } finally {
+          await dom0.close();
+        }
+      },
+      look: async (site, sr) => {
+        const dom0 = openDom0Adapter(
+          { sites: backup.with().sites ?? [] },
+          { secrets: { resolve: async () => lab.credentials.password } },
+        );
+        const world = { clock: systemClock, dom0, hypervisor } as unknown as World;
+        try {
+          return await lookAtBackupJobs(
+            world,
+            { do: 'look-at-backup-jobs', site, srs: [sr], history: 25 },
+            context,
+          );
+        } finally {
+          await dom0.close();
+        }
+      },
+    });
+  } finally {
+    await Promise.all([...pools.values()].map((open) => open.close()));
+  }
+}
+
+/** A pool with some of its methods in the hand of a test. */
+function over(real: Hypervisor, own: Partial<Hypervisor>): Hypervisor {
+  return new Proxy(real, {
+    get: (target, name) => {
+      const value = (Reflect.get(own, name) ?? Reflect.get(target, name)) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
