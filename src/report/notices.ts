@@ -27,21 +27,24 @@ const before: Readonly<Record<AlarmEvent, string>> = {
 };
 
 function ofOne({ event, alarm }: AlarmNews, at: Instant): Draft {
-  const lasted = formatDuration(Math.max(0, secondsBetween(alarm.raisedAt, at)));
+  const until = event === 'closed' ? (alarm.overSince ?? at) : at;
+  const lasted = formatDuration(Math.max(0, secondsBetween(alarm.raisedAt, until)));
   return {
     event,
     severity: alarm.severity,
     groups: alarm.groups,
     subject: subjectOf(`${before[event]}${alarm.what}`),
     lines: [
-      ...(event === 'closed' ? [`It lasted ${lasted}, and is over.`] : [asSentence(clean(alarm.what))]),
+      ...(event === 'closed'
+        ? [`It lasted ${lasted}, and is over.`, ...(alarm.evidence.length === 0 ? [] : ['While it lasted:'])]
+        : [asSentence(clean(alarm.what))]),
       ...alarm.evidence.map((line) => `- ${clean(line)}`),
     ],
     facts: [
       ['Severity', alarm.severity],
       ...(alarm.groups.length === 0 ? [] : [['Groups', alarm.groups.join(', ')] as const]),
       ['Since', `${formatInstant(alarm.raisedAt)}${event === 'raised' ? '' : ` (${lasted})`}`],
-      ...(event === 'closed' ? [['Until', formatInstant(alarm.overSince ?? at)] as const] : []),
+      ...(event === 'closed' ? [['Until', formatInstant(until)] as const] : []),
       ...(event === 'reminded' ? [['Reminder', String(alarm.reminders)] as const] : []),
       ['Alarm', alarm.id],
     ],
@@ -173,10 +176,7 @@ export function digestNotice(facts: DigestFacts): Draft {
     ],
     facts: [
       ['Groups', String(groups.length)],
-      [
-        'Differences',
-        `${here.length}, ${here.filter(({ breaks }) => breaks).length} of them break something`,
-      ],
+      ['Differences', `${here.length} (breaking something: ${here.filter(({ breaks }) => breaks).length})`],
     ],
     next: open.length === 0 ? null : 'See what to do: lifeboat alarms',
     alarms: [],
