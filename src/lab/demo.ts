@@ -7,6 +7,7 @@ import { addNetwork, addPool, addVlan } from './core/build.ts';
 import { invoke } from './core/dispatch.ts';
 import type { Lab } from './core/lab.ts';
 import type { LabPool } from './core/pool.ts';
+import type { ProductName } from './core/product.ts';
 import { nullRef, struct } from './core/values.ts';
 import { vmState } from './vm/state.ts';
 
@@ -69,22 +70,25 @@ export interface DemoStorage {
   inStep(): Promise<void>;
 }
 
-/** The same with fewer guests, by the name of their role, and on storage of another kind. */
+/** The same with fewer guests, by the name of their role, on storage of another kind, and with pools of other ages. */
 export async function demoOf(
   lab: Lab,
   guests: Readonly<Record<string, number>>,
   storage: (lab: Lab, pools: readonly LabPool[]) => Promise<DemoStorage> = labArrays,
+  products: { readonly production?: ProductName; readonly recovery?: ProductName } = {},
 ): Promise<void> {
   const production = addPool(lab, {
     name: 'production',
     site: 'production',
     label: 'production',
+    product: products.production ?? 'current',
     hosts: [1, 2, 3].map((n) => ({ name: `prod-${n}`, address: `127.0.1.${n}` })),
   });
   const recovery = addPool(lab, {
     name: 'recovery',
     site: 'recovery',
     label: 'recovery',
+    product: products.recovery ?? 'current',
     hosts: [1, 2, 3].map((n) => ({ name: `reco-${n}`, address: `127.0.2.${n}` })),
   });
   addNetworks(production, productionNetworks);

@@ -47,11 +47,12 @@ export class World {
       readonly saved?: boolean;
       readonly guests?: Readonly<Record<string, number>>;
       readonly storage?: Parameters<typeof demoOf>[2];
+      readonly products?: Parameters<typeof demoOf>[3];
     } = {},
   ): Promise<World> {
     const directory = mkdtempSync(join(tmpdir(), 'lifeboat-trouble-'));
     const lab = await startLab({
-      world: (made) => demoOf(made, options.guests ?? {}, options.storage),
+      world: (made) => demoOf(made, options.guests ?? {}, options.storage, options.products),
       storage: join(directory, 'lab'),
       port: await freePort(),
       credentials: { username: 'root', password: poolSecret },
