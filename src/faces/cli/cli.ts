@@ -17,6 +17,7 @@ import {
   catalogShow,
   catalogVerify,
 } from './catalog.ts';
+import { addCompletion } from './completion/verb.ts';
 import { addDaemon } from './daemon.ts';
 import { addDrill } from './drill.ts';
 import { tellError } from './errors.ts';
@@ -56,7 +57,7 @@ import {
   runStop,
   runUndo,
 } from './steering.ts';
-import type { Terminal } from './terminal.ts';
+import type { Output, Terminal } from './terminal.ts';
 import { addWatching } from './watching.ts';
 
 /** `typed` are the arguments after the name of the program. */
@@ -145,7 +146,18 @@ function labWords(
   };
 }
 
-function build(terminal: Terminal, programme: Programme, json: boolean, run: Run): Command {
+/** All verbs, arguments and options, for what is made of them: the man page. Nothing of it can be called. */
+export function commandTree(version: string): Command {
+  const nowhere: Output = { write: () => undefined, isTerminal: false, columns: 100, rows: 40 };
+  return build({ out: nowhere, err: nowhere, env: {} }, { version }, false, async () => undefined);
+}
+
+function build(
+  terminal: Pick<Terminal, 'out' | 'err' | 'env'>,
+  programme: Pick<Programme, 'version'>,
+  json: boolean,
+  run: Run,
+): Command {
   const program = new Command('lifeboat');
   const onOut = paperOf(terminal.out, terminal.env);
   const onErr = paperOf(terminal.err, terminal.env);
@@ -346,6 +358,7 @@ function build(terminal: Terminal, programme: Programme, json: boolean, run: Run
   addDaemon({ program, looking, acting, act });
   addSelf({ program, helpGroup: looking, act });
   addInit({ program, helpGroup: 'Learn', act });
+  addCompletion({ program, helpGroup: 'Learn', act });
 
   addMovingVerbs(program, plan, act, acting, overridable);
 

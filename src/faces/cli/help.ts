@@ -67,6 +67,13 @@ const byTopic: Readonly<Record<string, readonly (readonly [command: string, says
     ['lifeboat notify test', 'send a notice through every channel'],
     ['lifeboat notify test oncall', 'through one'],
   ],
+  completion: [
+    [
+      'lifeboat completion bash > /etc/bash_completion.d/lifeboat',
+      'names of groups, arrays, sites and runs included',
+    ],
+    ['source <(lifeboat completion zsh)', 'for this shell alone'],
+  ],
   runbook: [
     ['lifeboat runbook shop', 'the plans of today, as text'],
     ['lifeboat runbook shop shop.html', 'one page, to be printed'],
