@@ -72,8 +72,16 @@ const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[
 
 const address = z
   .string()
-  .regex(/^(?:[^<>@\s]+@[^<>@\s]+|[^<>\r\n]*<[^<>@\s]+@[^<>@\s]+>)$/)
-  .describe('NAME@HOST, or Somebody <NAME@HOST>');
+  .describe('NAME@HOST, or Somebody <NAME@HOST>')
+  .transform((written, context) =>
+    /^(?:[^<>@\s]+@[^<>@\s]+|[^<>\r\n]*<[^<>@\s]+@[^<>@\s]+>)$/.test(written)
+      ? written
+      : complain(
+          context,
+          `${JSON.stringify(written)} is not an address`,
+          'write it as oncall@example.org, or as Lifeboat <lifeboat@example.org>',
+        ),
+  );
 
 const mail = z
   .strictObject({
@@ -134,8 +142,12 @@ const channel = z.discriminatedUnion('type', [mail, webhook, chat, command]);
 
 const timeOfDay = z
   .string()
-  .regex(/^([01]\d|2[0-3]):[0-5]\d$/)
-  .describe('Time of day, HH:MM');
+  .describe('Time of day, HH:MM')
+  .transform((written, context) =>
+    /^([01]\d|2[0-3]):[0-5]\d$/.test(written)
+      ? written
+      : complain(context, `${JSON.stringify(written)} is not a time of day`, "write it as '07:30'"),
+  );
 
 const timeZone = text.default('UTC').transform((written, context) => {
   try {
