@@ -4,7 +4,7 @@ import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { GroupState } from '../domain/group.ts';
 import { type Answered, type JobName, type JobStanding, jobKey, type LedgerTurn } from '../domain/jobs.ts';
 import { oriented } from '../domain/orientation.ts';
-import type { DaemonSettings, JobSettings, Settings } from '../domain/settings.ts';
+import type { DaemonSettings, Settings } from '../domain/settings.ts';
 import { addSeconds, type Instant } from '../domain/time.ts';
 import type { AuditedBy } from '../ports/system.ts';
 import { startable } from '../schedule/choose.ts';
@@ -52,20 +52,13 @@ export async function standings(
   const ledger = await ports.clockwork.ledger();
   const [answered, newest] = await Promise.all([ledger.answered(), ledger.newest()]);
   const now = ports.clock.now();
-  const intervals = new Map<string, number>();
-  const intervalOf = ({ calendar }: JobSettings): number => {
-    const key = calendarText(calendar);
-    const known = intervals.get(key) ?? longestInterval(calendar, now);
-    intervals.set(key, known);
-    return known;
-  };
   return jobs
     .filter(({ group }) => (group === null ? request.groups.length === 0 : groups.includes(group)))
     .map((job) => ({
       job: job.job,
       group: job.group,
       schedule: calendarText(job.calendar),
-      intervalSeconds: intervalOf(job),
+      intervalSeconds: longestInterval(job.calendar, now),
       nextAt: nextDue(job, answered.get(jobKey(job)), now, spreadSeconds),
       last: newest.get(jobKey(job))?.last ?? null,
       lastGoodAt: newest.get(jobKey(job))?.lastGoodAt ?? null,

@@ -81,9 +81,20 @@ export function nextDue(
   return value === undefined ? null : iso(value + spreadOf(job, spreadSeconds) * 1000);
 }
 
-/** The longest distance of two slots in a row, in seconds, as far as one can see from now: a month of them, or thirteen. */
+/** The longest distance of two slots in a row, in seconds, as far as one can see: this month and the next, or thirteen slots. */
 export function longestInterval(calendar: Calendar, now: Instant): number {
-  const from = Date.parse(now);
+  const key = `${now.slice(0, 7)} ${calendarKey(calendar)}`;
+  const known = intervals.get(key) ?? reckonInterval(calendar, Date.parse(`${now.slice(0, 7)}-01T00:00:00Z`));
+  if (intervals.size > intervalsAtMost) intervals.clear();
+  intervals.set(key, known);
+  return known;
+}
+
+/** They cost a month of slots each, and are asked for at every tick. */
+const intervals = new Map<string, number>();
+const intervalsAtMost = 1000;
+
+function reckonInterval(calendar: Calendar, from: number): number {
   let longest = 0;
   let last: number | null = null;
   let seen = 0;
@@ -91,7 +102,7 @@ export function longestInterval(calendar: Calendar, now: Instant): number {
     if (last !== null) longest = Math.max(longest, moment - last);
     last = moment;
     seen += 1;
-    if (seen > 13 && moment - from > 31 * 86_400_000) break;
+    if (seen > 13 && moment - from > 62 * 86_400_000) break;
   }
   return longest / 1000;
 }

@@ -1,11 +1,12 @@
 /**
  * The moments of a calendar. Days and minutes are counted on a wall without changes of clocks, and each wall time is
- * then looked up in its zone. What is left out in spring falls due when the clocks have jumped, once; what is shown twice
- * in autumn falls due the first time, and both times for a calendar of every hour: its distances stay what they are.
+ * then looked up in its zone. A time that is left out in spring falls due when the clocks have jumped, and one that is
+ * shown twice in autumn falls due the first time. A calendar of every hour keeps its distances instead: an hour that is
+ * left out was none, and one that is shown twice is two.
  */
 import type { Calendar } from '../domain/calendar.ts';
 import { type Cron, parseCron } from '../domain/cron.ts';
-import { farMilliseconds, momentsOf, offsetThroughout, wallAt } from './zone.ts';
+import { changeOver, farMilliseconds, momentsOf, offsetThroughout } from './zone.ts';
 
 const minuteMilliseconds = 60_000;
 const dayMilliseconds = 86_400_000;
@@ -14,12 +15,12 @@ const furthestDays = 41 * 366;
 
 /** Moments after `after`, in milliseconds, in order, each once. */
 export function* slotsAfter(calendar: Calendar, after: number): Generator<number, void, undefined> {
-  const today = Math.floor(wallAt(after, calendar.timeZone) / dayMilliseconds);
+  const today = Math.floor(after / dayMilliseconds);
   let newest = after;
   let waiting: readonly number[] = [];
   let waitingSince = 0;
-  // From yesterday: clocks that are set back across midnight show the end of it again.
-  for (let day = today - 1; day < today + furthestDays; day += 1) {
+  // From two days before: no zone is a day behind UTC, and clocks that are set back across midnight show its end again.
+  for (let day = today - 2; day < today + furthestDays; day += 1) {
     const moments = momentsOfDay(calendar, day);
     const [first] = moments;
     if (first === undefined && day - waitingSince < 2) continue;
@@ -44,6 +45,7 @@ export function slotsBetween(
   let newest: number | null = null;
   let oldest: number | null = null;
   let count = 0;
+  if (until <= after) return { newest, oldest, count };
   for (const moment of slotsAfter(calendar, after)) {
     if (moment > until) break;
     oldest ??= moment;
@@ -57,7 +59,7 @@ export function slotsBetween(
 const parsed = new Map<string, Cron>();
 const known = new Map<string, readonly number[]>();
 /** Of a dozen calendars a month: more than one tick asks for. */
-const knownAtMost = 400;
+const knownAtMost = 1000;
 
 function momentsOfDay(calendar: Calendar, day: number): readonly number[] {
   const key = `${day} ${calendar.timeZone} ${calendar.cron}`;
@@ -85,7 +87,8 @@ function reckon({ cron: text, timeZone }: Calendar, day: number): readonly numbe
   if (offset !== null) return walls.map((wall) => wall - offset);
   const moments = walls.flatMap((wall) => {
     const shown = momentsOf(wall, timeZone);
-    return cron.everyHour ? shown : shown.slice(0, 1);
+    if (cron.everyHour) return shown;
+    return [shown[0] ?? changeOver(wall, timeZone)];
   });
   return moments.sort((a, b) => a - b);
 }

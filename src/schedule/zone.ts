@@ -31,15 +31,14 @@ export function wallAt(moment: number, timeZone: string): number {
   return Date.UTC(year, month - 1, day, hour, minute, second);
 }
 
-/** The moments at which the clocks of the zone show this: one; two when it is shown twice; where it is left out, the moment after. */
+/** The moments at which the clocks of the zone show this: one; two where it is shown twice; none where it is left out. */
 export function momentsOf(wall: number, timeZone: string): readonly number[] {
   const before = offsetAt(wall - farMilliseconds, timeZone);
   const after = offsetAt(wall + farMilliseconds, timeZone);
   if (before === after) return [wall - before];
-  const shown = [wall - before, wall - after]
+  return [wall - before, wall - after]
     .sort((a, b) => a - b)
     .filter((moment) => wallAt(moment, timeZone) === wall);
-  return shown.length > 0 ? shown : [firstMomentAfter(wall, timeZone)];
 }
 
 /** What the clocks are ahead of UTC from this moment until that one; null when they are changed in between. */
@@ -55,7 +54,7 @@ function offsetAt(moment: number, timeZone: string): number {
 }
 
 /** The change of clocks that leaves a wall time out, to the second: there alone the wall jumps over it. */
-function firstMomentAfter(wall: number, timeZone: string): number {
+export function changeOver(wall: number, timeZone: string): number {
   let earlier = wall - farMilliseconds;
   let later = wall + farMilliseconds;
   while (later - earlier > 1000) {
