@@ -112,7 +112,7 @@ interface World {
 }
 
 async function worldOf(t: Test, kind: Kind, options: ArraySettings['options'] = {}): Promise<World> {
-  const type = options['lun_file'] === undefined ? 'volume' : 'filesystem';
+  const type = options['lun_image'] === undefined ? 'volume' : 'filesystem';
   const doubles = doublesOf(t, kind);
   const here = await openFiler(t, doubles[0], type);
   const there = await openFiler(t, doubles[1], null);
@@ -175,15 +175,15 @@ for (const kind of ['lio', 'tgt'] as const) {
     const shown = await source.adapter.expose(volume, access);
     find(source, shown);
     t.match(await source.adapter.describe?.(volume), {
-      lun: `1 of ${shown.iqn}`,
+      LUN: `1 of ${shown.iqn}`,
       SCSIid: shown.scsiId,
       serial: new RegExp(`^${shown.scsiId?.slice(8)}`),
-      software: kind === 'lio' ? 'LIO' : 'tgt',
-      shownTo: host,
+      'target software': kind === 'lio' ? 'LIO' : 'tgt',
+      'shown to': host,
       sessions: host,
     });
     await source.adapter.conceal(volume, access);
-    t.match(await source.adapter.describe?.(volume), { shownTo: 'nobody', sessions: 'none' });
+    t.match(await source.adapter.describe?.(volume), { 'shown to': 'nobody', sessions: 'none' });
   });
 
   t.test(`${kind}: a copy is another LUN, and is gone after its drill`, async (t) => {
@@ -286,7 +286,7 @@ for (const kind of ['lio', 'tgt'] as const) {
 
   t.test(`${kind}: a file in a dataset, at several portals`, async (t) => {
     const portals = ['10.9.0.5', '10.9.1.5'];
-    const { source } = await worldOf(t, kind, { lun_file: 'disk.img', target_portals: portals });
+    const { source } = await worldOf(t, kind, { lun_image: 'disk.img', target_portals: portals });
     const shown = await source.adapter.expose(volume, access);
     t.same(shown.portals, ['10.9.0.5:3260', '10.9.1.5:3260']);
     t.match(find(source, shown), [{ path: `/${volume}/disk.img` }]);
@@ -391,7 +391,7 @@ t.test('everything that is wrong with the options is said at once', async (t) =>
   const bad = {
     target_iqn: 'IQN.x',
     lun: 0,
-    lun_file: '../x',
+    lun_image: '../x',
     target_software: 'scst',
     tgt_conf_directory: 'x',
   };

@@ -105,7 +105,7 @@ export interface LunWorld {
 const options = {
   expose: 'iscsi',
   target_iqn: 'iqn.2026-01.org.example.filer',
-  lun_file: 'disk.img',
+  lun_image: 'disk.img',
   tgt_conf_directory: confDirectory,
 };
 

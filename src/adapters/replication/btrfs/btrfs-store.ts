@@ -65,10 +65,10 @@ export class BtrfsStore implements Store {
     this.#exports = luns === null ? new BtrfsExports(filer, options) : this.#asLuns(luns, options);
   }
 
-  #asLuns(luns: Luns, { directory, lun_file: lunFile = '' }: BtrfsOptions): BtrfsLuns {
+  #asLuns(luns: Luns, { directory, lun_image: lunImage = '' }: BtrfsOptions): BtrfsLuns {
     return new BtrfsLuns(luns, {
       directory,
-      lunFile,
+      lunImage,
       filer: async () => this.#uuid ?? (await this.identify()).serial,
       record: (path, text) => this.#record(path, text),
     });

@@ -8,7 +8,7 @@ import type { FilerLook } from './subvolumes.ts';
 /** What a store says of its file system. */
 export interface LunPlace {
   readonly directory: string;
-  readonly lunFile: string;
+  readonly lunImage: string;
   /** The UUID of the file system. */
   readonly filer: () => Promise<string>;
   /** Writes a record; an empty text removes it. */
@@ -69,6 +69,6 @@ export class BtrfsLuns {
   }
 
   #path(name: string): string {
-    return `${this.#place.directory}/${name}/${this.#place.lunFile}`;
+    return `${this.#place.directory}/${name}/${this.#place.lunImage}`;
   }
 }

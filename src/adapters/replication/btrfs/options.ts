@@ -25,7 +25,7 @@ export function btrfsOptions(settings: ArraySettings): BtrfsOptions {
     'host, username, host_key, directory, and private_key_file or a secret; the rest has defaults (README of the btrfs adapter)',
   );
   checkLunOptions(settings, options.expose, options);
-  if (options.expose === 'iscsi' && options.lun_file === undefined)
-    throw badOptions(settings, ['lun_file is not given'], 'the file in each volume that is its LUN');
+  if (options.expose === 'iscsi' && options.lun_image === undefined)
+    throw badOptions(settings, ['lun_image is not given'], 'the file in each volume that is its LUN');
   return options;
 }

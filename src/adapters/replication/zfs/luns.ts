@@ -10,18 +10,18 @@ import { allowed } from './exports.ts';
 
 export class ZfsLuns {
   readonly #filer: Filer;
-  readonly #lunFile: string | undefined;
+  readonly #lunImage: string | undefined;
   readonly #luns: Luns;
   readonly #poolGuid: () => Promise<string>;
 
   constructor(
     filer: Filer,
-    { lun_file }: { readonly lun_file?: string | undefined },
+    { lun_image }: { readonly lun_image?: string | undefined },
     luns: Luns,
     poolGuid: () => Promise<string>,
   ) {
     this.#filer = filer;
-    this.#lunFile = lun_file;
+    this.#lunImage = lun_image;
     this.#luns = luns;
     this.#poolGuid = poolGuid;
   }
@@ -78,17 +78,17 @@ export class ZfsLuns {
     // Spaces of a zvol's name are `+` in its device.
     if (values['type'] === 'volume') return { kind: 'block', path: `/dev/zvol/${name.replaceAll(' ', '+')}` };
     const place = values['mountpoint'] ?? '-';
-    if (this.#lunFile !== undefined && place.startsWith('/'))
-      return { kind: 'file', path: `${place}/${this.#lunFile}` };
+    if (this.#lunImage !== undefined && place.startsWith('/'))
+      return { kind: 'file', path: `${place}/${this.#lunImage}` };
     throw wrongState(
       this.#filer.array,
       `Volume ${name} cannot be shown as a LUN`,
       [
-        this.#lunFile === undefined
-          ? 'it is a file system, and `lun_file` does not say which file in it is the LUN'
+        this.#lunImage === undefined
+          ? 'it is a file system, and `lun_image` does not say which file in it is the LUN'
           : `it is a file system that is mounted nowhere: its mount point is ${place}`,
       ],
-      'Set `lun_file` of the array or the mount point of the dataset; zvols need neither',
+      'Set `lun_image` of the array or the mount point of the dataset; zvols need neither',
     );
   }
 }

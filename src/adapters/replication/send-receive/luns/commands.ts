@@ -43,7 +43,15 @@ export class TargetCommands {
   }
 
   error(program: readonly string[], result: RemoteResult): PortError {
-    const name = program[0] === 'sh' ? (program[3] ?? 'sh') : program.slice(0, 2).join(' ');
-    return explainTarget(`array ${this.#filer.array}`, name, result);
+    return explainTarget(`array ${this.#filer.array}`, nameOf(program), result);
   }
+}
+
+/** So that a person knows which command it was: `targetcli /iscsi create`, `tgtadm new target`, a script by its name. */
+function nameOf(program: readonly string[]): string {
+  const [first = '', ...words] = program;
+  if (first === 'sh') return program[3] ?? first;
+  const after = (option: string): string => words[words.indexOf(option) + 1] ?? '';
+  if (first === 'tgtadm') return `tgtadm ${after('--op')} ${after('--mode')}`;
+  return program.slice(0, 3).join(' ');
 }

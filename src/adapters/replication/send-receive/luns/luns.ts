@@ -124,13 +124,13 @@ export class Luns {
     const others = showing(all, lun);
     const shown = own === undefined ? others : [own, ...others];
     return {
-      lun: `${lun.number} of ${lun.target}`,
+      LUN: `${lun.number} of ${lun.target}`,
       serial: lun.serial,
       SCSIid: lun.scsiId,
-      software: software?.name ?? 'none: a person maps it',
-      shownTo: shown.flatMap(({ initiators }) => initiators).join(', ') || 'nobody',
+      'target software': software?.name ?? 'none: a person maps it',
+      'shown to': shown.flatMap(({ initiators }) => initiators).join(', ') || 'nobody',
       sessions: shown.flatMap(({ sessions }) => sessions).join(', ') || 'none',
-      ...(others.length === 0 ? {} : { shownBy: others.map(({ iqn }) => iqn).join(', ') }),
+      ...(others.length === 0 ? {} : { 'shown by': others.map(({ iqn }) => iqn).join(', ') }),
     };
   }
 

@@ -18,8 +18,8 @@ export const lunOptions = {
     .optional(),
   /** Number of the LUN in its target. */
   lun: z.int().min(1).max(255).default(1),
-  /** The file that is the LUN, as a path inside a volume that is a file system. */
-  lun_file: z
+  /** The file that is the LUN, as a path inside a volume that is a file system. Options called `…_file` are paths of ours. */
+  lun_image: z
     .string()
     .regex(
       /^[A-Za-z0-9_][A-Za-z0-9_.@+-]*(\/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)*$/,
@@ -43,7 +43,7 @@ export interface LunOptions {
   readonly target_iqn?: string | undefined;
   readonly target_portals?: readonly string[] | undefined;
   readonly lun: number;
-  readonly lun_file?: string | undefined;
+  readonly lun_image?: string | undefined;
   readonly chap_user?: string | undefined;
   readonly chap_stored_as?: string | undefined;
   readonly tgt_control_port: number;

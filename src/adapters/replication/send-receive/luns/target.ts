@@ -92,13 +92,19 @@ const meanings: readonly Meaning[] = [
     words: /is not there$/m,
     kind: 'refused',
     code: 'DR-ARRAY-VOLUME',
-    next: 'Compare `lun_file` with the files in the volume; for a zvol see on the filer that its device is there (volmode, udev)',
+    next: 'Compare `lun_image` with the files in the volume; for a zvol see on the filer that its device is there (volmode, udev)',
   },
   {
     words: /(?:targetcli|tgtadm)\S* (?:command )?not found|(?:targetcli|tgtadm)\S* No such file/i,
     kind: 'refused',
     code: tools,
     next: 'Install targetcli or tgt on the filer, or set `expose: none` and map the LUN by hand',
+  },
+  {
+    words: /(?:)/,
+    kind: 'refused',
+    code: 'DR-ARRAY-REFUSED',
+    next: 'Look at the targets on the filer (targetcli ls, or tgtadm --lld iscsi --op show --mode target) and into its log, then try again',
   },
 ];
 
