@@ -2,7 +2,7 @@
 
 import type { ErrorCode, Problem } from '../domain/errors.ts';
 import type { Gap } from '../domain/observation.ts';
-import { type Found, none, together, type WatchedGroup, type WatchFacts, wrong } from './facts.ts';
+import { type Found, none, notKnown, together, type WatchedGroup, type WatchFacts, wrong } from './facts.ts';
 
 export function lostPlaces(facts: WatchFacts): Found {
   return together([sites(facts), arrays(facts), catalog(facts), returned(facts)]);
@@ -143,13 +143,16 @@ function catalog({ observation, groups }: WatchFacts): Found {
           }),
         ]),
     ...[...byTarget].map(([target, { problem }]) =>
-      wrong('catalog', `catalog-target:${target}`, {
-        severity: 'warning',
-        groups: all,
-        what: `Catalog target ${target} is lost: its copies of the recovery points do not count`,
-        evidence: said(problem),
-        next: problem.next,
-      }),
+      // Nothing was ever saved: the first export makes the directory.
+      problem.code === 'DR-CATALOG-MISSING' && groups.every(({ status }) => status.phase === 'unprotected')
+        ? notKnown(`catalog-target:${target}`)
+        : wrong('catalog', `catalog-target:${target}`, {
+            severity: 'warning',
+            groups: all,
+            what: `Catalog target ${target} is lost: its copies of the recovery points do not count`,
+            evidence: said(problem),
+            next: problem.next,
+          }),
     ),
     ...[...damaged].map(([target, points]) =>
       wrong('catalog', `catalog-damage:${target}`, {

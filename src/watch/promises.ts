@@ -136,7 +136,7 @@ function skew(facts: WatchFacts, watched: WatchedGroup): Found {
 function readiness(facts: WatchFacts, watched: WatchedGroup): Found {
   const { group, status, view } = watched;
   const key = `readiness:${group.name}`;
-  const begins = status.phase === 'unprotected' && jobOf(facts, 'export', group.name)?.last === null;
+  const begins = status.phase === 'unprotected' && waitsForFirst(jobOf(facts, 'export', group.name));
   if (view.readiness === 'unknown' || isOnItsWay(watched) || begins) return notKnown(key);
   if (view.readiness !== 'not-ready') return movedAway(watched, key);
   return wrong('readiness', key, {
@@ -147,6 +147,10 @@ function readiness(facts: WatchFacts, watched: WatchedGroup): Found {
     next: view.next ?? `See what is in the way: lifeboat check ${group.name}`,
   });
 }
+
+/** Scheduled, and not ended for the first time. */
+const waitsForFirst = (job: JobStanding | null): boolean =>
+  job !== null && (job.last === null || job.last.outcome === null) && job.lastGoodAt === null;
 
 function movedAway({ group, status }: WatchedGroup, key: string): Found {
   if (status.phase !== 'failed-over') return none;

@@ -643,12 +643,34 @@ t.test('what cannot be known ends nothing', (t) => {
   t.end();
 });
 
-t.test('a new group waits for its first export', (t) => {
-  const begins = {
-    ...status({ phase: 'unprotected', point: null, lastDrill: null, lossSeconds: null, skewSeconds: null }),
-    jobs: [job({ last: null, lastGoodAt: null })],
+t.test('a new group waits for its first export, and nothing is lost before it', (t) => {
+  const unprotected = status({
+    phase: 'unprotected',
+    point: null,
+    lastDrill: null,
+    lossSeconds: null,
+    skewSeconds: null,
+  });
+  const view = {
+    group: 'shop',
+    readiness: 'not-ready' as const,
+    because: ['no point'],
+    codes: ['DR-POINT-NONE' as const],
+    next: null,
   };
-  t.strictSame(told([], aLook(begins)).told, []);
+  const groups = [watched({ status: unprotected.groups?.[0]?.status ?? statusOf(shop), view })];
+  const observation = quietly({ gaps: [gap('catalog target here', 'DR-CATALOG-MISSING')] });
+  for (const last of [null, turn(null)])
+    t.strictSame(told([], aLook({ groups, observation, jobs: [job({ last, lastGoodAt: null })] })).told, []);
+  t.strictSame(
+    told([], aLook({ groups, observation })).told,
+    ['raised readiness:shop'],
+    'nothing is scheduled',
+  );
+  t.strictSame(
+    told([], aLook({ groups, observation, jobs: [job({ last: turn('failed'), lastGoodAt: null })] })).told,
+    ['raised readiness:shop'],
+  );
   t.end();
 });
 
