@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { openBackupImages } from '../../src/adapters/backup-vdi/open.ts';
+import { factsOfBackup } from '../../src/adapters/backup-vdi/read-facts.ts';
 import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
 import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import { openDom0 } from '../../src/adapters/dom0/open.ts';
@@ -135,6 +136,7 @@ export class LabHouse {
     const dom0 = openDom0(settings, {
       secrets: { resolve: async () => this.lab.credentials.password },
     });
+    const backupImages = openBackupImages(join(this.#directory, 'backup-vdi'));
     const app = createApp({
       settings,
       version: 'test',
@@ -146,7 +148,8 @@ export class LabHouse {
       hypervisor: outside.hypervisor,
       array: outside.array,
       catalog: outside.catalog,
-      backupImages: openBackupImages(join(this.#directory, 'backup-vdi')),
+      backupImages,
+      metadataBackups: { images: backupImages, factsOf: factsOfBackup },
       dom0,
       foreign: { read: () => Promise.reject(new Error('no backup is imported here')) },
       home: {
