@@ -53,7 +53,13 @@ function sites({ observation, groups }: WatchFacts): Found {
       if (view.reachable) return none;
       const { site, problem, endpoints } = view;
       const concerned = groupsAtSite(groups, site);
-      const evidence = [...said(problem), ...endpoints.map(({ url, detail }) => `${url}: ${detail}`)];
+      const known = said(problem);
+      const evidence = [
+        ...known,
+        ...endpoints
+          .filter(({ url }) => !known.some((line) => line.includes(url)))
+          .map(({ url, detail }) => `${url}: ${detail}`),
+      ];
       if (isRefusal(problem))
         return wrong('credential', `site:${site}`, {
           severity: 'critical',
@@ -67,10 +73,23 @@ function sites({ observation, groups }: WatchFacts): Found {
         groups: concerned,
         what: `Site ${site} does not answer`,
         evidence,
-        next: 'Ask the people there; a network that is down between the sites looks the same. What would be lost: lifeboat plan failover GROUP',
+        next: nextWithout(site, groups),
       });
     }),
   );
+}
+
+function nextWithout(site: string, groups: readonly WatchedGroup[]): string {
+  const ask = 'Ask the people there; a network that is down between the sites looks the same.';
+  const from = groups.filter(({ group }) => group.production === site).map(({ group }) => group.name);
+  const to = groups.filter(({ group }) => group.recovery === site).map(({ group }) => group.name);
+  return [
+    ask,
+    ...(from.length === 0
+      ? []
+      : [`What would be lost: lifeboat plan failover ${from.length === 1 ? from[0] : 'GROUP'}`]),
+    ...(to.length === 0 ? [] : [`Until it is back nothing can fail over there: ${to.join(', ')}`]),
+  ].join(' ');
 }
 
 /** An array that none of its volumes could be asked of; a volume that alone could not be asked is told by itself. */
