@@ -15,7 +15,7 @@ export interface Calendar {
 }
 
 /** For words that name no time: after the night's backups, and outside the hour in which clocks are changed. */
-const quietTime = { hour: 4, minute: 0 };
+const quietTime = { hour: 4, minute: 0, text: '04:00' };
 
 const longNames = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
 const nths: Readonly<Record<string, string>> = {
@@ -44,7 +44,9 @@ export function assertTimeZone(timeZone: string): void {
 
 /** `daily at 02:30 (Europe/Zurich)`; a calendar that is the same in every zone tells none. */
 export function calendarText({ words, timeZone }: Calendar): string {
-  return /^(every|hourly)/i.test(words) ? words : `${words} (${timeZone})`;
+  if (/^(every|hourly)/i.test(words)) return words;
+  const untimed = /^(daily|weekly|monthly)/i.test(words) && !/(^| )at /i.test(words);
+  return `${words}${untimed ? ` at ${quietTime.text}` : ''} (${timeZone})`;
 }
 
 function inWords(words: string): string | null {

@@ -15,13 +15,14 @@ const furthestDays = 41 * 366;
 
 /** Moments after `after`, in milliseconds, in order, each once. */
 export function* slotsAfter(calendar: Calendar, after: number): Generator<number, void, undefined> {
+  const days = daysOf(calendar);
   const today = Math.floor(after / dayMilliseconds);
   let newest = after;
   let waiting: readonly number[] = [];
   let waitingSince = 0;
   // From two days before: no zone is a day behind UTC, and clocks that are set back across midnight show its end again.
   for (let day = today - 2; day < today + furthestDays; day += 1) {
-    const moments = momentsOfDay(calendar, day);
+    const moments = momentsOfDay(calendar, days, day);
     const [first] = moments;
     if (first === undefined && day - waitingSince < 2) continue;
     const settled = first === undefined ? waiting : waiting.filter((moment) => moment < first);
@@ -57,17 +58,32 @@ export function slotsBetween(
 }
 
 const parsed = new Map<string, Cron>();
-const known = new Map<string, readonly number[]>();
-/** Of a dozen calendars a month: more than one tick asks for. */
-const knownAtMost = 1000;
+const reckoned = new Map<string, Map<number, readonly number[]>>();
+/** Of a calendar a quarter of a year, which is more than one tick asks for; of calendars more than anybody has. */
+const daysAtMost = 100;
+const calendarsAtMost = 100;
 
-function momentsOfDay(calendar: Calendar, day: number): readonly number[] {
-  const key = `${day} ${calendar.timeZone} ${calendar.cron}`;
-  const remembered = known.get(key);
-  if (remembered !== undefined) return remembered;
-  if (known.size >= knownAtMost) known.clear();
+/** The days of a calendar that were reckoned before: a tick asks for the same ones as the tick before it. */
+function daysOf({ cron, timeZone }: Calendar): Map<number, readonly number[]> {
+  const key = `${cron} ${timeZone}`;
+  const known = reckoned.get(key);
+  if (known !== undefined) return known;
+  if (reckoned.size >= calendarsAtMost) reckoned.clear();
+  const days = new Map<number, readonly number[]>();
+  reckoned.set(key, days);
+  return days;
+}
+
+function momentsOfDay(
+  calendar: Calendar,
+  days: Map<number, readonly number[]>,
+  day: number,
+): readonly number[] {
+  const known = days.get(day);
+  if (known !== undefined) return known;
+  if (days.size >= daysAtMost) days.clear();
   const moments = reckon(calendar, day);
-  known.set(key, moments);
+  days.set(day, moments);
   return moments;
 }
 

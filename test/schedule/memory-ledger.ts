@@ -8,6 +8,7 @@ export class MemoryLedger implements ScheduleLedger {
   #turns: LedgerTurn[] = [];
   readonly #open = new Map<number, LedgerTurn>();
   readonly #last = new Map<string, number>();
+  #places = new Map<number, number>();
   #next = 1;
 
   async answered(): Promise<ReadonlyMap<string, Answered>> {
@@ -79,18 +80,19 @@ export class MemoryLedger implements ScheduleLedger {
     this.#turns = this.#turns.filter(
       ({ id, endedAt }) => endedAt === null || endedAt >= before || kept.has(id),
     );
+    this.#places = new Map(this.#turns.map(({ id }, at) => [id, at]));
   }
 
   #turn(id: number): LedgerTurn {
-    const found = this.#open.get(id) ?? this.#turns.findLast((turn) => turn.id === id);
+    const found = this.#open.get(id) ?? this.#turns[this.#places.get(id) ?? -1];
     if (found === undefined) throw new Error(`there is no turn ${id}`);
     return found;
   }
 
   #change(turn: LedgerTurn): void {
-    const at = this.#turns.findLastIndex(({ id }) => id === turn.id);
-    if (at < 0) this.#turns.push(turn);
-    else this.#turns[at] = turn;
+    const at = this.#places.get(turn.id) ?? this.#turns.length;
+    this.#places.set(turn.id, at);
+    this.#turns[at] = turn;
     if (turn.endedAt === null) this.#open.set(turn.id, turn);
     else this.#open.delete(turn.id);
   }

@@ -1,8 +1,8 @@
 /**
  * What a daemon should have done, worked out by another road: slots are found by looking at the clocks of a zone every
- * five minutes, and turns by a list of what is not answered yet. Nothing of src/schedule is used.
+ * ten minutes, and turns by a list of what is not answered yet. Nothing of src/schedule is used.
  */
-export const stepMilliseconds = 5 * 60_000;
+export const stepMilliseconds = 10 * 60_000;
 
 export type Rule =
   /** Whenever the clocks show one of these minutes. */

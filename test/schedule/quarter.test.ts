@@ -29,7 +29,7 @@ const jobs: readonly Job[] = [
     rule: { rule: 'minutes', minutes: [20] },
   },
   {
-    ...{ job: 'drill', group: 'berlin', timeZone: 'Europe/Berlin', steps: 9 },
+    ...{ job: 'drill', group: 'berlin', timeZone: 'Europe/Berlin', steps: 5 },
     words: 'monthly on the first Tuesday at 14:00',
     rule: { rule: 'times', times: ['14:00'], on: ({ weekDay, day }) => weekDay === 2 && day <= 7 },
   },
@@ -54,9 +54,9 @@ const jobs: readonly Job[] = [
     rule: { rule: 'times', times: ['00:00', '04:00', '08:00', '12:00', '16:00', '20:00'], on: everyDay },
   },
   {
-    ...{ job: 'drill', group: 'sydney', timeZone: 'Australia/Sydney', steps: 9 },
-    words: 'weekly on Sunday at 02:15',
-    rule: { rule: 'times', times: ['02:15'], on: onSunday },
+    ...{ job: 'drill', group: 'sydney', timeZone: 'Australia/Sydney', steps: 5 },
+    words: 'weekly on Sunday at 02:20',
+    rule: { rule: 'times', times: ['02:20'], on: onSunday },
   },
   {
     ...{ job: 'catalog-check', group: 'sydney', timeZone: 'America/New_York', steps: 3 },
@@ -65,8 +65,8 @@ const jobs: readonly Job[] = [
   },
   {
     ...{ job: 'report', group: 'sydney', timeZone: 'Australia/Sydney', steps: 1 },
-    words: 'monthly on the last day at 23:45',
-    rule: { rule: 'times', times: ['23:45'], on: ({ day, daysInMonth }) => day === daysInMonth },
+    words: 'monthly on the last day at 23:40',
+    rule: { rule: 'times', times: ['23:40'], on: ({ day, daysInMonth }) => day === daysInMonth },
   },
 ];
 
@@ -89,7 +89,7 @@ async function live(
   happenings: readonly Happening[],
 ): Promise<{ readonly seen: Told[]; readonly expected: Told[]; readonly logged: readonly string[] }> {
   const groups = ['berlin', 'sydney'].map((name) => ({ ...shop, name }));
-  const until = start + (steps + 2 * 288) * stepMilliseconds;
+  const until = start + (steps + 2 * 144) * stepMilliseconds;
   const model = new Model(jobs, 1, start - 2 * 86_400_000, until);
   const daemons = new DrivenDaemons({
     settings: DrivenDaemons.settings(
@@ -105,7 +105,7 @@ async function live(
     ),
     start,
     secondsOf: ({ job, group }) =>
-      (jobs.find((other) => other.job === job && other.group === group)?.steps ?? 0) * 300,
+      (jobs.find((other) => other.job === job && other.group === group)?.steps ?? 0) * 600,
   });
   let downUntil: number | null = null;
   await daemons.start();
@@ -120,7 +120,7 @@ async function live(
         downUntil = step + happening.downSteps;
       }
     }
-    await daemons.step(300);
+    await daemons.step(600);
     if (downUntil === null) model.beat(step, daemons.now);
     else if (step >= downUntil) {
       downUntil = null;
@@ -153,7 +153,7 @@ function settingsOf({ job, group, words, timeZone }: Job): JobSettings {
   return { job, group, calendar: { words, cron, timeZone }, catchUp: true };
 }
 
-const stepsPerDay = 288;
+const stepsPerDay = 144;
 const stepAt = (start: string, at: string): number =>
   Math.round((Date.parse(at) - Date.parse(start)) / stepMilliseconds);
 
@@ -161,19 +161,19 @@ t.test('the ledger of a quarter is exact', async (t) => {
   const start = '2026-09-01T00:00:00.000Z';
   const at = (moment: string): number => stepAt(start, moment);
   const happenings: Happening[] = [
-    { at: at('2026-09-09T03:10:00Z'), happens: 'kill', downSteps: 75 },
+    { at: at('2026-09-09T03:10:00Z'), happens: 'kill', downSteps: 37 },
     // In the middle of the drill of Berlin, and of that of Sydney.
     { at: at('2026-09-01T12:20:00Z'), happens: 'kill', downSteps: 2 },
     { at: at('2026-09-12T16:30:00Z'), happens: 'terminate', downSteps: 6 },
     // Over the hour that is left out in Sydney, and over the one that is shown twice in Berlin.
-    { at: at('2026-10-03T15:00:00Z'), happens: 'terminate', downSteps: 20 },
-    { at: at('2026-10-24T23:35:00Z'), happens: 'kill', downSteps: 19 },
+    { at: at('2026-10-03T15:00:00Z'), happens: 'terminate', downSteps: 10 },
+    { at: at('2026-10-24T23:30:00Z'), happens: 'kill', downSteps: 9 },
     // Two days of silence, over a drill.
     { at: at('2026-10-05T10:00:00Z'), happens: 'kill', downSteps: 2 * stepsPerDay },
     // A clock that was wrong for a night, one that was set back a little, and one that was years ahead for a moment.
     { at: at('2026-11-10T20:00:00Z'), happens: 'set-clock', seconds: 3 * 3600 },
     { at: at('2026-11-11T05:00:00Z'), happens: 'set-clock', seconds: -3 * 3600 },
-    { at: at('2026-11-15T10:02:00Z'), happens: 'set-clock', seconds: -600 },
+    { at: at('2026-11-15T10:00:00Z'), happens: 'set-clock', seconds: -600 },
   ];
   const { seen, expected, logged } = await live(Date.parse(start), 91 * stepsPerDay, happenings);
   t.equal(seen.length, expected.length, 'as many turns');
@@ -215,15 +215,15 @@ t.test('the ledger of a quarter is exact', async (t) => {
 t.test('whatever happens to the daemon and to its clock', async (t) => {
   const happening: fc.Arbitrary<Happening> = fc.oneof(
     fc.record({
-      at: fc.integer({ min: 1, max: 4 * stepsPerDay }),
+      at: fc.integer({ min: 1, max: 3 * stepsPerDay }),
       happens: fc.constantFrom('kill' as const, 'terminate' as const),
       downSteps: fc.integer({ min: 1, max: stepsPerDay }),
     }),
     fc.record({
-      at: fc.integer({ min: 1, max: 4 * stepsPerDay }),
+      at: fc.integer({ min: 1, max: 3 * stepsPerDay }),
       happens: fc.constant('set-clock' as const),
       // Whole steps: the model looks at the clocks no oftener.
-      seconds: fc.integer({ min: -200, max: 200 }).map((steps) => steps * 300),
+      seconds: fc.integer({ min: -100, max: 100 }).map((steps) => steps * 600),
     }),
   );
   const starts = ['2026-10-02T00:00:00.000Z', '2026-10-23T00:00:00.000Z', '2026-10-30T00:00:00.000Z'];
@@ -232,11 +232,11 @@ t.test('whatever happens to the daemon and to its clock', async (t) => {
       fc.constantFrom(...starts),
       fc.array(happening, { maxLength: 6 }),
       async (start, happenings) => {
-        const { seen, expected } = await live(Date.parse(start), 4 * stepsPerDay, happenings);
+        const { seen, expected } = await live(Date.parse(start), 3 * stepsPerDay, happenings);
         t.same(seen, expected);
         if (JSON.stringify(seen) !== JSON.stringify(expected)) throw new Error('the ledger is not exact');
       },
     ),
-    { numRuns: 12, seed: 20_261_025 },
+    { numRuns: 10, seed: 20_261_025 },
   );
 });
