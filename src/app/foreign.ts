@@ -56,7 +56,7 @@ export async function importForeign(
     left: othersOf(backup, vms),
     failures: backup.failures,
     remarks: backup.remarks,
-    open: openQuestions(group, made),
+    open: [...doubtsOfTime(made), ...openQuestions(group, made)],
   };
   if (request.dryRun) return { ...told, targets: null };
   onProgress?.(`Keeping ${vms.length} VMs as recovery point ${made.id}`);
@@ -201,6 +201,15 @@ const notInArchives: readonly string[] = [
   'vApps, the HA settings of the pool, and the CPUs of its hosts: start order and tiers come from the VMs and the recovery plan',
   fromArrays,
 ];
+
+/** A copied file may say yesterday of what was saved last year, and the newest metadata is what a failover takes. */
+function doubtsOfTime({ takenAt, foreign }: Made): string[] {
+  return foreign?.timeFrom === 'file'
+    ? [
+        `That the backup is of ${takenAt} is said by the time of its newest file alone; if that was copied, import it again with --at`,
+      ]
+    : [];
+}
 
 /** What is known now to be in the way; the checks of a failover look at all the rest. */
 function openQuestions(group: GroupSettings, point: Made): string[] {

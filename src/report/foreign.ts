@@ -16,7 +16,7 @@ const times: Readonly<Record<ForeignOrigin['timeFrom'], string>> = {
   person: 'as told',
   name: 'by the name of its directory',
   lifeboat: 'by what Lifeboat wrote beside it',
-  file: 'by the time of its newest file: a copy may be younger than what it holds; --at says better',
+  file: 'by the time of its newest file',
 };
 
 /** One line on where a point comes from. */

@@ -104,6 +104,10 @@ t.test('a database and exports of the same pool make the same VMs', async (t) =>
     'names come through white space, quotes and backslashes',
   );
   t.same(dump.remarks, []);
+  t.match(dump.pool.srs.find(({ type }) => type === 'nfs')?.pbds[0]?.deviceConfig, {
+    serverpath: /^\/volumes\//,
+  });
+  t.ok(dump.pool.networks.some(({ nameLabel, pifs }) => nameLabel === 'DMZ' && pifs[0]?.vlan === 20));
   t.equal(dump.pool.appliances[0]?.vmUuids.length, 1, 'a database knows the vApps');
   t.same(exports.pool.appliances, [], 'an export does not');
 });
@@ -124,6 +128,14 @@ t.test('compressed files, an XVA with disks behind its metadata, links', async (
     t.same([...backup.documents.keys()], [vm?.uuid], what);
     t.same(backup.failures, [], what);
   }
+  const named = join(directory, 'named');
+  symlinkSync(fileOf(archive), named);
+  t.same([...(await foreignBackups.read([named])).documents.keys()], [vm?.uuid], 'a link that is named');
+  const mixed = join(fileOf(archive, 'a.xva'), '..');
+  writeFileSync(join(mixed, 'README.txt'), 'what lies beside it\n');
+  const beside = await foreignBackups.read([mixed]);
+  t.same(beside.failures, [], 'what lies beside it costs nothing');
+  t.match(beside.remarks, [/^README\.txt was passed over/]);
   const folder = join(directory, 'with-a-link');
   mkdirSync(folder);
   symlinkSync(fileOf(archive), join(folder, 'link.xva'));

@@ -68,7 +68,16 @@ t.test('numbered files of xe vm-export, one of them compressed, one missing', as
   writeFileSync(`${first}3`, gzipSync(archiveOf(world, 'web-01')));
 
   const look = await world.run('catalog', 'import', 'shop', first, '--dry-run');
-  ends(t, 'a look', look, 0, /What would be kept/, /by the time of its newest file/, /a dry run/);
+  ends(
+    t,
+    'a look',
+    look,
+    3,
+    /What would be kept/,
+    /by the time of its newest file/,
+    /import it again with --at/,
+    /a dry run/,
+  );
   t.notOk(existsSync(join(world.directory, '.lifeboat', 'catalog')), 'nothing was kept');
 
   const imported = await world.run('catalog', 'import', 'shop', first, '--at', '2026-01-31T02:30:00+09:00');
@@ -111,13 +120,6 @@ t.test('the tree of xe-backup-metadata, with links, older dates and a damaged fi
     /local time of the host that wrote it and was read as UTC/,
   );
 
-  // One file that cannot be read is one VM that may be missing, and the point says so.
-  const damaged = `${uuidOf(world, 'db-01').replace(/^.{8}/, '00000000')}.vmmeta`;
-  const cut = archiveOf(world, 'db-01').subarray(0, 3000);
-  writeFileSync(fileIn(world, 'metadata', '2026-01-31-02-30-00', 'all', damaged), cut);
-  const second = await world.run('catalog', 'import', 'shop', tree, '--dry-run');
-  ends(t, 'with a damaged file', second, 3, /Not read: 1 file/, /it is cut off/);
-
   await comesUp(t, world, imported.said);
 });
 
@@ -138,17 +140,5 @@ t.test('the database of the pool, as Xen Orchestra keeps it', async (t) => {
     /Taken 2026-01-31 02:30:00 UTC/,
   );
   t.notMatch(imported.said, /device_config/, 'a database knows how SRs were attached');
-  const shown = await world.run('catalog', 'show', 'shop/latest', '--json');
-  const point = JSON.parse(shown.out) as {
-    readonly poolName: string;
-    readonly srs: readonly {
-      readonly nameLabel: string;
-      readonly pbds: readonly { readonly deviceConfig: object }[];
-    }[];
-    readonly networks: readonly { readonly nameLabel: string }[];
-  };
-  t.equal(point.poolName, 'production');
-  t.match(point.srs[0]?.pbds[0]?.deviceConfig, { serverpath: /^\/volumes\// });
-  t.ok(point.networks.some(({ nameLabel }) => nameLabel === 'Production LAN'));
   await comesUp(t, world, imported.said);
 });

@@ -14,8 +14,8 @@ export type Content =
   | { readonly is: 'database'; readonly bytes: Uint8Array }
   | { readonly is: 'unknown'; readonly reason: string };
 
-/** A dump of 10,000 VMs has some 200 MB; what unpacks to more is no backup but an attack on our memory. */
-const maxBytes = 1024 * 1024 * 1024;
+/** A dump of 10,000 VMs has some 200 MB, and a text of Node ends at 512 MB: what unpacks to more is an attack on our memory. */
+const maxBytes = 500 * 1024 * 1024;
 
 const gzipMark = Buffer.from([0x1f, 0x8b]);
 const zstdMark = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);

@@ -3,7 +3,7 @@
  * writes (`shop`, `shop2`, `shop3`), or a directory: the copy of a metadata backup disk, one date of it, a folder with
  * files, or the folder of one Xen Orchestra backup. Links are never followed: `by-sr` is made of them.
  */
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { OperatorError } from '../../domain/errors.ts';
 import type { Instant } from '../../domain/time.ts';
@@ -14,6 +14,8 @@ export interface Found {
   readonly madeAt: Instant | null;
   readonly newestFileAt: Instant;
   readonly remarks: readonly string[];
+  /** Files that a person named, with their numbered companions: each must be a backup. */
+  readonly named: ReadonlySet<string>;
 }
 
 /** `metadata/2026-01-31-02-30-05` of xe-backup-metadata, in the local time of dom0 (xapi.md 5.5). */
@@ -23,7 +25,7 @@ const orchestraDate = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/;
 
 /** Throws `OperatorError` DR-FOREIGN-READ for a path that cannot be opened. */
 export async function findFiles(paths: readonly string[]): Promise<Found> {
-  const parts = await Promise.all(paths.map((path) => findUnder(resolve(path))));
+  const parts = await Promise.all(paths.map(async (path) => findUnder(await followed(resolve(path)))));
   const files = [...new Set(parts.flatMap((part) => part.files))];
   const dates = [...new Set(parts.flatMap((part) => part.madeAt ?? []))].sort();
   if (dates.length > 1)
@@ -39,10 +41,20 @@ export async function findFiles(paths: readonly string[]): Promise<Found> {
     madeAt: dates[0] ?? null,
     newestFileAt: new Date(Math.floor(Math.max(0, ...times) / 1000) * 1000).toISOString(),
     remarks: parts.flatMap((part) => part.remarks),
+    named: new Set(parts.flatMap((part) => (part.isNamed === true ? part.files : []))),
   };
 }
 
-type Part = Pick<Found, 'files' | 'madeAt' | 'remarks'>;
+/** A link that a person names is meant; links below are not followed. */
+async function followed(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    throw unreadable(path, reasonOf(error), error);
+  }
+}
+
+type Part = Pick<Found, 'files' | 'madeAt' | 'remarks'> & { readonly isNamed?: true };
 
 async function findUnder(path: string): Promise<Part> {
   const entry = await look(path);
@@ -75,6 +87,7 @@ async function numberedFiles(first: string): Promise<Part> {
     (number) => !numbers.includes(number),
   );
   return {
+    isNamed: true,
     files: regular,
     madeAt,
     remarks: missing.map(

@@ -9,11 +9,15 @@ import { findFiles, unreadable } from './find.ts';
 
 export const foreignBackups: ForeignBackups = { read };
 
+/** Among other things in a directory, these should be backups of VMs; anything else is passed over. */
+const isCalledBackup = /\.(?:vmmeta|xva)\d*$/;
+
 async function read(paths: readonly string[], signal?: AbortSignal): Promise<ForeignBackup> {
   const found = await findFiles(paths);
   const archives: Archive[] = [];
   const databases: Archive[] = [];
   const failures: { file: string; reason: string }[] = [];
+  const passedOver: { file: string; reason: string }[] = [];
   for (const file of found.files) {
     signal?.throwIfAborted();
     const content = await contentOf(file, signal).catch((error: unknown) => {
@@ -22,10 +26,16 @@ async function read(paths: readonly string[], signal?: AbortSignal): Promise<For
     });
     if (content.is === 'archive') archives.push({ file, bytes: content.bytes });
     else if (content.is === 'database') databases.push({ file, bytes: content.bytes });
-    else failures.push({ file, reason: content.reason });
+    else if (found.named.has(file) || isCalledBackup.test(file))
+      failures.push({ file, reason: content.reason });
+    else passedOver.push({ file, reason: content.reason });
   }
   const [database, ...otherDatabases] = databases;
-  assertOne(archives, databases, failures);
+  assertOne(archives, databases, [...failures, ...passedOver]);
+  const remarks = [
+    ...found.remarks,
+    ...passedOver.map(({ file, reason }) => `${basename(file)} was passed over: ${reason}`),
+  ];
   const made =
     found.madeAt === null
       ? ({ at: found.newestFileAt, by: 'file' } as const)
@@ -40,7 +50,7 @@ async function read(paths: readonly string[], signal?: AbortSignal): Promise<For
       kind: 'database',
       failures,
       database: database.bytes,
-      remarks: [...found.remarks, ...told.remarks],
+      remarks: [...remarks, ...told.remarks],
     };
   }
   const told = backupOfArchives(archives, made.at);
@@ -51,7 +61,7 @@ async function read(paths: readonly string[], signal?: AbortSignal): Promise<For
     failures: [...failures, ...told.failures],
     secretDeviceConfig: new Map(),
     database: null,
-    remarks: [...found.remarks, ...told.remarks],
+    remarks: [...remarks, ...told.remarks],
   };
 }
 

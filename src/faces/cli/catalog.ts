@@ -65,26 +65,14 @@ export async function catalogExtract(
   const app = await session.app();
   const point = await readPoint(session, pointId);
   const vms = wanted.length === 0 ? point.vms : wanted.map((word) => vmNamed(point, word));
-  if (flags.format === 'xe' || flags.script === true)
-    return extractForXe(session, point, vms, flags.to, flags.script === true);
+  if (flags.format === 'xe' || flags.script === true) return extractForXe(session, point, vms, flags);
   const files: string[] = [];
   for (const vm of vms) {
     const file = `${flags.to}/${fileName(vm.nameLabel)}-${vm.uuid}.xva`;
     await writeOut(session, file, await app.catalog.get(vm.document, session.signal), { replace: false });
     files.push(file);
   }
-  if (flags.database === true) {
-    if (point.database === null) {
-      throw new OperatorError({
-        code: 'DR-EXTRACT-DATABASE',
-        what: `recovery point ${point.id} holds no database of the pool`,
-        next: 'leave out --database, or extract from another point; the user of the pool must be a pool-admin to save it',
-      });
-    }
-    const file = `${flags.to}/${fileName(point.poolName)}-database.xml`;
-    await writeOut(session, file, await app.catalog.get(point.database, session.signal), { replace: false });
-    files.push(file);
-  }
+  if (flags.database === true) files.push(await writeDatabase(session, point, flags.to));
   session.show(
     () =>
       `${files.join('\n')}\n\nEach .xva is what \`xe vm-import metadata=true filename=FILE\` takes. They may hold secrets.\n`,
@@ -93,13 +81,26 @@ export async function catalogExtract(
   return exitCodes.done;
 }
 
+/** The database of the pool beside the files; throws DR-EXTRACT-DATABASE when the point holds none. */
+async function writeDatabase(session: Session, point: RecoveryPoint, to: string): Promise<string> {
+  if (point.database === null)
+    throw new OperatorError({
+      code: 'DR-EXTRACT-DATABASE',
+      what: `recovery point ${point.id} holds no database of the pool`,
+      next: 'leave out --database, or extract from another point; the user of the pool must be a pool-admin to save it',
+    });
+  const app = await session.app();
+  const file = `${to}/${fileName(point.poolName)}-database.xml`;
+  await writeOut(session, file, await app.catalog.get(point.database, session.signal), { replace: false });
+  return file;
+}
+
 /** The numbered files of `xe vm-export --multiple`; with the script, prepared for the recovery site. */
 async function extractForXe(
   session: Session,
   point: RecoveryPoint,
   vms: readonly PointVm[],
-  to: string,
-  script: boolean,
+  { to, script = false, database = false }: Parameters<typeof catalogExtract>[3],
 ): Promise<ExitCode> {
   const app = await session.app();
   const made = await app.foreign.forXe({ point, vms, script }, session.signal);
@@ -109,6 +110,7 @@ async function extractForXe(
     await writeOut(session, `${to}/${name}`, bytes, { replace: false });
     files.push(`${to}/${name}`);
   }
+  if (database) files.push(await writeDatabase(session, point, to));
   session.show(() => xeFilesText(files, made.notes, script, session.paper), {
     point: point.id,
     files,

@@ -70,13 +70,16 @@ export class DatabaseRecords {
     return this.secret(this.#contents.get(ref) ?? '');
   }
 
-  #rebuild(cls: string, list: string, of: string, field: string): void {
+  #rebuild(cls: string, name: string, of: string, field: string): void {
     const lists = new Map<string, string[]>();
     for (const object of this.ofClass(of)) {
       const owner = object.fields[field];
-      if (typeof owner === 'string') lists.set(owner, [...(lists.get(owner) ?? []), object.id]);
+      if (typeof owner !== 'string') continue;
+      const list = lists.get(owner);
+      if (list === undefined) lists.set(owner, [object.id]);
+      else list.push(object.id);
     }
-    for (const object of this.ofClass(cls)) object.fields[list] = lists.get(object.id) ?? [];
+    for (const object of this.ofClass(cls)) object.fields[name] = lists.get(object.id) ?? [];
   }
 }
 
