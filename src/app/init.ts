@@ -3,6 +3,7 @@
  * site; what it proposes is read back as settings before anybody sees it.
  */
 import { join } from 'node:path';
+import { readFingerprint } from '../config/fields.ts';
 import { loadArrays, loadSettings } from '../config/load.ts';
 import { proposal } from '../config/proposal.ts';
 import { exitCodes, OperatorError, PortError } from '../domain/errors.ts';
@@ -26,7 +27,7 @@ export interface InitSite {
   readonly role: 'production' | 'recovery';
   /** Address of a host of the pool: `https://NAME[:PORT]`. */
   readonly url: string;
-  /** What its certificate must be; null when a person is asked. */
+  /** SHA-256 of its certificate, as openssl or a person writes it; null when a person is asked. */
   readonly fingerprint: string | null;
   readonly username: string;
   /** Asked for after the certificate was trusted, and never before. */
@@ -131,25 +132,37 @@ async function trusted(
   pinned: string | null,
   trusts: Trusts,
 ): Promise<{ readonly url: string; readonly fingerprint: string }> {
+  const wanted = pinned === null ? null : fingerprintIn(pinned, site);
   const seen = await setup.certificateAt(url);
-  if (pinned !== null && pinned !== seen)
+  if (wanted !== null && wanted !== seen)
     throw new OperatorError({
       code: 'DR-INIT-CERTIFICATE',
       what: `${url} shows another certificate than was given for site ${site.name}: nothing was sent`,
-      known: [`given was ${pinned}`, `it shows ${seen}`],
+      known: [`given was ${asPrinted(wanted)}`, `it shows ${asPrinted(seen)}`],
       next: 'Compare with `openssl x509 -in /etc/xensource/xapi-ssl.pem -noout -fingerprint -sha256` on the host itself',
     });
-  if (pinned === null && !(await trusts(site.name, url, seen)))
+  if (wanted === null && !(await trusts(site.name, url, seen)))
     throw new OperatorError(
       {
         code: 'DR-INIT-CERTIFICATE',
         what: `Nobody vouched for the certificate of ${url}: nothing was sent`,
-        known: [`it shows ${seen}`],
+        known: [`it shows ${asPrinted(seen)}`],
         next: `Compare it on the host itself, and give it with --${site.role}-fingerprint, or answer yes`,
       },
       { exitCode: exitCodes.usage },
     );
   return { url, fingerprint: seen };
+}
+
+const asPrinted = (fingerprint: string): string => (fingerprint.toUpperCase().match(/../g) ?? []).join(':');
+
+function fingerprintIn(written: string, { role }: InitSite): string {
+  const read = readFingerprint(written);
+  if ('digits' in read) return read.digits;
+  throw new OperatorError(
+    { code: 'DR-INIT-MISSING', what: `--${role}-fingerprint: ${read.what}`, next: read.next },
+    { exitCode: exitCodes.usage },
+  );
 }
 
 function withAddress(url: string, address: string): string {

@@ -13,6 +13,7 @@ import type { Settings } from '../../src/domain/settings.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { runCli } from '../../src/faces/cli/cli.ts';
 import type { Output, Terminal } from '../../src/faces/cli/terminal.ts';
+import type { Setup } from '../../src/ports/setup.ts';
 import { digest, eventsOf, exportPlan, failoverPlan, type Story } from '../report/a-run.ts';
 import { disaster, now, pointOf, productionPool, quiet, shop } from '../support/two-sites.ts';
 
@@ -51,6 +52,8 @@ export interface World {
   misconfigured?: Error;
   secrets?: Map<string, string>;
   listing?: CatalogListing;
+  /** What `init` asks. */
+  setup?: Setup;
   /** Called when the run has begun: the moment for a Ctrl-C. */
   duringRun?: () => void;
 }
@@ -239,7 +242,8 @@ function programme(world: World, asked: string[], interrupt: () => void): Progra
       return { ...settings, file };
     },
     setup: () => {
-      throw new Error('nobody begins anew here');
+      if (world.setup === undefined) throw new Error('nobody begins anew here');
+      return world.setup;
     },
     open: async (file) => {
       asked.push(`open ${file}`);

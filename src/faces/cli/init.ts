@@ -74,7 +74,7 @@ async function initVerb(session: Session, flags: Flags): Promise<ExitCode> {
       name,
       role,
       url,
-      fingerprint: fingerprint === undefined ? null : String(fingerprint).replaceAll(':', '').toLowerCase(),
+      fingerprint: fingerprint === undefined ? null : String(fingerprint),
       username: String(given[`${role}User`]),
       password: async () => {
         const ref = source === undefined ? await typed(asking, name) : secretRefOf(String(source), role);
