@@ -5,7 +5,7 @@ import { exitCodes, OperatorError } from '../domain/errors.ts';
 import { nearest } from '../domain/nearest.ts';
 import type { Observation } from '../domain/observation.ts';
 import { pointVmsOf } from '../domain/recovery-point.ts';
-import { vmsInScope } from '../domain/scope.ts';
+import { judgeScope, matchableVms } from '../domain/scope.ts';
 import type { GroupSettings, Settings } from '../domain/settings.ts';
 import { addSeconds, type Instant } from '../domain/time.ts';
 import { observe } from '../observe/observe.ts';
@@ -74,16 +74,17 @@ export function lookAt(
     const [home, away] = [poolOf(observation, production), poolOf(observation, recovery)];
     if (home === null || away === null) return [];
     compared.push(sites);
-    const paired = members.map((group): PairedGroup => {
-      const inScope = new Set(vmsInScope(home, group.scope).map(({ uuid }) => uuid));
-      return {
+    // Once for the pool, however many groups it holds.
+    const known = new Map(pointVmsOf(home.vms, home).map((vm) => [vm.uuid, vm]));
+    const matchable = matchableVms(home);
+    const paired = members.map(
+      (group): PairedGroup => ({
         group,
-        vms: pointVmsOf(
-          home.vms.filter(({ uuid }) => inScope.has(uuid)),
-          home,
+        vms: judgeScope(matchable, home.srs, group.scope).flatMap(({ vm, included }) =>
+          included ? (known.get(vm.uuid) ?? []) : [],
         ),
-      };
-    });
+      }),
+    );
     return differencesOf({ production, recovery, home, away, groups: paired, pins }, at);
   });
   return { at, differences, compared, configured };
