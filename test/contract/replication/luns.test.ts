@@ -3,6 +3,8 @@
  * models of OpenZFS with doubles of their target software, behind SSH servers; the bytes go through this machine. The
  * scripts for LIO are truly run, on a directory. Real tgt is in test/real.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
@@ -48,7 +50,8 @@ async function failureOf(work: Promise<unknown>): Promise<PortError> {
 
 function doublesOf(t: Test, kind: Kind): readonly [TargetDouble, TargetDouble] {
   if (kind === 'tgt') return [new TgtDouble(), new TgtDouble()];
-  const place = t.testdir({ source: {}, target: {} });
+  const place = mkdtempSync(join(tmpdir(), 'luns-'));
+  t.teardown(() => rmSync(place, { recursive: true }));
   return [new LioDouble(join(place, 'source')), new LioDouble(join(place, 'target'))];
 }
 
@@ -304,6 +307,16 @@ for (const kind of ['lio', 'tgt'] as const) {
     t.same(source.double.targets(), []);
   });
 }
+
+t.test('lio: a file that the site has under a name of its own is not taken', async (t) => {
+  const { source } = await worldOf(t, 'lio', { lun_image: 'disk.img' });
+  const store = ['file_or_dev=/tank/v/disk.img', 'write_back=false', 'wwn=00'];
+  source.double.run(['targetcli', '/backstores/fileio', 'create', 'name=of-the-site', ...store], '');
+  const error = await failureOf(source.adapter.expose(volume, access));
+  t.match(error, { kind: 'refused', problem: { code: 'DR-ARRAY-REFUSED' } });
+  t.match(error.message, /already exists: of-the-site/);
+  t.same(source.double.targets(), []);
+});
 
 const chap = { chap_user: 'sr-user', chap_stored_as: 'osaka-chap' };
 

@@ -10,7 +10,7 @@ import type { Backing, Lun, SeenTarget, TargetSoftware } from './target.ts';
 
 const usual = '/sys/kernel/config/target';
 const group = 'tpg1';
-const there = /already exists|Storage object \S+ exists/i;
+const there = /already exists/i;
 const notThere = /No such|No storage object/i;
 
 export interface LioStore {
@@ -53,7 +53,7 @@ export class Lio implements TargetSoftware {
     await this.#mustKnowLogin(lun);
     const { stores, targets } = await this.#look();
     if (!stores.some(({ id }) => nameOf(id) === lun.short))
-      await this.#tell([`/backstores/${kindOf(lun.backing)}`, 'create', ...storeWords(lun)], there);
+      await this.#tell([`/backstores/${kindOf(lun.backing)}`, 'create', ...storeWords(lun)], isOurStore(lun));
     const target = targets.find(({ iqn }) => iqn === lun.target);
     if (target === undefined) await this.#tell(['/iscsi', 'create', lun.target], there);
     // Whoever was let in before goes without a login no longer.
@@ -182,6 +182,11 @@ function nameOf(id: string): string {
 
 function groupOf({ target }: Lun): string {
   return `/iscsi/${target}/${group}`;
+}
+
+/** The one that was to be made: the same file or device under a name of others is none of ours. */
+function isOurStore({ short }: Lun): RegExp {
+  return new RegExp(`already exists: ${short}$|Storage object \\S+/${short} exists`, 'm');
 }
 
 /** Without `write_back=false` a file loses at a power cut what hosts were told is written. */

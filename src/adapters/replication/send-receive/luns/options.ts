@@ -6,10 +6,10 @@ import { badOptions } from '../../../ssh/options.ts';
 export const lunOptions = {
   /** Which target software of the filer: asked of it, LIO (`targetcli`), or tgt (`tgtadm`). */
   target_software: z.enum(['auto', 'lio', 'tgt']).default('auto'),
-  /** The first part of the IQN of every target: the naming authority of the site. */
+  /** The first part of the IQN of every target: the naming authority of the site. LIO wants two labels at least. */
   target_iqn: z
     .string()
-    .regex(/^iqn\.\d{4}-[01]\d(\.[a-z0-9-]+)+$/, 'must be like iqn.2026-01.com.example.filer')
+    .regex(/^iqn\.\d{4}-[01]\d(\.[a-z0-9-]+){2,}$/, 'must be like iqn.2026-01.com.example.filer')
     .optional(),
   /** Where hosts log in: `ADDRESS` or `ADDRESS:PORT`, one for each path; `host` when absent. */
   target_portals: z

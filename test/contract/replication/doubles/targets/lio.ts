@@ -36,7 +36,7 @@ export class LioDouble implements TargetDouble {
     this.#prefers = prefers;
     mkdirSync(join(this.#root, 'core/alua'), { recursive: true });
     mkdirSync(join(this.#root, 'iscsi/discovery_auth'), { recursive: true });
-    mkdirSync(this.#saved);
+    mkdirSync(this.#saved, { recursive: true });
   }
 
   run(program: readonly string[], input: string): string | null {
@@ -166,9 +166,12 @@ export class LioDouble implements TargetDouble {
     // Left to itself targetcli caches what is written to a file, and asks a device whether it is read-only.
     if (kind === 'block' && need('readonly') !== 'false') throw new Refusal('not as a device of hosts');
     if (kind === 'fileio' && need('write_back') !== 'false') throw new Refusal('not with a write cache');
+    const same = this.#stores().find((one) => one.path === path);
+    if (same !== undefined && kind === 'fileio')
+      throw new Refusal(`storage object for ${path} already exists: ${same.name}`);
     if (this.#stores().some((one) => one.name === name))
       throw new Refusal(`Storage object ${kind}/${name} exists`);
-    if (this.#stores().some((one) => one.path === path))
+    if (same !== undefined)
       throw new Refusal(`Cannot configure StorageObject because device ${path} is already in use`);
     const count = this.#names('core').filter((hba) => hba.startsWith(kinds[kind])).length;
     const place = this.#path('core', `${kinds[kind]}_${count}`, name);
@@ -209,7 +212,7 @@ export class LioDouble implements TargetDouble {
     if (need('add_mapped_luns') !== 'false') throw new Refusal('nobody is to find it yet');
     if (store === undefined) throw new Refusal('storage object or path not valid');
     const lun = this.#path('iscsi', iqn, 'tpgt_1/lun', `lun_${number}`);
-    if (existsSync(lun)) throw new Refusal('This LUN already exists in configFS');
+    if (existsSync(lun)) throw new Refusal(`lun for storage object ${kind}/${name} already exists`);
     mkdirSync(lun);
     const up = '../../../../../../target/core';
     symlinkSync(
