@@ -12,7 +12,7 @@ import type { ForeignBackup } from './foreign.ts';
 export interface BackupImage {
   readonly path: string;
   readonly bytes: number;
-  /** SHA-256 over all of it, as it was received or last written. */
+  /** SHA-256 over all that is not zeros, with its place: equal for equal disks. As it was received or last written. */
   readonly sha256: string;
 }
 
@@ -122,6 +122,8 @@ export interface BackupImageWriter {
   append(image: BackupImage, tree: BackupToWrite, signal?: AbortSignal): Promise<BackupWritten>;
   /** Where `to` differs from `from`, in the order in which it should be written: what was free in `from` first. */
   changes(from: BackupImage, to: BackupImage, signal?: AbortSignal): Promise<readonly Extent[]>;
+  /** `sha256` of a disk that is only looked at. Kind `protocol`, DR-BACKUP-CUT, when it is not `bytes` long. */
+  digestOf(content: AsyncIterable<Uint8Array>, bytes: number, signal?: AbortSignal): Promise<string>;
   /** Stretches of an image that are not all zeros. */
   filled(image: BackupImage, signal?: AbortSignal): Promise<readonly Extent[]>;
   /**

@@ -3,7 +3,7 @@
  * costs what has changed; what goes, goes after the new date is there. Others' dates are never touched.
  */
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   backupLayout,
@@ -49,7 +49,7 @@ export async function appendDate(image: string, tree: BackupToWrite, looking: Lo
   const before = newest === undefined ? null : await filesOfDate(image, newest, looking);
   const reused = before === null ? nothingReused : await reusable(image, tree, before, looking);
   const adding = new Adding(tree, inventory, looking.scratch);
-  await adding.frame();
+  adding.frame();
   await adding.documents(reused);
   adding.links(reused);
   await adding.database();
@@ -144,7 +144,8 @@ async function hashesOf(
     .map(([vm, { inode }], index) => ({ vm, inode, to: path.join(looking.scratch, `before-${index}`) }));
   await takeOut(image, files, looking);
   const hashes = new Map<Uuid, string>();
-  for (const { vm, to } of files) hashes.set(vm, sha256Of(await readFile(to)));
+  // A thousand small files: handing each to another thread would cost more than reading it.
+  for (const { vm, to } of files) hashes.set(vm, sha256Of(readFileSync(to)));
   return hashes;
 }
 
@@ -168,18 +169,18 @@ class Adding {
   }
 
   /** What the format asks for beside the dates: written once, and left alone from then on. */
-  async frame(): Promise<void> {
+  frame(): void {
     const { vdi, pool, date, history, srMeta, provenance } = this.#tree;
     const { hasMarker, hasConf, hasDates, root } = this.#inventory;
-    if (!hasMarker) await this.#write(backupLayout.marker, Buffer.from(`${backupLayout.formatVersion}\n`));
+    if (!hasMarker) this.#write(backupLayout.marker, Buffer.from(`${backupLayout.formatVersion}\n`));
     if (!hasConf && !root.some(({ name }) => name === backupLayout.conf)) {
       this.commands.push(`mkdir ${backupLayout.conf}`);
-      await this.#write(confPath(vdi), Buffer.from(rotationStanza(vdi, pool, history)));
+      this.#write(confPath(vdi), Buffer.from(rotationStanza(vdi, pool, history)));
     }
     if (!hasDates) this.commands.push(`mkdir ${backupLayout.dates}`);
     this.#directory(datePath(date), 4);
-    await this.#write(`${datePath(date)}/${backupLayout.srMeta}`, srMeta);
-    await this.#write(
+    this.#write(`${datePath(date)}/${backupLayout.srMeta}`, srMeta);
+    this.#write(
       `${datePath(date)}/${backupLayout.provenance}`,
       Buffer.from(`${JSON.stringify(provenance)}\n`),
     );
@@ -190,7 +191,7 @@ class Adding {
     this.#directory(`${datePath(date)}/${backupLayout.all}`, documents.length);
     for (const { vm, archive } of documents) {
       const there = reused.documents.get(vm);
-      if (there === undefined) await this.#write(documentPath(date, vm), await archive());
+      if (there === undefined) this.#write(documentPath(date, vm), await archive());
       else {
         this.#name(there, documentPath(date, vm));
         this.linked.set(vm, there.inode);
@@ -232,7 +233,7 @@ class Adding {
     }
     const pieces: Uint8Array[] = [];
     for await (const piece of database) pieces.push(piece);
-    await this.#write(databasePath(pool, 0), Buffer.concat(pieces));
+    this.#write(databasePath(pool, 0), Buffer.concat(pieces));
   }
 
   /** debugfs does not make a directory longer when it links something into it: room is made beforehand. */
@@ -250,9 +251,9 @@ class Adding {
     );
   }
 
-  async #write(where: string, content: Uint8Array): Promise<void> {
+  #write(where: string, content: Uint8Array): void {
     const local = path.join(this.#scratch, `new-${this.files.size}`);
-    await writeFile(local, content, { mode: 0o600 });
+    writeFileSync(local, content, { mode: 0o600 });
     this.commands.push(`write ${quoted(local)} ${plain(where)}`);
     this.files.set(where, { sha256: sha256Of(content), bytes: content.length });
   }

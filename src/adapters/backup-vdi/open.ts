@@ -2,6 +2,7 @@
 import type { BackupImages } from '../../ports/backup-vdi.ts';
 import { BackupReader } from './read.ts';
 import { Scratch } from './scratch.ts';
+import { digestOf } from './sparse.ts';
 import { Undo } from './undo.ts';
 import { BackupWriter } from './write.ts';
 
@@ -16,6 +17,7 @@ export function openBackupImages(directory: string): BackupImages {
     contents: (image, signal) => reader.contents(image, signal),
     read: (image, date, signal) => reader.read(image, date, signal),
     readDatabase: (image, pool, options) => reader.readDatabase(image, pool, options),
+    digestOf: (content, bytes, signal) => digestOf(content, bytes, signal),
     release: (image) => reader.release(image),
     build: (bytes, tree, signal) => writer.build(bytes, tree, signal),
     append: (image, tree, signal) => writer.append(image, tree, signal),

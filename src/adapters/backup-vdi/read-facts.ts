@@ -2,8 +2,9 @@
  * One date of a metadata backup as a backup of other tools is read: documents of the date, completed by the dump of the
  * database that was made with it, names by SRMETA.xml.
  */
+import { createHash } from 'node:crypto';
 import { PortError, problemOf } from '../../domain/errors.ts';
-import type { PoolFacts } from '../../domain/pool.ts';
+import type { PoolFacts, Uuid } from '../../domain/pool.ts';
 import type { Instant } from '../../domain/time.ts';
 import { withNames } from '../../metadata/backup-tree.ts';
 import { type NamedSr, parseSrMeta } from '../../metadata/srmeta.ts';
@@ -22,15 +23,18 @@ export function factsOfBackup(
   made: ForeignBackup['made'],
 ): ForeignBackup {
   const remarks: string[] = [];
+  const { whole, changed } = asWritten(tree);
   const told = backupOfArchives(
-    tree.documents.map(({ vm, archive }) => ({ file: `${vm}.vmmeta`, bytes: archive })),
+    whole.map(({ vm, archive }) => ({ file: `${vm}.vmmeta`, bytes: archive })),
     made.at,
   );
   const dump = database === null ? null : readDump(database, made.at, told.pool, remarks);
   if (told.documents.size === 0 && dump === null) throw empty(tree.date);
   const pool = dump === null ? told.pool : united(dump.pool, told.pool);
   const documents = new Map([...(dump?.documents ?? []), ...told.documents]);
-  const added = [...documents.keys()].filter((uuid) => !told.documents.has(uuid)).length;
+  const added = [...documents.keys()].filter(
+    (uuid) => !told.documents.has(uuid) && shouldBeThere(tree, uuid),
+  ).length;
   if (added > 0)
     remarks.push(
       `${added} VMs have no document in this date: they were made from the dump of the pool's database`,
@@ -42,11 +46,35 @@ export function factsOfBackup(
     pool: { ...pool, ...withNames(pool, namesOf(tree, remarks)) },
     documents,
     // What the dump makes good is no failure.
-    failures: told.failures.filter(({ file }) => !documents.has(file.replace(/\.vmmeta$/, ''))),
+    failures: [...changed, ...told.failures].filter(
+      ({ file }) => !documents.has(file.replace(/\.vmmeta$/, '')),
+    ),
     secretDeviceConfig: dump?.secretDeviceConfig ?? new Map(),
     database: dump === null ? null : database,
     remarks: [...remarks, ...told.remarks, ...(dump?.remarks ?? [])],
   };
+}
+
+/** What Lifeboat wrote says what its documents are: one that is another by now is not used. */
+function asWritten({ documents, provenance }: BackupTree): {
+  readonly whole: BackupTree['documents'];
+  readonly changed: ForeignBackup['failures'];
+} {
+  const isWhole = ({ vm, archive }: BackupTree['documents'][number]): boolean => {
+    const claimed = provenance?.documents[vm];
+    return claimed === undefined || createHash('sha256').update(archive).digest('hex') === claimed;
+  };
+  return {
+    whole: documents.filter(isWhole),
+    changed: documents
+      .filter((each) => !isWhole(each))
+      .map(({ vm }) => ({ file: `${vm}.vmmeta`, reason: 'it is not what Lifeboat wrote there' })),
+  };
+}
+
+/** A host's script saves every VM of the pool, Lifeboat those of a group. */
+function shouldBeThere({ provenance }: BackupTree, vm: Uuid): boolean {
+  return provenance === null || provenance.documents[vm] !== undefined;
 }
 
 /** Null for a dump that cannot be read, or of another moment: it must know every VM of the date. */

@@ -2,7 +2,8 @@
  * The writing half of the port. Everything happens on a private copy; what comes out has been checked by e2fsck and
  * compared, file by file, with what was to be written, before anybody may send it anywhere.
  */
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { backupFullShare, linkTarget } from '../../domain/backup-vdi.ts';
 import { PortError } from '../../domain/errors.ts';
@@ -33,9 +34,9 @@ import { runTool, toolFailed } from './tools.ts';
 const features = 'none,has_journal,ext_attr,dir_index,filetype,sparse_super,large_file';
 const label = 'PoolMetadata';
 
-type Undoing = 'keepUndo' | 'undone' | 'forgetUndo';
+type Elsewhere = 'digestOf' | 'keepUndo' | 'undone' | 'forgetUndo';
 
-export class BackupWriter implements Omit<BackupImageWriter, Undoing> {
+export class BackupWriter implements Omit<BackupImageWriter, Elsewhere> {
   readonly #scratch: Scratch;
 
   constructor(scratch: Scratch) {
@@ -214,7 +215,7 @@ async function wrongFiles(image: string, { files }: Appended, looking: Looking):
   await takeOut(image, taken, looking);
   const wrong: string[] = [];
   for (const { where, to } of taken)
-    if (sha256Of(await readFile(to)) !== files.get(where)?.sha256) wrong.push(where);
+    if (sha256Of(readFileSync(to)) !== files.get(where)?.sha256) wrong.push(where);
   return [...missing, ...wrong];
 }
 

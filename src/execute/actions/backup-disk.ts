@@ -1,8 +1,7 @@
 /** The disk of a metadata backup: which one it is, and what forbids to touch it (xapi.md 5.2). */
-import { createHash } from 'node:crypto';
 import type { NamedSr } from '../../domain/actions/moving.ts';
 import { backupVdiFlag, backupVdiMark, backupVdiName } from '../../domain/backup-vdi.ts';
-import { OperatorError, PortError } from '../../domain/errors.ts';
+import { OperatorError } from '../../domain/errors.ts';
 import type { PoolFacts, Uuid, VdiFacts } from '../../domain/pool.ts';
 import { backupVdiUuid } from '../../metadata/backup-uuid.ts';
 import type { BackupImages } from '../../ports/backup-vdi.ts';
@@ -88,24 +87,4 @@ export function isBeingMade(disk: VdiFacts): boolean {
 export function backupImagesOf(world: World): BackupImages {
   if (world.backupImages !== undefined) return world.backupImages;
   throw new Error('this program was put together without images of metadata backups');
-}
-
-/** SHA-256 and length of a disk as it is now, without keeping it. */
-export async function digestOfDisk(
-  hypervisor: Hypervisor,
-  vdi: Uuid,
-  signal: AbortSignal,
-): Promise<{ readonly sha256: string; readonly bytes: number }> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const piece of await hypervisor.exportRawVdi(vdi, signal)) {
-    hash.update(piece);
-    bytes += piece.length;
-  }
-  return { sha256: hash.digest('hex'), bytes };
-}
-
-/** A stop by a person or a deadline is no reason to write on. */
-export function wasCancelled(error: unknown): boolean {
-  return error instanceof PortError && error.kind === 'cancelled';
 }

@@ -18,7 +18,7 @@ import type {
 import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
-import { backupDiskOf, backupImagesOf, digestOfDisk, isBeingMade, makeBackupDisk } from './backup-disk.ts';
+import { backupDiskOf, backupImagesOf, isBeingMade, makeBackupDisk } from './backup-disk.ts';
 import { sentenceOf, type World } from './world.ts';
 
 type Wanted = ActionOf<'write-backup'>;
@@ -186,8 +186,8 @@ async function send(tools: Tools, there: BackupImage, to: BackupImage): Promise<
   await images.keepUndo(vdi, there, extents, signal);
   try {
     await hypervisor.importRawPieces(vdi, extents, images.content(to, extents), signal);
-    const seen = await digestOfDisk(hypervisor, vdi, signal);
-    if (seen.sha256 !== to.sha256) throw otherThanWritten(tools, to, seen.sha256);
+    const seen = await images.digestOf(await hypervisor.exportRawVdi(vdi, signal), to.bytes, signal);
+    if (seen !== to.sha256) throw otherThanWritten(tools, to, seen);
   } catch (error) {
     await takeBack(tools, there, to, error);
   }
@@ -209,8 +209,9 @@ async function takeBack(tools: Tools, there: BackupImage, to: BackupImage, error
       if (seen.sha256 !== there.sha256) {
         const extents = await images.changes(seen, there, signal);
         await hypervisor.importRawPieces(vdi, extents, images.content(there, extents), signal);
-        const after = await digestOfDisk(hypervisor, vdi, signal);
-        if (after.sha256 !== there.sha256) throw otherThanWritten(tools, there, after.sha256);
+        const disk = await hypervisor.exportRawVdi(vdi, signal);
+        const after = await images.digestOf(disk, there.bytes, signal);
+        if (after !== there.sha256) throw otherThanWritten(tools, there, after);
       }
     } finally {
       await images.release(seen);
