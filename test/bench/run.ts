@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureBackup } from './backup.ts';
 import { measureCatalog } from './catalog.ts';
 import { measureExport } from './export.ts';
 import { measureFailover } from './failover.ts';
@@ -25,6 +26,7 @@ const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   catalog: measureCatalog,
   memory: measureMemory,
   storage: measureStorage,
+  backup: measureBackup,
 };
 
 const { values } = parseArgs({
