@@ -13,6 +13,7 @@ import { openLinstorArray } from './linstor/linstor-array.ts';
 import { openManualArray } from './manual/manual-array.ts';
 import { openOntap, openOntapCli } from './ontap/open.ts';
 import { openPowerStore } from './powerstore/open.ts';
+import { openActiveDr } from './pure/activedr/open.ts';
 import { openPure } from './pure/open.ts';
 import { openTrueNas } from './truenas/open.ts';
 import { openZfs } from './zfs/open.ts';
@@ -49,7 +50,13 @@ function groupsOf(here: VolumeSettings, there: VolumeSettings): Pick<Peer, 'cons
 }
 
 /** Types that know consistency groups, or whose program or release is asked. */
-const keepTogether: ReadonlySet<string> = new Set(['command', 'ontap', 'powerstore', 'pure']);
+const keepTogether: ReadonlySet<string> = new Set([
+  'command',
+  'ontap',
+  'powerstore',
+  'pure',
+  'pure-activedr',
+]);
 
 const types: Readonly<
   Record<string, (array: ArraySettings, surroundings: ReplicationSurroundings) => Replication>
@@ -64,6 +71,7 @@ const types: Readonly<
   linstor: openLinstorArray,
   manual: openManualArray,
   powerstore: (array, surroundings) => openPowerStore(array, surroundings),
+  'pure-activedr': (array, surroundings) => openActiveDr(array, surroundings),
   pure: (array, surroundings) => openPure(array, surroundings),
   truenas: (array, surroundings) => openTrueNas(array, surroundings),
   zfs: openZfs,

@@ -1,4 +1,6 @@
 /** A FlashArray as far as its storage goes: volumes, protection groups, snapshots that are sent, tags, connections. */
+import type { Pods } from './pods.ts';
+
 export type Files = ReadonlyMap<string, string>;
 
 export interface Volume {
@@ -46,6 +48,8 @@ export class FlashArray {
   connections: { readonly host: string; readonly volume: string; readonly lun: number }[] = [];
   readonly hosts: { readonly name: string; readonly iqns: readonly string[] }[] = [];
   other: FlashArray | null = null;
+  /** Of this array and the other one, where they replicate pods. */
+  pods: Pods | null = null;
   up = true;
   linked = true;
   clockOffsetSeconds = 0;
@@ -145,6 +149,7 @@ export class FlashArray {
     this.transfers.length = 0;
     this.tags = [];
     this.connections = [];
+    if (this.pods !== null) Object.assign(this.pods, { pods: [], links: [] });
     this.#queue = [];
     this.#held = false;
   }

@@ -6,12 +6,12 @@ import { type NamedPair, openedOver, PairOfArrays, quickPace, sides } from '../p
 import { FlashArray, type Volume } from './flash-array.ts';
 import { type PureServer, startPure } from './server.ts';
 
-const iqns: Readonly<Record<Side, string>> = {
+export const iqns: Readonly<Record<Side, string>> = {
   source: 'iqn.2026-11.com.example:osaka-1',
   target: 'iqn.2026-11.com.example:tokyo-1',
 };
-const hostNames: Readonly<Record<Side, string>> = { source: 'osaka-1', target: 'tokyo-1' };
-const wrongToken = 'wrong-token';
+export const hostNames: Readonly<Record<Side, string>> = { source: 'osaka-1', target: 'tokyo-1' };
+export const wrongToken = 'wrong-token';
 
 export interface PurePair {
   readonly arrays: Readonly<Record<Side, FlashArray>>;
@@ -102,7 +102,7 @@ function seed(
   target.transfers.push({ name: incoming.name, started: first.created, completed: target.now() });
 }
 
-async function mend({ arrays, servers }: PurePair): Promise<void> {
+export async function mend({ arrays, servers }: PurePair): Promise<void> {
   for (const side of sides) {
     arrays[side].linked = true;
     arrays[side].clockOffsetSeconds = 0;
@@ -113,7 +113,7 @@ async function mend({ arrays, servers }: PurePair): Promise<void> {
   }
 }
 
-async function power(
+export async function power(
   { arrays, servers }: Pick<PurePair, 'arrays' | 'servers'>,
   side: Side,
   on: boolean,
@@ -194,13 +194,13 @@ function mishapsOf(pair: PurePair, { volumes, disk }: PureRigPair): Partial<Mish
   };
 }
 
-type Matches = (request: DoubleRequest) => boolean;
-const never: Matches = () => false;
-const calls =
+export type Matches = (request: DoubleRequest) => boolean;
+export const never: Matches = () => false;
+export const calls =
   (wanted: string): Matches =>
   ({ method, path }) =>
     `${method} ${path}`.replace('/api/2.26', '') === wanted;
-const tags =
+export const tags =
   (text: string): Matches =>
   (request) =>
     calls('PUT /volumes/tags/batch')(request) && JSON.stringify(request.body).includes(text);

@@ -7,6 +7,7 @@ import {
   startHttpsDouble,
 } from '../https-double.ts';
 import { type FlashArray, PurityError } from './flash-array.ts';
+import type { Pods } from './pods.ts';
 
 export interface Fault {
   readonly matches: (request: DoubleRequest) => boolean;
@@ -99,6 +100,7 @@ function route(array: FlashArray, { method, query, body }: DoubleRequest, path: 
     readonly suffix?: string;
     readonly destroyed?: boolean;
     readonly source?: { readonly name: string };
+    readonly requested_promotion_state?: string;
   };
   const filter = wildcard(query.get('filter'));
   const done: readonly unknown[] = [];
@@ -151,9 +153,16 @@ function route(array: FlashArray, { method, query, body }: DoubleRequest, path: 
       return array.snapshots
         .flatMap(({ name, contents }) => [...contents.keys()].map((member) => `${name}.${member}`))
         .filter((name) => filter.test(name))
-        .map((name) => ({ name }));
+        .map((name) => ({ name, created: 0 }))
+        .concat(podSnapshots(array).filter(({ name }) => filter.test(name)));
+    case 'PATCH /volume-snapshots':
+      return removeSnapshot(array, names);
     case 'POST /volume-snapshots': {
       const source = query.get('source_names') ?? '';
+      if (source.includes('::')) {
+        array.pods?.snapshot(array, source.split(','), given.suffix ?? '');
+        return done;
+      }
       const files = new Map(array.mustVolume(source).files);
       array.volumeSnapshots.push({ name: `${source}.${given.suffix}`, files });
       return done;
@@ -162,8 +171,42 @@ function route(array: FlashArray, { method, query, body }: DoubleRequest, path: 
       return [...array.volumes.values()]
         .filter(({ name, destroyed }) => !destroyed && filter.test(name) && (names === '' || names === name))
         .map(({ name, serial, created }) => ({ name, serial, created }));
+    case 'GET /pods':
+      return podRows(array).filter(({ name }) => names === '' || names === name);
+    case 'GET /pod-replica-links':
+      return linkRows(array);
+    case 'PATCH /pods': {
+      const pod = mustPods(array).must(array, names);
+      if (given.requested_promotion_state === 'promoted')
+        mustPods(array).promote(pod, query.get('promote_from'));
+      else
+        mustPods(array).demote(pod, {
+          quiesce: query.get('quiesce') === 'true',
+          skip: query.get('skip_quiesce') === 'true',
+        });
+      return done;
+    }
+    case 'POST /pods': {
+      const from = given.source?.name ?? '';
+      const pod = mustPods(array).must(array, from.replace('.undo-demote', ''));
+      if (!from.endsWith('.undo-demote') || pod.undo === null)
+        throw new PurityError(from, 'Pod does not exist.');
+      pod.kept.push(pod.undo);
+      return done;
+    }
+    case 'DELETE /pods': {
+      const pod = mustPods(array).must(array, names.replace('.undo-demote', ''));
+      if (!names.endsWith('.undo-demote') || pod.undo === null)
+        throw new PurityError(names, 'Pod does not exist.');
+      pod.undo = null;
+      return done;
+    }
     case 'POST /volumes': {
-      const files = array.contentOf(given.source?.name ?? '');
+      if (given.source === undefined) {
+        array.addVolume(names);
+        return done;
+      }
+      const files = array.contentOf(given.source.name);
       if (query.get('overwrite') === 'true') array.mustVolume(names).files = new Map(files);
       else array.addVolume(names, files);
       return done;
@@ -179,6 +222,8 @@ function route(array: FlashArray, { method, query, body }: DoubleRequest, path: 
     case 'PUT /volumes/tags/batch': {
       const volume = query.get('resource_names') ?? '';
       array.mustVolume(volume);
+      // What lies in a pod is replicated, and a replica is changed by nobody.
+      if (volume.includes('::')) throw new PurityError(volume, 'Volumes in replicated pods take no tags.');
       for (const { key, value } of body as readonly { readonly key: string; readonly value: string }[]) {
         array.tags = array.tags.filter((tag) => tag.volume !== volume || tag.key !== key);
         array.tags.push({ volume, key, value });
@@ -208,6 +253,61 @@ function route(array: FlashArray, { method, query, body }: DoubleRequest, path: 
     default:
       throw new PurityError(`${method} ${path}`, 'Path is not known.');
   }
+}
+
+function mustPods({ pods }: FlashArray): Pods {
+  if (pods === null) throw new PurityError('', 'Path is not known.');
+  return pods;
+}
+
+function podRows(array: FlashArray): { readonly name: string; readonly [key: string]: unknown }[] {
+  array.pods?.look();
+  return (array.pods?.at(array) ?? []).flatMap((pod) => [
+    { name: pod.name, destroyed: false, promotion_status: pod.status },
+    ...(pod.undo === null
+      ? []
+      : [{ name: `${pod.name}.undo-demote`, destroyed: true, promotion_status: 'demoted' }]),
+  ]);
+}
+
+function linkRows(array: FlashArray): readonly unknown[] {
+  array.pods?.look();
+  return (array.pods?.at(array) ?? []).flatMap((pod) => {
+    const link = array.pods?.linkOf(pod);
+    if (link === undefined) return [];
+    const remote = link.from === pod ? link.to : link.from;
+    return [
+      {
+        local_pod: { name: pod.name },
+        remote_pod: { name: remote.name },
+        direction: link.from === pod ? 'outbound' : 'inbound',
+        status: link.status(),
+        paused: false,
+        lag: link.lying ? 0 : 1000,
+        recovery_point: link.lying ? link.from.array.now() : link.recoveryPoint,
+      },
+    ];
+  });
+}
+
+function podSnapshots(array: FlashArray): { readonly name: string; readonly created: number }[] {
+  array.pods?.look();
+  return (array.pods?.at(array) ?? []).flatMap((pod) =>
+    pod.snapshots.flatMap(({ suffix, created, contents }) =>
+      [...contents.keys()].map((volume) => ({ name: `${pod.name}::${volume}.${suffix}`, created })),
+    ),
+  );
+}
+
+function removeSnapshot(array: FlashArray, name: string): readonly unknown[] {
+  const [podName = '', rest = ''] = name.split('::');
+  const pod = mustPods(array).must(array, podName);
+  if (pod.status !== 'promoted') throw new PurityError(name, 'Pod is demoted.');
+  const suffix = rest.slice(rest.lastIndexOf('.') + 1);
+  if (!pod.snapshots.some((one) => one.suffix === suffix))
+    throw new PurityError(name, 'Volume snapshot does not exist.');
+  pod.snapshots = pod.snapshots.filter((one) => one.suffix !== suffix);
+  return [];
 }
 
 function connection(array: FlashArray, method: string, host: string, volume: string): readonly unknown[] {
