@@ -7,6 +7,7 @@ import { oriented } from '../domain/orientation.ts';
 import { plainDeviceConfig } from '../domain/pool.ts';
 import type { PointSr, PointVm, RecoveryPoint } from '../domain/recovery-point.ts';
 import type { GroupSettings } from '../domain/settings.ts';
+import { placesOf } from '../execute/actions/device-config.ts';
 import { packDocument, parseArchive } from '../metadata/document.ts';
 import { rewriteForRecovery } from '../metadata/recovery.ts';
 import { mappedName } from '../plan/networks.ts';
@@ -128,17 +129,48 @@ function srsOf(group: GroupSettings, point: RecoveryPoint, vms: readonly PointVm
     }));
 }
 
+/** What a driver has found out by itself at the old place, and finds out at the new one. */
+const foundByDrivers = new Set([
+  'multiSession',
+  'multihomelist',
+  'usediscoverynumber',
+  'LUNid',
+  'backupservers',
+]);
+/** Said of a place, and most often the same at the other. */
+const alikeEverywhere = new Set(['port', 'serverport', 'masterport', 'type', 'legacy_mode']);
+
 function plainSr(sr: PointSr): Omit<XeSr, 'volume' | 'vdis'> {
   const { uuid, nameLabel, nameDescription, type, contentType, shared } = sr;
   const configs = sr.pbds.map((pbd) => pbd.deviceConfig);
   const secrets = configs.flatMap((config) =>
     Object.keys(config).flatMap((key) => (key.endsWith('_secret') ? [key.slice(0, -'_secret'.length)] : [])),
   );
+  const config = plainDeviceConfig(configs[0] ?? {});
+  const isPlace = placeTest(type);
   return {
     ...{ uuid, nameLabel, nameDescription, type, contentType, shared },
-    deviceConfig: plainDeviceConfig(configs[0] ?? {}),
+    options: Object.fromEntries(
+      Object.entries(config).filter(([key]) => !isPlace(key) && !foundByDrivers.has(key)),
+    ),
+    places: placeKeys(type, config).map((key) => ({ key, atProduction: config[key] ?? null })),
     secretKeys: [...new Set([...secrets, ...Object.keys(sr.secretDeviceConfig)])].sort(),
   };
+}
+
+/** Of a type that nobody knows everything may be a place: better asked for than attached at production. */
+function placeTest(type: string): (key: string) => boolean {
+  const places = placesOf(type);
+  return (key) => !alikeEverywhere.has(key) && (places === null || places.includes(key));
+}
+
+function placeKeys(type: string, config: Readonly<Record<string, string>>): string[] {
+  const isPlace = placeTest(type);
+  const keys = (placesOf(type) ?? Object.keys(config)).filter(
+    (key) => isPlace(key) && !foundByDrivers.has(key),
+  );
+  // `device` is the old form of SCSIid.
+  return keys.includes('SCSIid') ? keys.filter((key) => key !== 'device') : keys;
 }
 
 function volumeOf(group: GroupSettings, sr: PointSr): string | null {

@@ -36,8 +36,10 @@ export interface XeSr {
   readonly type: string;
   readonly contentType: string;
   readonly shared: boolean;
-  /** As at production, without passwords. */
-  readonly deviceConfig: Readonly<Record<string, string>>;
+  /** Of device_config what says how the storage is used, as at production, without passwords. */
+  readonly options: Readonly<Record<string, string>>;
+  /** Keys that say where it is: left empty, so that nobody attaches production's storage by mistake. */
+  readonly places: readonly { readonly key: string; readonly atProduction: string | null }[];
   /** Keys of passwords, such as `chappassword`: asked for, and never written here. */
   readonly secretKeys: readonly string[];
   /** Which volume of which array carries it at the recovery site; null when the settings do not say. */
@@ -121,38 +123,24 @@ function variable(index: number, key: string): string {
   return `SR${index + 1}_${key.replace(/[^A-Za-z0-9_]/g, '_')}`;
 }
 
-/** Where storage of a type is, for SRs of which the point does not know how they were attached. */
-const addressKeys: Readonly<Record<string, readonly string[]>> = {
-  nfs: ['server', 'serverpath'],
-  smb: ['server', 'username'],
-  lvmoiscsi: ['target', 'targetIQN', 'SCSIid'],
-  lvmohba: ['SCSIid'],
-  ext: ['device'],
-  lvm: ['device'],
-};
-
-function configOf({ deviceConfig, type }: XeSr): readonly (readonly [key: string, value: string])[] {
-  const known = Object.entries(deviceConfig);
-  return known.length > 0 ? known : (addressKeys[type] ?? []).map((key) => [key, '']);
-}
-
 function variables(sr: XeSr, index: number): string[] {
   return [
     comment(`SR ${sr.nameLabel}, of type ${sr.type}`),
-    ...configOf(sr).map(([key, value]) => `${variable(index, key)}=${shellWord(value)}`),
+    ...sr.places.flatMap(({ key, atProduction }) => [
+      ...(atProduction === null ? [] : [comment(`at production ${key} is ${atProduction}`)]),
+      `${variable(index, key)}=''`,
+    ]),
+    ...Object.entries(sr.options).map(([key, value]) => `${variable(index, key)}=${shellWord(value)}`),
     '',
   ];
 }
 
 function attach(sr: XeSr, index: number): string[] {
   const { uuid, nameLabel, nameDescription, type, contentType, shared, vdis } = sr;
-  const config = [...configOf(sr).map(([key]) => key), ...sr.secretKeys].map(
-    (key) => `${shellWord(`device-config:${key}=`)}"$${variable(index, key)}"`,
-  );
+  const keys = [...sr.places.map(({ key }) => key), ...Object.keys(sr.options), ...sr.secretKeys];
+  const config = keys.map((key) => `${shellWord(`device-config:${key}=`)}"$${variable(index, key)}"`);
   return [
-    ...configOf(sr).flatMap(([key, value]) =>
-      value === '' ? [`need_value ${variable(index, key)} "$${variable(index, key)}"`] : [],
-    ),
+    ...sr.places.map(({ key }) => `need_value ${variable(index, key)} "$${variable(index, key)}"`),
     ...sr.secretKeys.map((key) => call('ask', variable(index, key), `${key} of SR ${nameLabel}`)),
     call('introduce_sr', uuid, nameLabel, nameDescription, type, contentType, String(shared)),
     [call('plug_sr', uuid, String(shared)), ...config].join(' '),
@@ -180,6 +168,12 @@ need_network() {
   if [ "$found" -eq 1 ]; then say "network $1: there"; return; fi
   fail "network $1: there are $found of that name, and exactly one is needed. An import would guess one or make one that leads nowhere."
   exit 1
+}
+
+sure() {
+  printf 'None of these VMs runs anywhere else, and nobody else writes to their storage. Type yes: ' >&2
+  IFS= read -r answer || answer=''
+  [ "$answer" = yes ] || { say 'Nothing was done.'; exit 1; }
 }
 
 ask() {
@@ -252,9 +246,14 @@ protect_vm() {
 }`;
 
 const tail = `case "\${1:-}" in
-  check | storage | import | start) "part_$1" ;;
+  check) part_check ;;
+  storage | import | start)
+    sure
+    "part_$1"
+    ;;
   all)
     part_check
+    sure
     part_storage
     part_import
     part_start

@@ -10,7 +10,7 @@ import { promotionConfirmation } from '../../src/domain/replication.ts';
 import { arrayOf } from '../../src/lab/arrays/index.ts';
 import { demoVolumes } from '../../src/lab/demo.ts';
 import { guestRead, guestWrite } from '../../src/lab/vm/guest.ts';
-import { type XeRecovery, xeScript } from '../../src/report/xe-script.ts';
+import { shellWord, type XeRecovery, xeScript } from '../../src/report/xe-script.ts';
 import { ends, World } from './trouble.ts';
 import { fakeXe, xeOf } from './xe.ts';
 
@@ -19,14 +19,27 @@ t.setTimeout(240_000);
 const everybody = ['db-01', 'web-01'];
 const run = promisify(execFile);
 
+interface Ended {
+  readonly code: number;
+  readonly said: string;
+}
+
 /** Runs a script with this `xe` in front of everything else; never rejects. */
-async function sh(
+function sh(xe: { readonly directory: string }, ...words: readonly string[]): Promise<Ended> {
+  return answered('yes', xe, ...words);
+}
+
+/** The same by somebody who types something else when asked. */
+async function answered(
+  answer: string,
   xe: { readonly directory: string },
   ...words: readonly string[]
-): Promise<{ readonly code: number; readonly said: string }> {
+): Promise<Ended> {
   const env = { ...process.env, PATH: `${xe.directory}:${process.env['PATH']}` };
+  const started = run('sh', words, { env, timeout: 120_000 });
+  started.child.stdin?.end(`${answer}\n`);
   try {
-    const { stdout, stderr } = await run('sh', words, { env, timeout: 120_000 });
+    const { stdout, stderr } = await started;
     return { code: 0, said: stdout + stderr };
   } catch (error) {
     const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
@@ -75,7 +88,14 @@ t.test('a group comes up from the files of a recovery point, with xe alone', asy
   }
   const text = readFileSync(script, 'utf8');
   t.match(text, /# THEN: make the replica of SR gold storage writable: volume gold of array array-recovery/);
-  writeFileSync(script, text.replaceAll("server='127.0.1.100'", "server='127.0.2.100'"));
+  const unwritten = await sh(xe, script, 'storage');
+  t.match(unwritten, { code: 1, said: /SR1_server is empty/ }, 'production is attached to by nobody');
+  t.match(text, /# at production server is 127\.0\.1\.100\nSR1_server=''/);
+  const written = text
+    .replaceAll(/^(SR\d_server)=''/gm, "$1='127.0.2.100'")
+    .replace("SR1_serverpath=''", "SR1_serverpath='/volumes/gold'")
+    .replace("SR2_serverpath=''", "SR2_serverpath='/volumes/silver'");
+  writeFileSync(script, written);
 
   recovery.db.byName('network', 'Recovery DMZ')[0]?.set({ name_label: 'renamed' });
   const missing = await sh(xe, script, 'all');
@@ -128,7 +148,8 @@ t.test('names are words, whatever they hold', async (t) => {
       {
         ...{ uuid: uuid(2), nameLabel: nasty, nameDescription: nasty, type: 'lvmoiscsi' },
         ...{ contentType: 'user', shared: true, volume: nasty },
-        deviceConfig: { target: nasty, 'odd key;x': 'y' },
+        places: [{ key: 'target', atProduction: nasty }],
+        options: { 'odd key;x': 'y', how: nasty },
         secretKeys: ['chappassword'],
         vdis: [{ uuid: uuid(3), nameLabel: nasty, nameDescription: '' }],
       },
@@ -139,7 +160,8 @@ t.test('names are words, whatever they hold', async (t) => {
   };
   const script = join(directory, 'recover.sh');
   mkdirSync(directory, { recursive: true });
-  writeFileSync(script, xeScript(recovery));
+  // The address is written by hand, as anything that a person writes there.
+  writeFileSync(script, xeScript(recovery).replace("SR1_target=''", `SR1_target=${shellWord(nasty)}`));
   const answers: Record<string, string> = {
     'network-list': 'one',
     'vdi-list': uuid(3),
@@ -169,6 +191,7 @@ t.test('names are words, whatever they hold', async (t) => {
       `host-uuid=${host}`,
       `device-config:target=${nasty}`,
       'device-config:odd key;x=y',
+      `device-config:how=${nasty}`,
       `device-config:chappassword=${nasty}`,
     ]),
     'the coordinator first, the password from whoever runs it',
@@ -187,7 +210,8 @@ t.test('a point that does not know how its SRs were attached asks for the addres
   const script = join(directory, 'recover.sh');
   const sr = {
     ...{ uuid: 'u', nameLabel: 'gold', nameDescription: '', type: 'nfs', contentType: 'user', shared: true },
-    ...{ deviceConfig: {}, secretKeys: [], volume: null, vdis: [] },
+    ...{ options: {}, secretKeys: [], volume: null, vdis: [] },
+    places: [{ key: 'server', atProduction: '10.0.0.5' }],
   };
   const none = { files: [], networks: [], tiers: [], appliances: [], protectedByHa: [] };
   const told = { group: 'g', pointId: 'p', takenAt: '2026-01-31T02:30:00.000Z', site: 's' };
@@ -195,5 +219,9 @@ t.test('a point that does not know how its SRs were attached asks for the addres
   const xe = await fakeXe(t, join(directory, 'bin'), () => '');
   const ended = await sh(xe, script, 'storage');
   t.match(ended, { code: 1, said: /SR1_server is empty: write at the top of this script/ });
+  t.match(await answered('no', xe, script, 'start'), {
+    code: 1,
+    said: /runs anywhere else.*Nothing was done/s,
+  });
   t.same(xe.calls, [], 'before anything was changed');
 });

@@ -181,6 +181,11 @@ export const deviceConfigAt: DeviceConfigFor = (type, production, exposed) => {
   return { ...Object.fromEntries(how), ...family.place(exposed, type, production) };
 };
 
+/** Keys of device_config that say where the storage is; null for a type that nobody knows here. */
+export function placesOf(type: string): readonly string[] | null {
+  return families.get(type)?.places ?? null;
+}
+
 function familyOf(type: string, exposed: Exposed): Family {
   const found = families.get(type);
   if (found !== undefined) return found;
