@@ -3,7 +3,7 @@
  * costs what has changed; what goes, goes after the new date is there. Others' dates are never touched.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   backupLayout,
@@ -19,7 +19,7 @@ import {
 import { PortError } from '../../domain/errors.ts';
 import type { Uuid } from '../../domain/pool.ts';
 import type { BackupToWrite } from '../../ports/backup-vdi.ts';
-import { byInode, change, type DirectoryEntry, type Looking, plain, quoted, takeOut } from './e2fs.ts';
+import { byInode, change, contentsOf, type DirectoryEntry, type Looking, plain, quoted } from './e2fs.ts';
 import { type DateFiles, filesOfDate, type Inventory, inodeFacts, takeInventory } from './inventory.ts';
 import { blockBytes } from './sparse.ts';
 
@@ -139,13 +139,14 @@ async function hashesOf(
   documents: readonly (readonly [Uuid, DirectoryEntry])[],
   looking: Looking,
 ): Promise<ReadonlyMap<Uuid, string>> {
-  const files = documents
-    .filter(([, { bytes }]) => bytes <= mostDocumentBytes)
-    .map(([vm, { inode }], index) => ({ vm, inode, to: path.join(looking.scratch, `before-${index}`) }));
-  await takeOut(image, files, looking);
+  const files = new Map(
+    documents
+      .filter(([, { bytes }]) => bytes <= mostDocumentBytes)
+      .map(([vm, entry]) => [entry.inode, { vm, ...entry }]),
+  );
   const hashes = new Map<Uuid, string>();
-  // A thousand small files: handing each to another thread would cost more than reading it.
-  for (const { vm, to } of files) hashes.set(vm, sha256Of(readFileSync(to)));
+  for await (const { inode, content } of contentsOf(image, [...files.values()], looking))
+    hashes.set(files.get(inode)?.vm ?? '', sha256Of(content));
   return hashes;
 }
 
@@ -252,6 +253,7 @@ class Adding {
   }
 
   #write(where: string, content: Uint8Array): void {
+    // A thousand small files: handing each to another thread would cost more than writing it.
     const local = path.join(this.#scratch, `new-${this.files.size}`);
     writeFileSync(local, content, { mode: 0o600 });
     this.commands.push(`write ${quoted(local)} ${plain(where)}`);

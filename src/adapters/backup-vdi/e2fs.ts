@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { PortError } from '../../domain/errors.ts';
 import type { Instant } from '../../domain/time.ts';
-import { runTool, toolFailed, wordsOf } from './tools.ts';
+import { runTool, type ToolCall, type ToolEnd, toolFailed, wordsOf } from './tools.ts';
 
 export interface DirectoryEntry {
   readonly inode: number;
@@ -98,6 +98,48 @@ export async function takeOut(
     throw damaged('Files of the metadata backup cannot be read', wordsOf(end.stderr));
 }
 
+/** So much content is held at once. */
+const batchBytes = 32 * 1024 * 1024;
+
+/** Content of regular files, in their order, without a file of ours for each: what is only compared is never stored. */
+export async function* contentsOf(
+  image: string,
+  files: readonly { readonly inode: number; readonly bytes: number }[],
+  looking: Looking,
+): AsyncGenerator<{ readonly inode: number; readonly content: Uint8Array }> {
+  for (let from = 0; from < files.length; ) {
+    let to = from;
+    let bytes = 0;
+    do bytes += files[to++]?.bytes ?? 0;
+    while (to < files.length && bytes + (files[to]?.bytes ?? 0) <= batchBytes);
+    yield* contentsOfBatch(image, files.slice(from, to), bytes, looking);
+    from = to;
+  }
+}
+
+/** debugfs repeats each command on a line of its own, and the content follows. */
+async function* contentsOfBatch(
+  image: string,
+  files: readonly { readonly inode: number; readonly bytes: number }[],
+  bytes: number,
+  looking: Looking,
+): AsyncGenerator<{ readonly inode: number; readonly content: Uint8Array }> {
+  const commands = files.map(({ inode }) => `cat ${byInode(inode)}`);
+  const { output, stderr } = await debugfs(image, commands, looking, {
+    maxOutputBytes: bytes + 64 * (files.length + 1),
+  });
+  let at = 0;
+  for (const [index, { inode, bytes: length }] of files.entries()) {
+    const line = `debugfs: ${commands[index]}\n`;
+    const begin = at + line.length;
+    const isThere = output.toString('latin1', at, begin) === line && begin + length <= output.length;
+    if (!isThere || wordsOf(stderr).length > 0)
+      throw damaged('Files of the metadata backup cannot be read', [`inode ${inode}`, ...wordsOf(stderr)]);
+    yield { inode, content: output.subarray(begin, begin + length) };
+    at = begin + length;
+  }
+}
+
 /** debugfs keeps what stands between double quotes together. */
 export function quoted(local: string): string {
   if (/["\\\n\r]/.test(local)) throw new TypeError(`not a path for debugfs: ${JSON.stringify(local)}`);
@@ -111,7 +153,7 @@ export async function change(
   looking: Looking & { readonly at: Instant },
 ): Promise<void> {
   if (commands.length === 0) return;
-  const end = await debugfs(image, commands, looking, ['-w'], looking.at);
+  const end = await debugfs(image, commands, looking, { options: ['-w'], at: looking.at });
   if (end.code !== 0 || wordsOf(end.stderr).length > 0)
     throw toolFailed('debugfs', 'The metadata backup could not be put together', end);
 }
@@ -127,16 +169,15 @@ async function debugfs(
   image: string,
   commands: readonly string[],
   { scratch, signal }: Looking,
-  options: readonly string[] = [],
-  at?: Instant,
-): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  {
+    options = [],
+    ...call
+  }: Pick<ToolCall, 'at' | 'maxOutputBytes'> & { readonly options?: readonly string[] } = {},
+): Promise<ToolEnd> {
   scripts += 1;
   const script = path.join(scratch, `commands-${scripts}`);
   await writeFile(script, `${commands.join('\n')}\n`, { mode: 0o600 });
-  return runTool('debugfs', [...options, '-f', script, image], {
-    signal,
-    ...(at === undefined ? {} : { at }),
-  });
+  return runTool('debugfs', [...options, '-f', script, image], { signal, ...call });
 }
 
 /**

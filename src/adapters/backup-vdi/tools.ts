@@ -22,6 +22,8 @@ export interface ToolCall {
 export interface ToolEnd {
   readonly code: number | null;
   readonly stdout: string;
+  /** The same, undecoded. */
+  readonly output: Buffer;
   /** Its last 64 KiB. */
   readonly stderr: string;
 }
@@ -72,8 +74,19 @@ export async function runTool(tool: Tool, args: readonly string[], call: ToolCal
     });
     child.on('close', (code) => {
       done();
-      if (failure !== null) reject(failure);
-      else resolve({ code, stdout: Buffer.concat(said).toString('utf8'), stderr: words.toString('utf8') });
+      if (failure !== null) {
+        reject(failure);
+        return;
+      }
+      const output = Buffer.concat(said);
+      resolve({
+        code,
+        output,
+        get stdout() {
+          return output.toString('utf8');
+        },
+        stderr: words.toString('utf8'),
+      });
     });
   });
 }

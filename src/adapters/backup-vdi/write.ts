@@ -2,7 +2,6 @@
  * The writing half of the port. Everything happens on a private copy; what comes out has been checked by e2fsck and
  * compared, file by file, with what was to be written, before anybody may send it anywhere.
  */
-import { readFileSync } from 'node:fs';
 import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { backupFullShare, linkTarget } from '../../domain/backup-vdi.ts';
@@ -17,13 +16,13 @@ import type {
 } from '../../ports/backup-vdi.ts';
 import { type Appended, appendDate, sha256Of } from './append.ts';
 import {
+  contentsOf,
   type DirectoryEntry,
   damaged,
   isClean,
   type Looking,
   listDirectories,
   repair,
-  takeOut,
 } from './e2fs.ts';
 import { filesOfDate, inodeFacts, type Room, roomOf, takeInventory } from './inventory.ts';
 import type { Scratch } from './scratch.ts';
@@ -207,15 +206,12 @@ async function verify(
 async function wrongFiles(image: string, { files }: Appended, looking: Looking): Promise<string[]> {
   const entries = await entriesOf(image, [...files.keys()], looking);
   const missing = [...files.keys()].filter((where) => !entries.has(where));
-  const taken = [...entries].map(([where, { inode }], index) => ({
-    where,
-    inode,
-    to: path.join(looking.scratch, `read-${index}`),
-  }));
-  await takeOut(image, taken, looking);
+  const paths = new Map([...entries].map(([where, { inode }]) => [inode, where]));
   const wrong: string[] = [];
-  for (const { where, to } of taken)
-    if (sha256Of(readFileSync(to)) !== files.get(where)?.sha256) wrong.push(where);
+  for await (const { inode, content } of contentsOf(image, [...entries.values()], looking)) {
+    const where = paths.get(inode) ?? '';
+    if (sha256Of(content) !== files.get(where)?.sha256) wrong.push(where);
+  }
   return [...missing, ...wrong];
 }
 
