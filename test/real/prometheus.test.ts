@@ -88,7 +88,20 @@ const worlds: readonly (readonly [
     { 'lifeboat_self_rehearsal_age_seconds{}': '180000x0' },
     ['LifeboatNotRehearsed'],
   ],
-  ['it never proved itself', { 'lifeboat_self_rehearsal_age_seconds{}': null }, ['LifeboatNotRehearsed']],
+  [
+    'it never proved itself',
+    {
+      'lifeboat_self_rehearsal_able{}': null,
+      'lifeboat_self_rehearsal_age_seconds{}': null,
+      'lifeboat_job_success_age_seconds{work="rehearsal"}': null,
+    },
+    ['LifeboatWorkNeverDone'],
+  ],
+  [
+    'a drill that is due next month was never done',
+    { 'lifeboat_job_interval_seconds{work="drill",group="shop"}': '3024000x0' },
+    [],
+  ],
   ['notices are not sent', { 'lifeboat_notices_waiting{}': '3x0' }, ['LifeboatNoticesNotSent']],
   [
     'the RPO is broken',

@@ -8,9 +8,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { SqliteSchedule } from '../../src/adapters/state/sqlite-schedule.ts';
 import { loadSettings } from '../../src/config/load.ts';
-import type { Run } from '../../src/domain/run.ts';
+import type { Operation } from '../../src/domain/plan.ts';
+import { foldRun, type Run } from '../../src/domain/run.ts';
 import type { Settings } from '../../src/domain/settings.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { calendarKey } from '../../src/schedule/due.ts';
@@ -44,8 +46,11 @@ class Newcomer {
     return this.world.run('--config', this.file, ...words);
   }
 
-  begin(...words: readonly string[]): Running {
-    return this.world.begin('--config', this.file, ...words);
+  /** Ends with the test, whatever becomes of it. */
+  begin(t: Test, ...words: readonly string[]): Running {
+    const running = this.world.begin('--config', this.file, ...words);
+    t.teardown(() => running.kill('SIGKILL'));
+    return running;
   }
 
   /** What init must be told where nobody can be asked. */
@@ -58,6 +63,17 @@ class Newcomer {
         ...[`--${site}-password`, `command:printf ${secret}`],
       ];
     });
+  }
+
+  /** The first run of this kind that has ended, as its journal tells it; a journal may have been begun a moment ago. */
+  async ended(operation: Operation): Promise<Run | null> {
+    const journals = new JournalFiles(join(this.settings().stateDirectory, 'runs'));
+    for (const id of await journals.list()) {
+      if (!id.includes(`-${operation}-`)) continue;
+      const events = await journals.read(id);
+      if (events.at(-1)?.event === 'RunEnded') return foldRun(events);
+    }
+    return null;
   }
 
   settings(): Settings {
@@ -109,9 +125,6 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-const ended = (runs: readonly Run[], operation: string): Run | null =>
-  runs.find((run) => run.plan.operation === operation && run.outcome !== null) ?? null;
-
 t.test('init, review, check, daemon, first recovery point, first drill on the clock', async (t) => {
   const newcomer = await Newcomer.start(t);
   const { world } = newcomer;
@@ -157,8 +170,8 @@ t.test('init, review, check, daemon, first recovery point, first drill on the cl
   ends(t, 'validate', await newcomer.run('validate'), 0, /mine\.yaml is right/);
   ends(t, 'check before any point', await newcomer.run('check'), 10, /DR-POINT-NONE/);
 
-  let daemon = newcomer.begin('daemon');
-  const point = await until(daemon, async () => ended(await world.runs(), 'export'));
+  let daemon = newcomer.begin(t, 'daemon');
+  const point = await until(daemon, () => newcomer.ended('export'));
   t.match(
     { outcome: point.outcome, by: point.by },
     { outcome: 'done', by: 'schedule' },
@@ -182,8 +195,8 @@ t.test('init, review, check, daemon, first recovery point, first drill on the cl
   // The machine was off over the day of the drill.
   missDrill(newcomer, group.name);
   const before = world.powerStates('production');
-  daemon = newcomer.begin('daemon');
-  const drill = await until(daemon, async () => ended(await world.runs(), 'drill'));
+  daemon = newcomer.begin(t, 'daemon');
+  const drill = await until(daemon, () => newcomer.ended('drill'));
   t.match({ outcome: drill.outcome, by: drill.by }, { outcome: 'done', by: 'schedule' }, drill.summary ?? '');
   daemon.kill('SIGTERM');
   ends(t, 'the daemon, told to end', await daemon.ended, 0);
