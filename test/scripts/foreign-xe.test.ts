@@ -37,7 +37,8 @@ async function answered(
 ): Promise<Ended> {
   const env = { ...process.env, PATH: `${xe.directory}:${process.env['PATH']}` };
   const started = run('sh', words, { env, timeout: 120_000 });
-  started.child.stdin?.end(`${answer}\n`);
+  // A script that ends before it asks reads nothing.
+  started.child.stdin?.on('error', () => undefined).end(`${answer}\n`);
   try {
     const { stdout, stderr } = await started;
     return { code: 0, said: stdout + stderr };

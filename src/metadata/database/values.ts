@@ -34,7 +34,7 @@ export function unprotected(attribute: string): string {
 type Expression = string | readonly Expression[];
 
 /** A quoted atom, a bare one, or a bracket; white space between them means nothing. */
-const token = /\s*(?:'((?:[^'\\]|\\[\s\S])*)'|"((?:[^"\\]|\\[\s\S])*)"|([()])|([^\s()"]+))/y;
+const token = /\s*(?:'((?:[^'\\]|\\[\s\S])*)'|"((?:[^"\\]|\\[\s\S])*)"|([()])|([^\s()"'][^\s()"]*))/y;
 
 function parseExpression(text: string): Expression {
   const stack: Expression[][] = [[]];
@@ -70,8 +70,12 @@ export function columnValue(text: string, type: ModelType): XmlValue {
       if (!/^-?\d+$/.test(text)) throw new ColumnError('not a whole number');
       return text;
     case 'float':
+      if (!/^[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf(?:inity)?)$/i.test(text))
+        throw new ColumnError('not a number');
       return new XmlScalar('double', text);
     case 'datetime':
+      if (!/^\d{4}-?\d\d-?\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)?$/.test(text))
+        throw new ColumnError('not a date');
       return new XmlScalar('dateTime.iso8601', text);
     case 'set': {
       const list = parseExpression(text);
