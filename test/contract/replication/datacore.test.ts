@@ -5,7 +5,7 @@ import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
 import { OperatorError, PortError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
-import { datacoreRigs, startDatacoreWorld } from './doubles/datacore/rig.ts';
+import { datacoreRigs, startDatacoreWorld, volumes } from './doubles/datacore/rig.ts';
 import type { Rig } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
@@ -31,7 +31,7 @@ async function failureOf(work: Promise<unknown>): Promise<PortError> {
 
 t.test('options that do not fit are told all at once, and nobody is contacted', async (t) => {
   const options = { url: 'https://a', server_host: 'name-of-it', colour: 'red' };
-  const settings = { ...world.settings('source'), options };
+  const settings = { ...world.adapters.settings('source'), options };
   const opening = () =>
     openReplication(settings, {
       secrets: { resolve: async () => '' },
@@ -40,7 +40,7 @@ t.test('options that do not fit are told all at once, and nobody is contacted', 
     });
   t.throws(opening, /username.*server_host.*colour/s);
   t.throws(opening, OperatorError);
-  const { portals: _, ...rest } = world.settings('source').options;
+  const { portals: _, ...rest } = world.adapters.settings('source').options;
   const incomplete = { ...settings, options: rest };
   const open = () =>
     openDatacoreArray(incomplete, {
@@ -62,7 +62,7 @@ t.test('a token that is over is fetched again once, in the middle of a verb', as
 
 t.test('a refused password is sent once, not until everybody is locked out', async (t) => {
   await open(t);
-  const stranger = world.adapter('source', { password: 'not-the-password' });
+  const stranger = world.adapters.adapter('source', [{ volumes }], { secret: 'not-the-password' });
   for (let i = 0; i < 5; i += 1)
     t.match(await failureOf(stranger.identify()), { kind: 'auth', problem: { code: 'DR-ARRAY-PASSWORD' } });
   t.equal(source.wrongTries, 1);
@@ -72,7 +72,7 @@ t.test('an array that lets nobody in says for how long', async (t) => {
   const rig = await open(t);
   source.expireTokens();
   source.wrongTries = 3;
-  const error = await failureOf(world.adapter('source').observe(rig.volumes.source));
+  const error = await failureOf(world.adapters.adapter('source', [{ volumes }]).observe(rig.volumes.source));
   t.match(error, { kind: 'auth', problem: { code: 'DR-ARRAY-LOCKED-OUT' } });
   t.match(error.message, /wait 30 seconds/i);
 });

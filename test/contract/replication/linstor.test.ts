@@ -31,7 +31,7 @@ async function failureOf(work: Promise<unknown>): Promise<PortError> {
 
 t.test('options that do not fit are told all at once, and nobody is contacted', async (t) => {
   const options = { url: 'http://a', keep_points: 1, colour: 'red' };
-  const settings = { ...world.settings('source'), options };
+  const settings = { ...world.adapters.settings('source'), options };
   const open = () =>
     openReplication(settings, {
       secrets: { resolve: async () => '' },

@@ -15,19 +15,18 @@ import type {
 } from '../../../domain/replication.ts';
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
-import type { Clock, Secrets } from '../../../ports/system.ts';
 import { unsupported } from '../rest/errors.ts';
-import { type Pace, usualPace } from '../rest/poll.ts';
+import { usualPace } from '../rest/poll.ts';
 import {
   diverged,
   mustConfirmDiscard,
   mustConfirmPromotion,
-  noPeer,
   notPrepared,
   noVolume,
   otherPoint,
   otherSideIs,
 } from '../rest/refusals.ts';
+import { type RestSurroundings, Sides } from '../rest/sides.ts';
 import type { VirtualDisk } from './answers.ts';
 import { DatacoreApi } from './api.ts';
 import { leftovers, mustBeFree, mustBeNewest, startDrill, stopDrill } from './drills.ts';
@@ -37,33 +36,21 @@ import { bring, type Operating, resume } from './operations.ts';
 import { mustBe, pointsOf, roleOf, standOf, viewOf } from './state.ts';
 import { carry } from './transfer.ts';
 
-export interface DatacoreSurroundings {
-  readonly secrets: Secrets;
-  readonly clock: Clock;
-  readonly peers: ReadonlyMap<string, { readonly array: ArraySettings; readonly volume: string }>;
-  /** For tests; the usual one when absent. */
-  readonly pace?: Pace;
-}
-
-interface OtherSide {
-  readonly api: DatacoreApi;
-  readonly volume: string;
-}
-
-export function openDatacoreArray(settings: ArraySettings, surroundings: DatacoreSurroundings): Replication {
+export function openDatacoreArray(settings: ArraySettings, surroundings: RestSurroundings): Replication {
   return new DatacoreReplication(settings, surroundings);
 }
 
 class DatacoreReplication implements Replication {
   readonly array: string;
   readonly #api: DatacoreApi;
-  readonly #surroundings: DatacoreSurroundings;
-  readonly #others = new Map<string, DatacoreApi>();
+  readonly #surroundings: RestSurroundings;
+  readonly #sides: Sides<DatacoreApi>;
   readonly #carrying = new Map<string, Promise<void>>();
 
-  constructor(settings: ArraySettings, surroundings: DatacoreSurroundings) {
+  constructor(settings: ArraySettings, surroundings: RestSurroundings) {
     this.array = settings.name;
-    this.#api = new DatacoreApi(settings, surroundings.secrets);
+    this.#sides = new Sides(settings, surroundings, (array) => new DatacoreApi(array, surroundings.secrets));
+    this.#api = this.#sides.own;
     this.#surroundings = surroundings;
   }
 
@@ -94,7 +81,7 @@ class DatacoreReplication implements Replication {
     return disks
       .filter((disk) => standOf(disk) !== 'none')
       .map((disk) => {
-        const named = this.#surroundings.peers.get(disk.Alias);
+        const named = this.#sides.named(disk.Alias);
         const told = disk.VirtualDiskReplicationData?.PartnerVirtualDiskAlias ?? null;
         const volume = told ?? named?.volume ?? null;
         const peer = volume === null ? null : { array: named?.array.name ?? 'unknown', volume };
@@ -180,7 +167,7 @@ class DatacoreReplication implements Replication {
   async divergence(volume: string, signal?: AbortSignal): Promise<Divergence> {
     const disk = await this.#api.disk(volume, signal);
     if (roleOf(disk) === 'promoted') return divergenceOf(pointsOf(disk), markOf(disk), markOf(disk).ref);
-    const other = this.#other(volume);
+    const other = this.#sides.of(volume);
     const there = await other.api.disk(other.volume, signal);
     return divergenceOf(pointsOf(there), markOf(disk), markOf(there).ref);
   }
@@ -192,7 +179,7 @@ class DatacoreReplication implements Replication {
     if (standby && (roleOf(disk) === 'target' || markOf(disk).role === 'demoted')) return;
     const { common, pointsLost, says } = await this.divergence(volume, signal);
     mustConfirmDiscard(this.array, 'demote', volume, common?.ref ?? null, options);
-    const other = this.#other(volume);
+    const other = this.#sides.of(volume);
     const role = roleOf(await other.api.disk(other.volume, signal));
     if (role !== 'promoted') throw otherSideIs(this.array, volume, 'demote', role);
     if (!standby && pointsLost !== 0 && !options.discard) throw diverged(this.array, volume, says);
@@ -208,7 +195,7 @@ class DatacoreReplication implements Replication {
     signal?: AbortSignal,
   ): Promise<ReplicaPoint> {
     const disk = await this.#api.disk(volume, signal);
-    const other = this.#other(volume);
+    const other = this.#sides.of(volume);
     const role = roleOf(await other.api.disk(other.volume, signal));
     if (roleOf(disk) === 'source' && role === 'target') return this.#carry(volume, tag, signal);
     mustBe(this.#api, disk, 'reverse', 'promoted');
@@ -266,7 +253,7 @@ class DatacoreReplication implements Replication {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#api, ...this.#others.values()].map((api) => api.close()));
+    await this.#sides.close();
   }
 
   #operating(signal: AbortSignal | undefined): Operating {
@@ -276,7 +263,7 @@ class DatacoreReplication implements Replication {
 
   /** One at a time for a volume: each writes its point into the same description. */
   #carry(volume: string, tag: string, signal: AbortSignal | undefined): Promise<ReplicaPoint> {
-    const carrying = { ...this.#operating(signal), volume, other: this.#other(volume) };
+    const carrying = { ...this.#operating(signal), volume, other: this.#sides.of(volume) };
     const before = this.#carrying.get(volume) ?? Promise.resolve();
     const point = before.then(() => carry(carrying, tag));
     const settled = point.then(
@@ -285,15 +272,6 @@ class DatacoreReplication implements Replication {
     );
     this.#carrying.set(volume, settled);
     return point;
-  }
-
-  #other(volume: string): OtherSide {
-    const peer = this.#surroundings.peers.get(volume);
-    if (peer === undefined || peer.array.type !== 'datacore') throw noPeer(this.array, volume, 'datacore');
-    const { name } = peer.array;
-    const api = this.#others.get(name) ?? new DatacoreApi(peer.array, this.#surroundings.secrets);
-    this.#others.set(name, api);
-    return { api, volume: peer.volume };
   }
 
   /** The hosts are written down before they are taken away, so that `unprepare` finds them. */
@@ -318,7 +296,7 @@ class DatacoreReplication implements Replication {
   }
 
   async #otherSideMustReceive(volume: string, verb: string, signal: AbortSignal | undefined): Promise<void> {
-    const other = this.#other(volume);
+    const other = this.#sides.of(volume);
     const role = roleOf(await other.api.disk(other.volume, signal));
     if (role !== 'target' && role !== 'in-test') throw otherSideIs(this.array, volume, verb, role);
   }
@@ -328,7 +306,7 @@ class DatacoreReplication implements Replication {
     point: string,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const other = this.#other(volume);
+    const other = this.#sides.of(volume);
     const { role, ref } = markOf(await other.api.disk(other.volume, signal));
     if (role === 'prepared' && ref === point) return;
     throw notPrepared(this.array, volume, [

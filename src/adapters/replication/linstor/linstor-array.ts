@@ -15,7 +15,7 @@ import type {
 } from '../../../domain/replication.ts';
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
-import type { Clock, Secrets } from '../../../ports/system.ts';
+import type { Clock } from '../../../ports/system.ts';
 import { unsupported } from '../rest/errors.ts';
 import { type Pace, usualPace } from '../rest/poll.ts';
 import {
@@ -25,12 +25,13 @@ import {
   noVolume,
   otherSideIs,
 } from '../rest/refusals.ts';
+import { type RestSurroundings, Sides } from '../rest/sides.ts';
 import { answers } from './answers.ts';
 import { LinstorApi } from './api.ts';
 import { leftovers, startDrill, stopDrill, unblock } from './drills.ts';
 import { makeAvailable, takeAway } from './hosts.ts';
 import { type MarkRole, writeMark } from './marks.ts';
-import { lookAcross, type Peer, Peers } from './peers.ts';
+import { lookAcross } from './peers.ts';
 import { block, keepAside, mustBePrepared, promoteTo } from './promotion.ts';
 import {
   look,
@@ -44,29 +45,21 @@ import {
 } from './state.ts';
 import { carry } from './transfer.ts';
 
-export interface LinstorSurroundings {
-  readonly secrets: Secrets;
-  readonly clock: Clock;
-  readonly peers: ReadonlyMap<string, Peer>;
-  /** For tests; the usual one when absent. */
-  readonly pace?: Pace;
-}
-
-export function openLinstorArray(settings: ArraySettings, surroundings: LinstorSurroundings): Replication {
+export function openLinstorArray(settings: ArraySettings, surroundings: RestSurroundings): Replication {
   return new LinstorReplication(settings, surroundings);
 }
 
 class LinstorReplication implements Replication {
   readonly array: string;
   readonly #api: LinstorApi;
-  readonly #peers: Peers;
+  readonly #peers: Sides<LinstorApi>;
   readonly #clock: Clock;
   readonly #pace: Pace;
 
-  constructor(settings: ArraySettings, { secrets, clock, peers, pace = usualPace }: LinstorSurroundings) {
+  constructor(settings: ArraySettings, { secrets, clock, peers, pace = usualPace }: RestSurroundings) {
     this.array = settings.name;
-    this.#api = new LinstorApi(settings, secrets);
-    this.#peers = new Peers(settings.name, peers, secrets);
+    this.#peers = new Sides(settings, { peers }, (array) => new LinstorApi(array, secrets));
+    this.#api = this.#peers.own;
     this.#clock = clock;
     this.#pace = pace;
   }
@@ -264,7 +257,7 @@ class LinstorReplication implements Replication {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#api.close(), this.#peers.close()]);
+    await this.#peers.close();
   }
 
   #carry(volume: string, tag: string, signal: AbortSignal | undefined): Promise<ReplicaPoint> {

@@ -1,26 +1,21 @@
 /** Two SANsymphony server groups as a rig: two REST servers for all cases, groups of their own for each. */
 import { openDatacoreArray } from '../../../../../src/adapters/replication/datacore/datacore-array.ts';
-import { systemClock } from '../../../../../src/adapters/system/clock.ts';
-import type { ArraySettings } from '../../../../../src/domain/settings.ts';
-import type { Replication } from '../../../../../src/ports/replication.ts';
 import type { OpenRig, Place, Rig, Side, Verb } from '../../rig.ts';
 import { type DoubleRequest, type HttpsDouble, startHttpsDouble } from '../https-double.ts';
+import { openedOver, PairOfArrays, quickPace, sides } from '../pair.ts';
 import { type Disk, Group, type Link, pair } from './group.ts';
 import { RestServer } from './server.ts';
 
-const sides: readonly Side[] = ['source', 'target'];
-const volumes: Readonly<Record<Side, string>> = { source: 'shop', target: 'shop-replica' };
+export const volumes: Readonly<Record<Side, string>> = { source: 'shop', target: 'shop-replica' };
 const serverHosts: Readonly<Record<Side, string>> = { source: '10.1.0.1', target: '10.2.0.1' };
 const wrongPassword = 'not-the-password';
-const pace = { firstSeconds: 0.002, longestSeconds: 0.02, patienceSeconds: 20 };
 
 export interface DatacoreWorld {
   readonly servers: Readonly<Record<Side, RestServer>>;
   readonly https: Readonly<Record<Side, HttpsDouble>>;
   readonly link: Link;
   renew(): Promise<void>;
-  settings(side: Side, changes?: Partial<ArraySettings['options']>): ArraySettings;
-  adapter(side: Side, changes?: { readonly password?: string; readonly fingerprint?: string }): Replication;
+  readonly adapters: PairOfArrays;
   stop(): Promise<void>;
 }
 
@@ -34,11 +29,8 @@ export async function startDatacoreWorld(): Promise<DatacoreWorld> {
     source: await startHttpsDouble((request) => servers.source.answer(request)),
     target: await startHttpsDouble((request) => servers.target.answer(request)),
   };
-  const opened: Replication[] = [];
-  const settings = (side: Side, changes: Partial<ArraySettings['options']> = {}): ArraySettings => ({
+  const named = (side: Side) => ({
     name: `datacore-${side}`,
-    site: side,
-    type: 'datacore',
     options: {
       url: https[side].url,
       fingerprint: https[side].certificate.sha256,
@@ -46,15 +38,19 @@ export async function startDatacoreWorld(): Promise<DatacoreWorld> {
       server_host: serverHosts[side],
       portals: `10.0.0.1:3260,10.0.0.2:3260`,
       target_iqn: `iqn.2000-08.com.datacore:${side}-1`,
-      ...changes,
     },
-    secret: { from: 'env', name: side },
+  });
+  const adapters = new PairOfArrays({
+    type: 'datacore',
+    arrays: { source: named('source'), target: named('target') },
+    secrets: { source: servers.source.password, target: servers.target.password },
+    open: (settings, surroundings) => openDatacoreArray(settings, { ...surroundings, pace: quickPace }),
   });
   return {
     servers,
     https,
     link,
-    settings,
+    adapters,
     renew: async () => {
       Object.assign(link, { up: true, held: false });
       for (const side of sides) {
@@ -63,24 +59,8 @@ export async function startDatacoreWorld(): Promise<DatacoreWorld> {
         await https[side].powerOn();
       }
     },
-    adapter: (side, { password, fingerprint } = {}) => {
-      const other = side === 'source' ? 'target' : 'source';
-      const adapter = openDatacoreArray(settings(side, fingerprint === undefined ? {} : { fingerprint }), {
-        secrets: {
-          resolve: async (ref) => {
-            const asked: Side = 'name' in ref && ref.name === 'target' ? 'target' : 'source';
-            return asked === side && password !== undefined ? password : servers[asked].password;
-          },
-        },
-        clock: systemClock,
-        peers: new Map([[volumes[side], { array: settings(other), volume: volumes[other] }]]),
-        pace,
-      });
-      opened.push(adapter);
-      return adapter;
-    },
     stop: async () => {
-      await Promise.all(opened.map((adapter) => adapter.close()));
+      await adapters.close();
       for (const side of sides) await https[side].stop();
     },
   };
@@ -145,17 +125,13 @@ function rigOf(world: DatacoreWorld): Rig {
     return disk;
   };
   return {
-    source: world.adapter('source'),
-    target: world.adapter('target'),
-    volumes,
+    ...openedOver(world.adapters, [{ volumes }], wrongPassword),
     hosts: (side) => ({ addresses: [], iqns: [initiator(side)] }),
     read: async (place, file) => {
       const disk = at(place);
       return (disk.testFiles ?? disk.files).get(file) ?? null;
     },
     write: async (place, file, text) => servers[place.side].group.write(at(place), file, text),
-    reopen: async (side) => world.adapter(side),
-    patienceSeconds: 30,
     reportsSplit: false,
     secrets: [...sides.flatMap((side) => [servers[side].password, servers[side].token]), wrongPassword],
     cutLink: async () => {
@@ -201,7 +177,5 @@ function rigOf(world: DatacoreWorld): Rig {
         pair(from, to);
         return to.disk.alias;
       }),
-    wrongCredentials: async (side) => world.adapter(side, { password: wrongPassword }),
-    wrongTrust: async (side) => world.adapter(side, { fingerprint: '00'.repeat(32) }),
   };
 }

@@ -1,17 +1,13 @@
 /** Two LINSTOR clusters as a rig: two controllers for all cases, clusters of their own for each. */
 import { openLinstorArray } from '../../../../../src/adapters/replication/linstor/linstor-array.ts';
-import { systemClock } from '../../../../../src/adapters/system/clock.ts';
-import type { ArraySettings } from '../../../../../src/domain/settings.ts';
-import type { Replication } from '../../../../../src/ports/replication.ts';
 import type { OpenRig, Place, Rig, Side, Verb } from '../../rig.ts';
 import { type DoubleRequest, type HttpsDouble, startHttpsDouble } from '../https-double.ts';
+import { openedOver, PairOfArrays, quickPace, sides } from '../pair.ts';
 import { Cluster, type Definition, type Link } from './cluster.ts';
 import { Controller } from './controller.ts';
 
-const sides: readonly Side[] = ['source', 'target'];
 const hosts: Readonly<Record<Side, string>> = { source: '127.41.1.1', target: '127.41.2.1' };
 const wrongToken = 'token-of-nobody';
-const pace = { firstSeconds: 0.005, longestSeconds: 0.02, patienceSeconds: 20 };
 
 export interface LinstorWorld {
   readonly controllers: Readonly<Record<Side, Controller>>;
@@ -19,8 +15,7 @@ export interface LinstorWorld {
   readonly link: Link;
   /** Fresh clusters behind the same controllers. */
   renew(): Promise<void>;
-  settings(side: Side, changes?: Partial<ArraySettings['options']>): ArraySettings;
-  adapter(side: Side, changes?: { readonly token?: string; readonly fingerprint?: string }): Replication;
+  readonly adapters: PairOfArrays;
   stop(): Promise<void>;
 }
 
@@ -36,24 +31,25 @@ export async function startLinstorWorld(): Promise<LinstorWorld> {
     source: await startHttpsDouble((request) => controllers.source.answer(request)),
     target: await startHttpsDouble((request) => controllers.target.answer(request)),
   };
-  const opened: Replication[] = [];
-  const settings = (side: Side, changes: Partial<ArraySettings['options']> = {}): ArraySettings => ({
+  const named = (side: Side) => ({
     name: `linstor-${side}`,
-    site: side,
-    type: 'linstor',
     options: {
       url: servers[side].url,
       fingerprint: servers[side].certificate.sha256,
       remote: 'other',
-      ...changes,
     },
-    secret: { from: 'env', name: side },
+  });
+  const adapters = new PairOfArrays({
+    type: 'linstor',
+    arrays: { source: named('source'), target: named('target') },
+    secrets: { source: controllers.source.token, target: controllers.target.token },
+    open: (settings, surroundings) => openLinstorArray(settings, { ...surroundings, pace: quickPace }),
   });
   const world: LinstorWorld = {
     controllers,
     servers,
     link,
-    settings,
+    adapters,
     renew: async () => {
       Object.assign(link, { up: true, held: false });
       for (const side of sides) {
@@ -66,24 +62,8 @@ export async function startLinstorWorld(): Promise<LinstorWorld> {
       source.cluster.remotes.set('other', target.cluster);
       target.cluster.remotes.set('other', source.cluster);
     },
-    adapter: (side, { token, fingerprint } = {}) => {
-      const other = side === 'source' ? 'target' : 'source';
-      const adapter = openLinstorArray(settings(side, fingerprint === undefined ? {} : { fingerprint }), {
-        secrets: {
-          resolve: async (ref) => {
-            const asked: Side = 'name' in ref && ref.name === 'target' ? 'target' : 'source';
-            return asked === side && token !== undefined ? token : controllers[asked].token;
-          },
-        },
-        clock: systemClock,
-        peers: new Map([[volumes[side], { array: settings(other), volume: volumes[other] }]]),
-        pace,
-      });
-      opened.push(adapter);
-      return adapter;
-    },
     stop: async () => {
-      await Promise.all(opened.map((adapter) => adapter.close()));
+      await adapters.close();
       for (const side of sides) await servers[side].stop();
     },
   };
@@ -159,14 +139,10 @@ function rigOf(world: LinstorWorld): Rig {
     return found;
   };
   return {
-    source: world.adapter('source'),
-    target: world.adapter('target'),
-    volumes,
+    ...openedOver(world.adapters, [{ volumes }], wrongToken),
     hosts: (side) => ({ addresses: [hosts[side]], iqns: [] }),
     read: async (place, file) => at(place).files?.get(file) ?? null,
     write: async (place, file, text) => controllers[place.side].cluster.write(at(place).name, file, text),
-    reopen: async (side) => world.adapter(side),
-    patienceSeconds: 30,
     reportsSplit: false,
     secrets: [controllers.source.token, controllers.target.token, wrongToken],
     cutLink: async () => {
@@ -207,8 +183,6 @@ function rigOf(world: LinstorWorld): Rig {
       if (kept === undefined) throw new Error('nothing has been kept');
       return kept.files.get(file) ?? null;
     },
-    wrongCredentials: async (side) => world.adapter(side, { token: wrongToken }),
-    wrongTrust: async (side) => world.adapter(side, { fingerprint: '00'.repeat(32) }),
   };
 }
 

@@ -1,9 +1,7 @@
 /** Two TrueNAS doubles as a rig: one pair of them for all cases, a pair of volumes for each. */
 import { openTrueNas } from '../../../../../src/adapters/replication/truenas/open.ts';
-import { systemClock } from '../../../../../src/adapters/system/clock.ts';
-import type { ArraySettings } from '../../../../../src/domain/settings.ts';
-import type { Replication } from '../../../../../src/ports/replication.ts';
 import type { Mishaps, OpenRig, Place, Rig, Side } from '../../rig.ts';
+import { openedOver, PairOfArrays, quickPace } from '../pair.ts';
 import { type Dataset, Filer } from './filer.ts';
 import { startTrueNas, type TrueNasServer } from './server.ts';
 
@@ -13,20 +11,13 @@ const hosts: Readonly<Record<Side, { readonly address: string; readonly iqn: str
 };
 const stranger = { address: '10.9.9.9', iqn: 'iqn.2026-11.com.example:nobody' };
 const wrongKey = '9-wrong-key';
-const pace = { firstSeconds: 0.005, longestSeconds: 0.02, patienceSeconds: 20 };
 
 export interface TrueNasPair {
   readonly filers: Readonly<Record<Side, Filer>>;
   readonly servers: Readonly<Record<Side, TrueNasServer>>;
-  adapter(
-    side: Side,
-    volumes: Readonly<Record<Side, string>>,
-    changes?: { readonly key?: string; readonly fingerprint?: string },
-  ): Replication;
+  readonly adapters: PairOfArrays;
   stop(): Promise<void>;
 }
-
-const otherOf = (side: Side): Side => (side === 'source' ? 'target' : 'source');
 
 export async function startTrueNasPair(): Promise<TrueNasPair> {
   const filers = { source: new Filer('osaka'), target: new Filer('tokyo') };
@@ -36,45 +27,28 @@ export async function startTrueNasPair(): Promise<TrueNasPair> {
     source: await startTrueNas(filers.source),
     target: await startTrueNas(filers.target),
   };
-  const opened: Replication[] = [];
-  const settingsOf = (side: Side, fingerprint?: string): ArraySettings => ({
+  const named = (side: Side) => ({
     name: `nas-${filers[side].name}`,
-    site: filers[side].name,
-    type: 'truenas',
     options: {
       url: servers[side].url,
-      fingerprint: fingerprint ?? servers[side].certificate.sha256,
+      fingerprint: servers[side].certificate.sha256,
       username: servers[side].login.username,
       pool: 'tank',
       ssh_connection: 'to the other site',
     },
-    secret: { from: 'env', name: `KEY_${side.toUpperCase()}` },
+  });
+  const adapters = new PairOfArrays({
+    type: 'truenas',
+    arrays: { source: named('source'), target: named('target') },
+    secrets: { source: servers.source.login.key, target: servers.target.login.key },
+    open: (settings, surroundings) => openTrueNas(settings, surroundings, quickPace),
   });
   return {
     filers,
     servers,
-    adapter: (side, volumes, changes = {}) => {
-      const other = otherOf(side);
-      const keys = new Map<string, string>([
-        [`KEY_${side.toUpperCase()}`, changes.key ?? servers[side].login.key],
-        [`KEY_${other.toUpperCase()}`, servers[other].login.key],
-      ]);
-      const adapter = openTrueNas(
-        settingsOf(side, changes.fingerprint),
-        {
-          clock: systemClock,
-          secrets: {
-            resolve: async (ref) => keys.get('name' in ref ? String(ref.name) : '') ?? '',
-          },
-          peers: new Map([[volumes[side], { array: settingsOf(other), volume: volumes[other] }]]),
-        },
-        pace,
-      );
-      opened.push(adapter);
-      return adapter;
-    },
+    adapters,
     stop: async () => {
-      await Promise.all(opened.map((adapter) => adapter.close()));
+      await adapters.close();
       await Promise.all([servers.source.stop(), servers.target.stop()]);
     },
   };
@@ -119,9 +93,7 @@ async function mend({ filers, servers }: TrueNasPair): Promise<void> {
 function rigOf(pair: TrueNasPair, volumes: Readonly<Record<Side, string>>): Rig {
   const { filers, servers } = pair;
   return {
-    source: pair.adapter('source', volumes),
-    target: pair.adapter('target', volumes),
-    volumes,
+    ...openedOver(pair.adapters, [{ volumes }], wrongKey),
     hosts: (side) => ({ addresses: [hosts[side].address], iqns: [hosts[side].iqn] }),
     read: async (place, file) => reached(pair, volumes, place).files.get(file) ?? null,
     write: async (place, file, text) => {
@@ -129,8 +101,6 @@ function rigOf(pair: TrueNasPair, volumes: Readonly<Record<Side, string>>): Rig 
       if (dataset.readonly) throw new Error('read-only file system');
       dataset.files.set(file, text);
     },
-    reopen: async (side) => pair.adapter(side, volumes),
-    patienceSeconds: 30,
     reportsSplit: true,
     secrets: [servers.source.login.key, servers.target.login.key, wrongKey],
     ...mishapsOf(pair, volumes),
@@ -144,7 +114,7 @@ function rigOf(pair: TrueNasPair, volumes: Readonly<Record<Side, string>>): Rig 
 }
 
 function mishapsOf(
-  { filers, servers, adapter }: TrueNasPair,
+  { filers, servers }: TrueNasPair,
   volumes: Readonly<Record<Side, string>>,
 ): Partial<Mishaps> {
   return {
@@ -182,8 +152,6 @@ function mishapsOf(
       if (last === undefined) throw new Error('nothing has been kept');
       return last.files.get(file) ?? null;
     },
-    wrongCredentials: async (side) => adapter(side, volumes, { key: wrongKey }),
-    wrongTrust: async (side) => adapter(side, volumes, { fingerprint: '00'.repeat(32) }),
   };
 }
 
