@@ -64,7 +64,7 @@ export function backupDeskOver(ports: AppPorts): BackupDesk | undefined {
 
 async function keep(
   ports: AppPorts,
-  { group: name, backup: read, storage, only, before }: BackupToKeep,
+  { group: name, backup: read, storage, only, before, pointId }: BackupToKeep,
   signal: AbortSignal,
 ): ReturnType<BackupDesk['keep']> {
   const configured = groupNamed(ports.settings, name);
@@ -73,10 +73,13 @@ async function keep(
     before === null ? read : { ...read, failures: [...read.failures, ...missing(group, read, before)] };
   const takenAt = backup.made.at;
   const vms = only === null ? membersOf(group, backup) : chosen(group, backup, only);
-  const id = pointIdOf(name, backup, storage, vms);
+  const id = pointIdOf(name, backup, vms);
   const { date } = storage;
   const told = { date, pointId: id, vms: vms.length, failures: backup.failures.length };
   const there = await (await ports.catalog()).list(name, signal);
+  // What the date claims to hold is most likely still there; and another SR of the group may have held the same.
+  const known = there.points.find((point) => point.good && point.group === name && point.id === pointId);
+  if (known !== undefined && only === null) return { ...told, pointId: known.id, warnings: [] };
   if (there.points.some((point) => point.id === id)) return { ...told, warnings: [] };
   const { point, targets } = await keepBackup(ports, { group, backup, takenAt, vms, id, storage }, signal);
   return {
@@ -105,14 +108,13 @@ function missing(
     }));
 }
 
-/** The same VMs of the same date of the same disk are the same point, however often they are read. */
+/** The same documents of the same moment are the same point, however often and from wherever they are read. */
 function pointIdOf(
   group: string,
   { made, documents, failures }: ForeignBackup,
-  { vdi, date }: BackupToKeep['storage'],
   vms: readonly VmFacts[],
 ): string {
-  const hash = createHash('sha256').update(`${vdi} ${date}\n`);
+  const hash = createHash('sha256');
   for (const { uuid } of vms) hash.update(uuid).update(documents.get(uuid) ?? '');
   for (const { file } of failures) hash.update(`\n${file}`);
   return `${group}/${made.at.replace(/[-:]|\.\d+/g, '')}-${hash.digest('hex').slice(0, 4)}`;

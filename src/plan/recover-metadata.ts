@@ -197,7 +197,8 @@ function readOne(
       action: { do: 'read-backup', site: group.recovery, group: group.name, sr, attachedBy: attached, wish },
       repeatable: true,
       onFailure: 'continue',
-      uses: [`pool:${group.recovery}`],
+      // One after the other: what two SRs hold alike is kept once.
+      uses: [`pool:${group.recovery}`, 'catalog'],
       timeoutSeconds: 3600,
       forecastSeconds: 20,
       why: 'Read here, as a file: no host mounts it, and nothing that a guest could have written is looked into unasked',

@@ -2,6 +2,8 @@
  * Recovering metadata on the lab, over real adapters: what is left of it when it fails half-way, who is refused, and that
  * a backup which Lifeboat wrote says so itself.
  */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { App, PlanRequest } from '../../src/app/app.ts';
 import type { BackupFound, BackupWish } from '../../src/domain/actions/recover.ts';
@@ -136,5 +138,42 @@ t.test('an SR that the settings name by a uuid which the volume does not hold is
     const codes = [...run.steps.values()].flatMap(({ problem }) => problem?.code ?? []);
     t.ok(codes.includes('DR-BACKUP-SR'), codes.join());
     t.same(remains(house.lab), [[], 0]);
+  });
+});
+
+t.test('what Lifeboat wrote is the same point again, of the moment that it says', async (t) => {
+  const house = await LabHouse.start(t);
+  const [group] = house.settings.groups;
+  if (group === undefined) throw new Error('the house has a group');
+  const written = { method: 'xenapi', everySeconds: 0, history: 3, dumps: 3, bytes: 32 * 2 ** 20 } as const;
+  const changes = { groups: [{ ...group, metadataBackup: written }] };
+  const [saved] = await house.with(changes, async (app) => {
+    const planned = await app.plan({ operation: 'export', group: 'shop' });
+    const run = await app.run(planned, { by: 'test', onEvent: () => undefined });
+    t.equal(run.exitCode, 0, run.summary ?? '');
+    return (await app.catalog.list('shop')).points;
+  });
+  const source = arrayOf(house.lab, 'array-production');
+  for (const volume of demoVolumes) await source.sync(volume, null).done;
+
+  await house.with({}, async (app) => {
+    const run = await recover(app);
+    t.same(
+      foundBy(run).flatMap(({ kept }) => kept.map(({ pointId }) => pointId)),
+      [saved?.id, saved?.id],
+      'the catalog holds it already',
+    );
+  });
+  await house.lab.killSite('production');
+  rmSync(join(house.settings.stateDirectory, 'catalog'), { recursive: true });
+  await house.with({}, async (app) => {
+    const run = await recover(app);
+    t.equal(run.outcome, 'done', JSON.stringify([...run.steps.values()].flatMap(({ warnings }) => warnings)));
+    const { points } = await app.catalog.list('shop');
+    t.equal(points.length, 1, 'the same on two SRs is one point');
+    const point = await app.catalog.read(points[0]?.id ?? '');
+    t.equal(point.takenAt, saved?.takenAt);
+    t.match(point.foreign, { timeFrom: 'lifeboat' });
+    t.equal(point.vms.length, 3);
   });
 });

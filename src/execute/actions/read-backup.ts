@@ -163,13 +163,14 @@ async function keepDate(
   context: StepContext,
 ): Promise<BackupKept> {
   const { place, action, warnings } = reading;
-  const { backup, links } = await factsOfDate(desk, reading, date, context);
+  const { backup, tree } = await factsOfDate(desk, reading, date, context);
   const { warnings: said, ...kept } = await desk.keep(
     {
       group: action.group,
       backup,
       storage: { sr: place.sr, vdi: place.vdi.uuid, date },
-      only: onlyOf(action.wish.vms, links, place.srUuid, backup.documents),
+      only: onlyOf(action.wish.vms, tree.links, place.srUuid, backup.documents),
+      pointId: tree.provenance?.pointId ?? null,
       before: before === null ? null : (await factsOfDate(desk, reading, before, context)).backup,
     },
     context.signal,
@@ -184,7 +185,7 @@ async function factsOfDate(
   { image, contents }: Reading,
   date: string,
   { signal }: StepContext,
-): Promise<{ readonly backup: ForeignBackup; readonly links: BackupTree['links'] }> {
+): Promise<{ readonly backup: ForeignBackup; readonly tree: BackupTree }> {
   const tree = await desk.images.read(image, date, signal);
   const entry = contents.dates.find(({ name }) => name === date);
   const moment = entry === undefined ? null : momentOf(entry);
@@ -196,7 +197,7 @@ async function factsOfDate(
       ? null
       : await desk.images.readDatabase(image, dump.pool, { generation: dump.generation, signal });
   const bytes = database === null ? null : await wholeOf(database);
-  return { backup: desk.factsOf(tree, bytes, moment), links: tree.links };
+  return { backup: desk.factsOf(tree, bytes, moment), tree };
 }
 
 function onlyOf(

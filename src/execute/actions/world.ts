@@ -68,6 +68,8 @@ export interface BackupToKeep {
   readonly storage: { readonly sr: string; readonly vdi: Uuid; readonly date: string };
   /** These VMs alone; null: those of the group by its rules. */
   readonly only: ReadonlySet<Uuid> | null;
+  /** The recovery point whose documents the date holds, as it claims; null where a host's script wrote it. */
+  readonly pointId: string | null;
   /** The date before, where this one has fewer documents: members that it lacks keep the point from being good. */
   readonly before: ForeignBackup | null;
 }
