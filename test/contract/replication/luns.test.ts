@@ -146,6 +146,15 @@ function find(
   return double.login(iqn, name, login);
 }
 
+/** What the host finds, whether or not it may log in. */
+function foundBy(filer: FilerOfLuns, exposed: Exposed): readonly FoundLun[] {
+  try {
+    return find(filer, exposed);
+  } catch {
+    return [];
+  }
+}
+
 for (const kind of ['lio', 'tgt'] as const) {
   t.test(
     `${kind}: hosts find the LUN that was foretold, each time the same, and nobody else does`,
@@ -260,31 +269,33 @@ for (const kind of ['lio', 'tgt'] as const) {
         : [/unbind/, /delete --mode conn/, /delete --mode target/, /lifeboat-record/];
     const { source } = await worldOf(t, kind);
     const { adapter, double, mishaps } = source;
-    // An answer that is lost leaves what a failure of the next command leaves; after the last one there is none.
-    const withLast = (all: readonly RegExp[]) => [
-      ...all.map((command) => ['failNext', command] as const),
-      ['loseNext', all.at(-1) ?? /never/] as const,
-    ];
-    for (const [mishap, command] of withLast(exposing)) {
-      mishaps[mishap](command);
+    const keeping = exposing.at(-1) ?? /never/;
+    // Each call comes one command further. An answer that is lost leaves what a failure of the next command leaves.
+    const shown = await adapter.expose(volume, access);
+    await adapter.conceal(volume, access);
+    for (const command of exposing) {
+      mishaps.failNext(command);
       await failureOf(adapter.expose(volume, access));
-      t.ok(mishaps.isOver, `${mishap} ${command}`);
-      const shown = await adapter.expose(volume, access);
-      t.match(find(source, shown), [{ scsiId: shown.scsiId }]);
-      double.restart();
-      t.match(find(source, shown), [{ scsiId: shown.scsiId }], 'and it is kept');
-      await adapter.conceal(volume, access);
+      t.ok(mishaps.isOver, `died at ${command}`);
+      if (command !== keeping) t.same(foundBy(source, shown), [], 'nobody finds it before all is right');
     }
-    for (const [mishap, command] of withLast(concealing)) {
-      find(source, await adapter.expose(volume, access));
-      mishaps[mishap](command);
+    mishaps.loseNext(keeping);
+    await failureOf(adapter.expose(volume, access));
+    t.same(await adapter.expose(volume, access), shown);
+    t.match(find(source, shown), [{ scsiId: shown.scsiId }]);
+    double.restart();
+    t.match(find(source, shown), [{ scsiId: shown.scsiId }], 'and it is kept');
+    for (const command of concealing) {
+      mishaps.failNext(command);
       await failureOf(adapter.conceal(volume, access));
-      t.ok(mishaps.isOver, `${mishap} ${command}`);
-      await adapter.conceal(volume, access);
-      t.same([double.targets(), double.sessions()], [[], []]);
-      double.restart();
-      t.same(double.targets(), [], 'and nothing of it is kept');
+      t.ok(mishaps.isOver, `died at ${command}`);
     }
+    mishaps.loseNext(keeping);
+    await failureOf(adapter.conceal(volume, access));
+    await adapter.conceal(volume, access);
+    t.same([double.targets(), double.sessions()], [[], []]);
+    double.restart();
+    t.same(double.targets(), [], 'and nothing of it is kept');
   });
 
   t.test(`${kind}: a file in a dataset, at several portals`, async (t) => {

@@ -60,7 +60,7 @@ export class Tgt implements TargetSoftware {
     if (there === undefined)
       await this.#commands.must(this.#program('new', 'logicalunit', ...unit, '-b', lun.backing.path));
     if (there?.naa !== lun.naa) {
-      const names = `vendor_id=LIFEBOAT,scsi_sn=${lun.serial},scsi_id=${lun.naa}`;
+      const names = `scsi_sn=${lun.serial},scsi_id=${lun.naa}`;
       await this.#commands.must(this.#program('update', 'logicalunit', ...unit, '--params', names));
     }
     if (lun.chap !== null && found?.accounts.includes(lun.chap.user) !== true)
@@ -143,7 +143,6 @@ function configOf(lun: Lun, tid: number, initiators: readonly string[]): string 
     `  controller_tid ${tid}`,
     `  <backing-store ${lun.backing.path}>`,
     `    lun ${lun.number}`,
-    '    vendor_id LIFEBOAT',
     `    scsi_sn ${lun.serial}`,
     `    scsi_id ${lun.naa}`,
     '  </backing-store>',

@@ -154,7 +154,7 @@ export class TgtDouble implements TargetDouble {
       if (value.length > 36) throw refused('invalid request');
       if (name === 'scsi_id') lun.scsiId = value;
       else if (name === 'scsi_sn') lun.serial = value;
-      else if (name !== 'vendor_id') throw refused('invalid request');
+      else throw refused('invalid request');
     }
   }
 
