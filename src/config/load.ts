@@ -87,7 +87,7 @@ function readOne<Schema extends z.ZodType>(
       known: [error instanceof Error ? error.message : String(error)],
       next:
         kind === 'sites'
-          ? 'name the file with --config, or start from the sample sites.yaml'
+          ? 'name the file with --config, or let `lifeboat init` propose one'
           : 'write the recovery plan, or correct its path',
     });
     return { document: null, value: null };

@@ -211,7 +211,7 @@ function networkLines({ production, recovery, drill, doubts }: ProposedNetwork):
 /** A line of a group that is not complete: YAML again when the sign is taken away. */
 const inComment = (line: string): string => `#${line}`;
 
-function tail({ keyFile }: ProposalFacts): string[] {
+function tail({ keyFile, recovery }: ProposalFacts): string[] {
   return [
     'catalog:',
     '  # Recovery points hold secrets of the pool, so they are always encrypted. Keep a copy of this key where it can be reached',
@@ -222,6 +222,7 @@ function tail({ keyFile }: ProposalFacts): string[] {
     '  targets:',
     '    - name: here',
     '      type: directory',
+    `      # site: ${word(recovery.name)} # CHECK where it stands: without production, only what is elsewhere is left`,
     '      path: .lifeboat/catalog',
     '',
     '# When `lifeboat daemon` does what; `every 15min`, `daily at 02:30`, `monthly on the first Tuesday at 14:00`, or as cron has it.',
