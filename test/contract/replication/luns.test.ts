@@ -188,6 +188,7 @@ for (const kind of ['lio', 'tgt'] as const) {
     find(source, shown);
     t.match(await source.adapter.describe?.(volume), {
       LUN: `1 of ${shown.iqn}`,
+      portals: '127.0.0.1:3260',
       SCSIid: shown.scsiId,
       serial: new RegExp(`^${shown.scsiId?.slice(8)}`),
       'target software': kind === 'lio' ? 'LIO' : 'tgt',

@@ -125,6 +125,7 @@ export class Luns {
     const shown = own === undefined ? others : [own, ...others];
     return {
       LUN: `${lun.number} of ${lun.target}`,
+      portals: lun.portals.join(', '),
       serial: lun.serial,
       SCSIid: lun.scsiId,
       'target software': software?.name ?? 'none: a person maps it',
