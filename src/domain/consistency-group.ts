@@ -11,3 +11,11 @@ export function keptTogether(storage: readonly ReplicatedSr[], one: ReplicatedSr
   const key = consistencyGroupKey(one.target);
   return key === null ? [one] : storage.filter(({ target }) => consistencyGroupKey(target) === key);
 }
+
+/** The SRs of each consistency group, in the order of the storage. */
+export function groupsKept(storage: readonly ReplicatedSr[]): readonly (readonly ReplicatedSr[])[] {
+  return storage.flatMap((one) => {
+    const members = keptTogether(storage, one);
+    return consistencyGroupKey(one.target) !== null && members[0] === one ? [members] : [];
+  });
+}

@@ -51,6 +51,7 @@ t.test('a failover takes the newest point that is whole on all volumes, and prom
     'and that is what it promises',
   );
   t.equal(plan.expects.lossSeconds, 240);
+  t.match(plan.expects.notes.join('; '), /SRs Tier 1, Tier 2 are one consistency group of their array/);
   const apart = failover(shop);
   t.same(
     steps(apart, 'promote').map(({ action }) => action.do === 'promote' && action.point.ref),

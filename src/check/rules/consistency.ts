@@ -1,5 +1,5 @@
 /** Disks that must be of one moment: consistency groups of the arrays, and VMs whose disks no group keeps together. */
-import { consistencyGroupKey, keptTogether } from '../../domain/consistency-group.ts';
+import { consistencyGroupKey, groupsKept } from '../../domain/consistency-group.ts';
 import type { Finding } from '../../domain/finding.ts';
 import { capabilitiesOf } from '../../domain/observation.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
@@ -8,7 +8,7 @@ import { type CheckContext, labels, problem, warning } from '../context.ts';
 
 /** What sites.yaml calls one moment must be one on the array: it can do that, and all volumes hold a point of it. */
 export function consistencyGroupsHold(context: CheckContext): Finding[] {
-  return consistencyGroups(context.group).flatMap((members) => [
+  return groupsKept(context.group.storage).flatMap((members) => [
     ...arraysCannot(context, members),
     ...noCommonPoint(context, members),
   ]);
@@ -58,13 +58,6 @@ function momentsOf(
       return [[consistencyGroupKey(storage.target) ?? sr.uuid, { uuid: sr.uuid, nameLabel: sr.nameLabel }]];
     }),
   );
-}
-
-function consistencyGroups({ storage }: GroupSettings): (readonly ReplicatedSr[])[] {
-  return storage.flatMap((one) => {
-    const members = keptTogether(storage, one);
-    return consistencyGroupKey(one.target) !== null && members[0] === one ? [members] : [];
-  });
 }
 
 function arraysCannot({ observation }: CheckContext, [first]: readonly ReplicatedSr[]): Finding[] {

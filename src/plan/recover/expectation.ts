@@ -1,4 +1,5 @@
 /** What a failover promises: loss, time, who comes up, who is left out, and what a person must know before. */
+import { groupsKept } from '../../domain/consistency-group.ts';
 import { capabilitiesOf, type Observation, type PairObservation } from '../../domain/observation.ts';
 import type { Expectation } from '../../domain/plan.ts';
 import type { ForeignOrigin } from '../../domain/recovery-point.ts';
@@ -118,6 +119,12 @@ function notesOf(draft: RecoverDraft, lossSeconds: number | null): string[] {
     const against = lossSeconds > group.rpoSeconds ? 'more than' : 'within';
     notes.push(
       `Everything written in the last ${formatDuration(lossSeconds)} is lost: ${against} the RPO of ${formatDuration(group.rpoSeconds)}`,
+    );
+  }
+  for (const members of groupsKept(group.storage).filter(({ length }) => length > 1)) {
+    const srs = members.map(({ sr }) => sr).join(', ');
+    notes.push(
+      `SRs ${srs} are one consistency group of their array: they come up as they were at one moment`,
     );
   }
   const young = draft.choice.tooYoung.map((vm) => vm.nameLabel);
