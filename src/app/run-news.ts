@@ -32,26 +32,29 @@ export type RunNews =
 /** `open` are runs that may go on although they ended, such as stuck ones. */
 export type ReadRunNews = (open: ReadonlySet<string>) => Promise<readonly RunNews[]>;
 
-export function runNewsReader(ports: Pick<AppPorts, 'journals'>): ReadRunNews {
-  /** How many events of each journal have been told. */
-  let told = new Map<string, number>();
+export function runNewsReader(ports: Pick<AppPorts, 'journals' | 'clock'>): ReadRunNews {
+  const since = ports.clock.now();
+  /** How many events of each journal have been told; null for one that was there before, and was not read. */
+  let told = new Map<string, number | null>();
   let unended = new Set<string>();
   let first = true;
   return async (open) => {
     const news: RunNews[] = [];
-    const now = new Map<string, number>();
+    const now = new Map<string, number | null>();
     const running = new Set<string>();
     for (const id of [...(await ports.journals.list())].reverse()) {
       const before = told.get(id);
       const settled = before !== undefined && !open.has(id) && !unended.has(id);
       if (settled || (first && !open.has(id))) {
-        now.set(id, before ?? 0);
+        now.set(id, before ?? null);
         continue;
       }
       const events = await readable(ports, id);
       now.set(id, events.length);
       if (events.at(-1)?.event !== 'RunEnded') running.add(id);
-      if (!first) news.push(...newsIn(events, before ?? 0));
+      // An old run that is taken up again after weeks: only what came after the first question is news.
+      const from = before === null ? events.findIndex(({ at }) => at >= since) : (before ?? 0);
+      if (!first && from >= 0) news.push(...newsIn(events, from));
     }
     told = now;
     unended = running;

@@ -1,6 +1,7 @@
 /** A daemon of which the test sets clock, ticks, journals and settings, with the part that shows its metrics. */
 import { request } from 'node:http';
 import type { Test } from 'tap';
+import { systemClock } from '../../src/adapters/system/clock.ts';
 import type { App } from '../../src/app/app.ts';
 import { runNewsReader } from '../../src/app/run-news.ts';
 import type { JobStanding } from '../../src/domain/jobs.ts';
@@ -166,7 +167,7 @@ export class Daemon implements DaemonView {
     };
     return {
       settings: { ...settings, daemon },
-      runs: { read, news: () => runNewsReader({ journals }) },
+      runs: { read, news: () => runNewsReader({ journals, clock: { ...systemClock, now: this.now } }) },
       catalog: {
         list: async () => ({
           points: [

@@ -166,6 +166,35 @@ t.test('runs of every process are counted once, from their journals', async (t) 
     );
 });
 
+t.test('an old run that is taken up again is news from there on', async (t) => {
+  const later = addSeconds(now, 86_400);
+  const daemon = await Daemon.start(t, { clock: later });
+  const stuck = eventsOf(exportPlan(), { end: { outcome: 'stuck', exitCode: 12, summary: 'x' } });
+  daemon.journals.set('run-0', stuck);
+  await daemon.tick();
+  daemon.journals.set('run-0', [
+    ...stuck,
+    { event: 'RunResumed', at: later, by: 'x', version: '1' },
+    { event: 'RunEnded', at: later, outcome: 'done', exitCode: 0, summary: 'x' },
+  ]);
+  const currentRun = { ...brief('run-0', 'export'), outcome: 'stuck' as const };
+  await daemon.tick(later, (report) => withGroups(report, [{ ...shop, currentRun }]));
+  const shown = await daemon.metrics();
+  const labels = { group: 'shop', operation: 'export' };
+  t.equal(shown.value('lifeboat_runs_total', { ...labels, outcome: 'stuck' }), null);
+  t.equal(shown.value('lifeboat_runs_total', { ...labels, outcome: 'done' }), 1);
+});
+
+t.test('a drill whose journal is damaged hides no other figure', async (t) => {
+  const daemon = await Daemon.start(t);
+  daemon.journals.set('drill-2', []);
+  await daemon.tick(now, (report) => withGroups(report, [{ ...shop, lastDrill: brief('drill-2', 'drill') }]));
+  const shown = await daemon.metrics();
+  t.equal(shown.value('lifeboat_group_rto_actual_seconds', { group: 'shop' }), null);
+  t.equal(shown.value('lifeboat_catalog_bytes', { group: 'shop' }), 1024);
+  t.ok(daemon.logged.includes('a drill cannot be measured'));
+});
+
 t.test('the newest drill is held against the RTO also after a restart', async (t) => {
   const daemon = await Daemon.start(t);
   daemon.journals.set(

@@ -44,9 +44,9 @@ class MetricsPart implements DaemonPart {
     if (status === undefined) return;
     this.#looked = true;
     const app = this.#daemon.app();
+    this.#metrics.listed(await this.#listCatalog(app));
     this.#metrics.told(await this.#readNews(app, status));
     await this.#measureDrills(app, status);
-    this.#metrics.listed(await this.#listCatalog(app));
   }
 
   jobEnded(ended: JobEnded): void {
@@ -124,8 +124,16 @@ class MetricsPart implements DaemonPart {
     for (const { group, lastDrill } of groups) {
       if (lastDrill === null || lastDrill.endedAt === null || this.#measured.has(lastDrill.id)) continue;
       this.#measured.add(lastDrill.id);
-      const { recoverySeconds } = runFacts(await app.runs.read(lastDrill.id), lastDrill.endedAt);
-      if (recoverySeconds !== null) this.#metrics.recovered(group, 'drill', recoverySeconds);
+      try {
+        const { recoverySeconds } = runFacts(await app.runs.read(lastDrill.id), lastDrill.endedAt);
+        if (recoverySeconds !== null) this.#metrics.recovered(group, 'drill', recoverySeconds);
+      } catch (error) {
+        // A damaged journal is told where somebody asks for the run; other groups have their figures all the same.
+        this.#daemon.log.warn(
+          { group, drill: lastDrill.id, error: String(error) },
+          'a drill cannot be measured',
+        );
+      }
     }
   }
 
