@@ -104,6 +104,7 @@ function judgeCapabilities(can: Capabilities): Said {
     ...(can.drill === 'none' ? [] : [`drill (${can.drill})`]),
     ...(can.reverse === 'none' ? [] : [`reverse (${can.reverse})`]),
     ...(can.expose === 'none' ? [] : [`expose (${can.expose})`]),
+    ...(can.consistencyGroups ? ['consistency groups'] : []),
   ];
   const byHand = Object.keys(can.handOffs ?? {});
   return {
