@@ -320,6 +320,25 @@ for (const kind of ['lio', 'tgt'] as const) {
   });
 }
 
+t.test('lio: what a filer has not brought back yet is never saved away', async (t) => {
+  const { source } = await worldOf(t, 'lio');
+  const { adapter, double } = source;
+  if (!(double instanceof LioDouble)) throw new TypeError('it is LIO');
+  const own = 'iqn.2026-01.org.example:of-the-site';
+  double.run(['targetcli', '/iscsi', 'create', own], '');
+  const shown = await adapter.expose(volume, access);
+  double.lose();
+  const error = await failureOf(adapter.expose(volume, access));
+  t.match(error, { problem: { code: 'DR-ARRAY-REFUSED', next: /targetctl restore/ } });
+  await adapter.fence(volume);
+  double.restart();
+  t.same([...double.targets()].sort(), [own, shown.iqn].sort(), 'what was saved is still there');
+  await adapter.fence(volume);
+  await adapter.conceal(volume, access);
+  double.restart();
+  t.same(double.targets(), [own]);
+});
+
 t.test('lio: a file that the site has under a name of its own is not taken', async (t) => {
   const { source } = await worldOf(t, 'lio', { lun_image: 'disk.img' });
   const store = ['file_or_dev=/tank/v/disk.img', 'write_back=false', 'wwn=00'];

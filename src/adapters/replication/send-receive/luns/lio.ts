@@ -9,6 +9,8 @@ import { loginScript, lookScript } from './scripts.ts';
 import type { Backing, Lun, SeenTarget, TargetSoftware } from './target.ts';
 
 const usual = '/sys/kernel/config/target';
+/** Where Debian's and the others' targetcli save, for the next start of the filer. */
+const savedIn = ['/etc/rtslib-fb-target/saveconfig.json', '/etc/target/saveconfig.json'];
 const group = 'tpg1';
 const there = /already exists/i;
 const notThere = /No such|No storage object/i;
@@ -33,6 +35,8 @@ export interface LioTarget extends SeenTarget {
 interface Seen {
   readonly stores: readonly LioStore[];
   readonly targets: readonly LioTarget[];
+  /** IQNs of the targets that the next start brings back. */
+  readonly saved: readonly string[];
 }
 
 export class Lio implements TargetSoftware {
@@ -51,7 +55,9 @@ export class Lio implements TargetSoftware {
 
   async make(lun: Lun): Promise<void> {
     await this.#mustKnowLogin(lun);
-    const { stores, targets } = await this.#look();
+    const seen = await this.#look();
+    this.#mustBeRestored(seen, lun);
+    const { stores, targets } = seen;
     if (!stores.some(({ id }) => nameOf(id) === lun.short))
       await this.#tell([`/backstores/${kindOf(lun.backing)}`, 'create', ...storeWords(lun)], isOurStore(lun));
     const target = targets.find(({ iqn }) => iqn === lun.target);
@@ -129,8 +135,17 @@ export class Lio implements TargetSoftware {
         await this.#tell([`/backstores/${storeKind(id)}`, 'delete', lun.short], notThere);
   }
 
-  async keep(): Promise<void> {
-    await this.#tell(['/', 'saveconfig']);
+  /** Saved is all that is there or nothing: what is not there yet after a start must not be forgotten. */
+  async keep(lun: Lun): Promise<void> {
+    if (isRestored(await this.#look(), lun)) await this.#tell(['/', 'saveconfig']);
+  }
+
+  #mustBeRestored(seen: Seen, lun: Lun): void {
+    if (isRestored(seen, lun)) return;
+    throw this.#commands.refusal(
+      `Volume ${lun.volume} is not shown: LIO has not brought back the targets of the filer since its start`,
+      'Bring them back on the filer (targetctl restore, or systemctl start target), then go on; what Lifeboat saves now would take their place',
+    );
   }
 
   /** Seen before anything is made: a target without its login would let hosts in that should not be. */
@@ -161,7 +176,7 @@ export class Lio implements TargetSoftware {
   }
 
   async #look(signal?: AbortSignal): Promise<Seen> {
-    const program = ['sh', '-c', lookScript, 'lifeboat-targets', this.#configfs];
+    const program = ['sh', '-c', lookScript, 'lifeboat-targets', this.#configfs, ...savedIn];
     const result = await this.#commands.ask(program, signal);
     if (result.code !== 0) throw this.#commands.error(program, result);
     return readLook(result.stdout);
@@ -174,6 +189,12 @@ function kindOf({ kind }: Backing): string {
 
 function storeKind(id: string): string {
   return id.startsWith('iblock_') ? 'block' : 'fileio';
+}
+
+/** Some target of others that was saved is there, or none was saved. */
+function isRestored({ saved, targets }: Seen, { target }: Lun): boolean {
+  const others = saved.filter((iqn) => iqn !== target);
+  return others.length === 0 || others.some((one) => targets.some(({ iqn }) => iqn === one));
 }
 
 function nameOf(id: string): string {
@@ -203,7 +224,8 @@ export function readLook(text: string): Seen {
     kind === 'store' ? [{ id, serial, path }] : [],
   );
   const iqns = new Set(lines.flatMap(([kind, iqn = '']) => (kind === 'tpg' ? [iqn] : [])));
-  return { stores, targets: [...iqns].map((iqn) => readTarget(iqn, lines, stores)) };
+  const saved = lines.flatMap(([kind, iqn = '']) => (kind === 'saved' ? [iqn] : []));
+  return { stores, saved, targets: [...iqns].map((iqn) => readTarget(iqn, lines, stores)) };
 }
 
 function readTarget(

@@ -27,12 +27,17 @@ umask 077
 mkdir -p "\${1%/*}" && printf '%s\\n' "$2" >"$1.new" && sync "$1.new" && mv "$1.new" "$1"`;
 
 /**
- * $1 where the kernel shows its targets (configfs). One line for each thing, its words parted by tabs: what is not there
+ * $1 where the kernel shows its targets (configfs), then files where targetcli saves them. One line for each thing, its words parted by tabs: what is not there
  * is not printed. A password is looked at only to tell whether there is one.
  */
 export const lookScript = `tab='	'
 first() { line=; { IFS= read -r line; } 2>/dev/null <"$1"; :; }
-cd "$1" 2>/dev/null || exit 0
+at=$1
+shift
+for one; do
+[ -f "$one" ] && sed -n "s/.*\\"wwn\\": \\"\\(iqn[^\\"]*\\)\\".*/saved$tab\\1/p" "$one"
+done
+cd "$at" 2>/dev/null || exit 0
 for one in core/*_*/*; do
 [ -f "$one/udev_path" ] || continue
 first "$one/wwn/vpd_unit_serial"

@@ -16,6 +16,7 @@ import { Refusal } from '../zfs/pool.ts';
 import type { FoundLun, Login, TargetDouble } from './target.ts';
 
 const kernelPlace = '/sys/kernel/config/target';
+const savePlace = '/etc/rtslib-fb-target/saveconfig.json';
 const kinds = { block: 'iblock', fileio: 'fileio' } as const;
 type Kind = keyof typeof kinds;
 /** The characters of a value on a command line of configshell, and of a path in it. */
@@ -27,12 +28,14 @@ export class LioDouble implements TargetDouble {
   readonly commands: string[] = [];
   readonly #root: string;
   readonly #saved: string;
+  readonly #saveFile: string;
   readonly #prefers: { readonly defaultPortal: boolean };
 
   /** @param directory - an empty one */
   constructor(directory: string, prefers = { defaultPortal: true }) {
     this.#root = join(directory, 'configfs');
     this.#saved = join(directory, 'saved');
+    this.#saveFile = join(directory, 'saveconfig.json');
     this.#prefers = prefers;
     mkdirSync(join(this.#root, 'core/alua'), { recursive: true });
     mkdirSync(join(this.#root, 'iscsi/discovery_auth'), { recursive: true });
@@ -49,7 +52,10 @@ export class LioDouble implements TargetDouble {
     if (first !== 'sh') return null;
     if (name === 'lifeboat-target-software') return 'has lio\n';
     if (name !== 'lifeboat-targets' && name !== 'lifeboat-login') return null;
-    const args = program.slice(4).map((word) => word.replace(kernelPlace, this.#root));
+    const args = program
+      .slice(4)
+      .filter((word) => word !== '/etc/target/saveconfig.json')
+      .map((word) => word.replace(kernelPlace, this.#root).replace(savePlace, this.#saveFile));
     try {
       return execFileSync('sh', ['-c', script, name, ...args], { input, encoding: 'utf8', stdio: 'pipe' });
     } catch (error) {
@@ -80,6 +86,13 @@ export class LioDouble implements TargetDouble {
 
   targets(): readonly string[] {
     return this.#names('iscsi').filter((name) => name.startsWith('iqn.'));
+  }
+
+  /** The kernel forgets, and nobody has brought anything back yet. */
+  lose(): void {
+    rmSync(this.#root, { recursive: true });
+    mkdirSync(join(this.#root, 'core'), { recursive: true });
+    mkdirSync(join(this.#root, 'iscsi'));
   }
 
   /** As `targetctl restore` does at the start of a filer. */
@@ -148,6 +161,12 @@ export class LioDouble implements TargetDouble {
   #save(): void {
     rmSync(this.#saved, { recursive: true });
     cpSync(this.#root, this.#saved, { recursive: true, verbatimSymlinks: true });
+    const targets = this.targets().map((wwn) => {
+      const acls = this.#names('iscsi', wwn, 'tpgt_1/acls').map((node_wwn) => ({ node_wwn }));
+      return { fabric: 'iscsi', tpgs: [{ node_acls: acls }], wwn };
+    });
+    const stores = this.#stores().map(({ name }) => ({ name, wwn: '1fbf54fe' }));
+    writeFileSync(this.#saveFile, JSON.stringify({ storage_objects: stores, targets }, null, 2));
   }
 
   #stores(): readonly { readonly name: string; readonly place: string; readonly path: string }[] {
