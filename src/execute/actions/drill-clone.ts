@@ -11,8 +11,8 @@ import { outputsOf, type World } from './world.ts';
  */
 export function assertNotOver(context: StepContext): void {
   if (!['drill', 'canary', 'recover-metadata'].includes(context.plan.operation)) return;
-  const begun = (['remove-copies', 'forget-clone', 'forget-found-clones', 'stop-clone'] as const).some((kind) =>
-    outputsOf(kind, context).some(({ output }) => output !== null),
+  const begun = (['remove-copies', 'forget-clone', 'forget-found-clones', 'stop-clone'] as const).some(
+    (kind) => outputsOf(kind, context).some(({ output }) => output !== null),
   );
   if (!begun) return;
   throw new OperatorError({
