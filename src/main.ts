@@ -273,12 +273,14 @@ function once<T>(open: () => Promise<T>): { get(): Promise<T>; opened(): Promise
 
 /** What a daemon runs on. Loaded for it alone: no other verb beats, watches files, or logs to the standard output. */
 async function daemonMachine(): Promise<Machine> {
-  const [{ daemonLog }, { heartbeat }, { serviceManager }, { watchFiles }] = await Promise.all([
-    import('./adapters/system/log.ts'),
-    import('./adapters/system/heartbeat.ts'),
-    import('./adapters/system/service-manager.ts'),
-    import('./adapters/system/files-watch.ts'),
-  ]);
+  const [{ daemonLog }, { heartbeat }, { serviceManager }, { watchFiles }, { giveMemoryBack }] =
+    await Promise.all([
+      import('./adapters/system/log.ts'),
+      import('./adapters/system/heartbeat.ts'),
+      import('./adapters/system/service-manager.ts'),
+      import('./adapters/system/files-watch.ts'),
+      import('./adapters/system/memory.ts'),
+    ]);
   const { logger, within } = daemonLog({
     level: process.env['LIFEBOAT_LOG'] ?? 'info',
     redact: (line) => redactor.redact(line),
@@ -296,6 +298,7 @@ async function daemonMachine(): Promise<Machine> {
       return () => process.off('SIGHUP', listener);
     },
     watchFiles,
+    rest: giveMemoryBack,
     log: logger,
     within,
   };

@@ -6,9 +6,11 @@ import { TargetsCatalog } from '../../src/adapters/catalog/catalog.ts';
 import { LocalStore } from '../../src/adapters/catalog/local-store.ts';
 import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
+import { SqliteSchedule } from '../../src/adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
+import { shelve } from '../../src/adapters/system/reports.ts';
 import { openHypervisor } from '../../src/adapters/xenapi/hypervisor.ts';
 import type { App } from '../../src/app/app.ts';
 import { createApp } from '../../src/app/create-app.ts';
@@ -17,7 +19,6 @@ import type { GroupSettings, ScopeMatch, Settings, TierSettings } from '../../sr
 import type { Hypervisor } from '../../src/ports/hypervisor.ts';
 import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock } from '../../src/ports/system.ts';
-import { noClockwork } from '../support/clock.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
 import { noWatching } from '../support/watching.ts';
@@ -147,6 +148,7 @@ export function openHouse(options: HouseOptions): House {
     now: () => systemClock.now(),
   });
   const states = new SqliteStates(join(stateDirectory, 'state.sqlite'), systemClock, systemEntropy);
+  const ledger = new SqliteSchedule(join(stateDirectory, 'state.sqlite'));
   const inbox = new SqliteInbox(join(stateDirectory, 'state.sqlite'), systemClock);
   const arrays = new Map(['here', 'there'].map((name) => [name, arrayThatAnswersAtOnce(name)]));
   const app = createApp({
@@ -168,7 +170,7 @@ export function openHouse(options: HouseOptions): House {
     secretStore: { list: async () => [], set: async () => undefined, remove: async () => false },
     probeTcp: async () => true,
     ...noGuests,
-    ...noClockwork,
+    clockwork: { ledger: async () => ledger, shelve },
     ...noWatching,
     home: noHome,
     close: async () => {
@@ -176,6 +178,7 @@ export function openHouse(options: HouseOptions): House {
       await catalog.close();
       states.close();
       inbox.close();
+      ledger.close();
     },
   });
   return { app, catalog, group, hypervisor, close: () => app.close() };

@@ -68,7 +68,7 @@ async function callsOfPreflight(bench: Bench, vms: number): Promise<(readonly [s
   }
 }
 
-/** A point of all VMs is taken once; each group gets its part of it, so that every plan of a failover is a whole one. */
+/** Every group has its own point, so that every plan of a failover is a whole one. */
 async function planningMemory(bench: Bench): Promise<Figure> {
   const vms = 2 * bench.vms;
   const groups = bench.vms / 5;
@@ -84,26 +84,7 @@ async function planningMemory(bench: Bench): Promise<Figure> {
     catalogDirectory: join(bench.directory, 'catalog-planning'),
   };
   try {
-    const house = openHouse({ lab, ...place });
-    const uuids: string[][] = Array.from({ length: groups }, () => []);
-    try {
-      await exportOnce(house);
-      const [newest] = (await house.catalog.list(house.group.name)).points;
-      if (newest === undefined) throw new Error('the export left no point');
-      const point = await house.catalog.read(newest.id);
-      for (const [index, vm] of point.vms.entries()) uuids[index % groups]?.push(vm.uuid);
-      for (const [index, mine] of uuids.entries()) {
-        const group = `group-${index}`;
-        const its = point.vms.filter((vm) => mine.includes(vm.uuid));
-        // An SR belongs to one group: its points list the disks of its own VMs.
-        const disks = new Set(its.flatMap((vm) => vm.vdiUuids));
-        const vdis = point.vdis.filter((vdi) => disks.has(vdi.uuid));
-        const id = newest.id.replace(house.group.name, group);
-        await house.catalog.seal({ ...point, id, group, vms: its, vdis });
-      }
-    } finally {
-      await house.close();
-    }
+    const uuids = await dividedPoint(lab, place, groups);
     const { username, password, pools } = lab;
     const report = await planElsewhere({ username, password, pools, ...place, groups: uuids });
     const megabytes = report.peakBytes / 1e6;
@@ -116,6 +97,35 @@ async function planningMemory(bench: Bench): Promise<Figure> {
     };
   } finally {
     await lab.stop();
+  }
+}
+
+/** A point of all VMs is taken once, and each group gets its part of it; returns the VMs of each group. */
+export async function dividedPoint(
+  lab: BenchLab,
+  place: Pick<HouseOptions, 'recovery' | 'stateDirectory' | 'catalogDirectory'>,
+  groups: number,
+): Promise<readonly (readonly string[])[]> {
+  const house = openHouse({ lab, ...place });
+  const uuids: string[][] = Array.from({ length: groups }, () => []);
+  try {
+    await exportOnce(house);
+    const [newest] = (await house.catalog.list(house.group.name)).points;
+    if (newest === undefined) throw new Error('the export left no point');
+    const point = await house.catalog.read(newest.id);
+    for (const [index, vm] of point.vms.entries()) uuids[index % groups]?.push(vm.uuid);
+    for (const [index, mine] of uuids.entries()) {
+      const group = `group-${index}`;
+      const its = point.vms.filter((vm) => mine.includes(vm.uuid));
+      // An SR belongs to one group: its points list the disks of its own VMs.
+      const disks = new Set(its.flatMap((vm) => vm.vdiUuids));
+      const vdis = point.vdis.filter((vdi) => disks.has(vdi.uuid));
+      const id = newest.id.replace(house.group.name, group);
+      await house.catalog.seal({ ...point, id, group, vms: its, vdis });
+    }
+    return uuids;
+  } finally {
+    await house.close();
   }
 }
 

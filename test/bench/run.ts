@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBackup } from './backup.ts';
 import { measureCatalog } from './catalog.ts';
+import { measureDaemon } from './daemon.ts';
 import { measureExport } from './export.ts';
 import { measureFailover } from './failover.ts';
 import { type Bench, type Figure, printed } from './figures.ts';
@@ -26,6 +27,7 @@ const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   catalog: measureCatalog,
   memory: measureMemory,
   storage: measureStorage,
+  daemon: measureDaemon,
   backup: measureBackup,
 };
 

@@ -124,6 +124,7 @@ export class DrivenDaemons {
       tell: async () => undefined,
       onReload: () => () => undefined,
       watchFiles: () => () => undefined,
+      rest: () => undefined,
       log: { info: log('info'), warn: log('warn'), error: log('error') },
       within: (_fields, work) => work(),
     };

@@ -171,6 +171,7 @@ class Daemon {
         `${watch.raised} alarms were raised and ${watch.closed} closed; ${watch.alarms.length} are open`,
       );
     await this.#report({ began, tick, watch });
+    this.#machine.rest();
   }
 
   async #report({

@@ -23,6 +23,8 @@ export interface Machine {
   onReload(listener: () => void): () => void;
   /** Calls the listener when one of these files has changed, until the returned function is called. */
   watchFiles(paths: readonly string[], changed: () => void): () => void;
+  /** The look is over: memory that is not needed any more is given back. */
+  rest(): void;
   readonly log: Log;
   /** Every line that is logged meanwhile, by whomever, carries these fields as they are at that moment. */
   within<T>(fields: LogFields, work: () => Promise<T>): Promise<T>;
