@@ -21,6 +21,8 @@ export const noticesOf = (settings: Settings): NoticeSettings => settings.notice
 
 /** In one go: a tick must end, however slow a mail server is. */
 const mostPerChannel = 20;
+/** A channel that was renamed by mistake gets its notices when it is back under its name. */
+const keepForLostChannelsSeconds = 86_400;
 const firstWaitSeconds = 30;
 const longestWaitSeconds = 3600;
 
@@ -42,8 +44,12 @@ async function deliverDue(ports: AppPorts, context: Context): Promise<void> {
   if (context.signal?.aborted === true) return;
   const store = await ports.watching.store();
   const { channels } = noticesOf(ports.settings);
-  await store.dropOthers(channels.map(({ name }) => name));
-  const due = await store.due(ports.clock.now(), mostPerChannel);
+  const now = ports.clock.now();
+  await store.dropOthers(
+    channels.map(({ name }) => name),
+    addSeconds(now, -keepForLostChannelsSeconds),
+  );
+  const due = await store.due(now, mostPerChannel);
   const turns = Map.groupBy(due, ({ channel }) => channel);
   await Promise.all(
     channels.map(async (channel) => {

@@ -104,7 +104,7 @@ function remembered(ports: AppPorts, seen: Seen, memory: WatchMemory): Watched {
     interrupted: tick.interrupted,
     configProblems: tick.configProblems,
     rehearsal: seen.rehearsal,
-    channels,
+    channels: channels.filter(({ channel }) => notices.channels.some(({ name }) => name === channel)),
   });
   const { alarms, news } = stepAlarms(memory.alarms, assessment, now, notices);
   const readiness = sinceWhen(

@@ -46,8 +46,8 @@ export interface WatchStore {
   failed(channel: string, noticeId: string, problem: string, dueAt: Instant): Promise<void>;
   /** Every channel for which something waits. */
   standing(): Promise<readonly ChannelStanding[]>;
-  /** Takes what waits for channels that are no more out of the queue; returns how many. */
-  dropOthers(channels: readonly string[]): Promise<number>;
+  /** Takes what waits since before then for channels that are no more out of the queue; returns how many. */
+  dropOthers(channels: readonly string[], before: Instant): Promise<number>;
 }
 
 /** One channel. `send` throws `PortError` when the other side did not take the notice; it may be called again with the same. */

@@ -89,6 +89,7 @@ async function mailServer(t: Test, options: SMTPServerOptions = {}) {
     cert: certificate.cert,
     authMethods: ['PLAIN', 'LOGIN'],
     logger: false,
+    closeTimeout: 10,
     onAuth: ({ username, password }, session, done) => {
       if (!session.secure) done(new Error('a password in clear'));
       else if (username === 'lifeboat' && password === 'letters and 7') done(null, { user: username });
@@ -196,6 +197,13 @@ void t.test(
       kind: 'refused',
       problem: { code: 'DR-NOTICE-REFUSED' },
     });
+    const silent = await mailServer(t, {
+      onConnect: (_session, done) => void setTimeout(done, 3_600_000).unref(),
+    });
+    const stop = new AbortController();
+    const given = failure(notifier(mailTo(silent.port)).send(notice, stop.signal));
+    stop.abort();
+    t.match(await given, { kind: 'unreachable' }, 'a send that is given up does not wait');
     const gone = notifier(mailTo(1));
     t.match(await failure(gone.send(notice)), {
       kind: 'unreachable',
@@ -300,6 +308,12 @@ void t.test('chats get the forms that they document, and their addresses stand i
   t.match(
     await failure(notifier({ ...route, type: 'slack', url: stored('chat'), caFile: otherCa }).send(notice)),
     { kind: 'trust' },
+  );
+  secrets = { chat: 'http://192.0.2.1/hooks/clear' };
+  t.match(
+    await failure(notifier({ ...route, type: 'slack', url: stored('chat'), caFile }).send(notice)),
+    { kind: 'refused', problem: { known: ['it is no https:// address'] } },
+    'an address without encryption is not called',
   );
   const moved = await webServer(t, () => ({
     status: 302,

@@ -9,6 +9,8 @@ import { isDistrust, messageOf, notTaken } from './words.ts';
 
 const connectSeconds = 15;
 const idleSeconds = 30;
+/** The library knows limits for each step alone: a server that says a word now and then would hold it for ever. */
+const endWithinSeconds = 90;
 
 export class MailNotifier implements Notifier {
   readonly #channel: ChannelSettings & MailTransport;
@@ -36,14 +38,12 @@ export class MailNotifier implements Notifier {
       disableFileAccess: true,
       disableUrlAccess: true,
     });
-    const stop = (): void => transport.close();
-    signal?.addEventListener('abort', stop, { once: true });
+    const limits = [AbortSignal.timeout(endWithinSeconds * 1000), ...(signal === undefined ? [] : [signal])];
     try {
-      await transport.sendMail(this.#message(notice));
+      await unlessOver(transport.sendMail(this.#message(notice)), AbortSignal.any(limits));
     } catch (error) {
       throw this.#inWords(error);
     } finally {
-      signal?.removeEventListener('abort', stop);
       transport.close();
     }
   }
@@ -94,6 +94,15 @@ export class MailNotifier implements Notifier {
                 : 'unreachable';
     return notTaken(kind, name, server, [messageOf(error)], error);
   }
+}
+
+/** What is given up goes on until its own limits end it; nobody waits for it, and nothing is made of its outcome. */
+function unlessOver(sent: Promise<unknown>, over: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new Error('it did not take the mail in time'));
+    over.addEventListener('abort', stop, { once: true });
+    sent.then(() => resolve(), reject).finally(() => over.removeEventListener('abort', stop));
+  });
 }
 
 export function mailText({ lines, facts, next, at, id }: Notice): string {

@@ -116,15 +116,15 @@ export class SqliteWatch implements WatchStore {
     }));
   }
 
-  async dropOthers(channels: readonly string[]): Promise<number> {
+  async dropOthers(channels: readonly string[], before: Instant): Promise<number> {
     return this.#database.transaction(() =>
       Number(
         this.#database.db
           .prepare(
-            `DELETE FROM notice WHERE delivered_at IS NULL
+            `DELETE FROM notice WHERE delivered_at IS NULL AND made_at < ?
              AND channel NOT IN (SELECT value FROM json_each(?))`,
           )
-          .run(JSON.stringify(channels)).changes,
+          .run(before, JSON.stringify(channels)).changes,
       ),
     );
   }
