@@ -82,7 +82,12 @@ async function watchElsewhere(order: DaemonOrder): Promise<DaemonReport> {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // As packaging/lifeboat.service has it.
     execArgv: [...process.execArgv, '--max-semi-space-size=4'],
-    env: { ...process.env, MALLOC_ARENA_MAX: '2' },
+    env: {
+      ...process.env,
+      MALLOC_ARENA_MAX: '2',
+      MALLOC_MMAP_THRESHOLD_: '65536',
+      MALLOC_TRIM_THRESHOLD_: '65536',
+    },
   });
   const ended = once(child, 'exit');
   child.send(order);

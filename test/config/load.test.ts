@@ -264,6 +264,48 @@ t.test('where the daemon listens', (t) => {
   t.end();
 });
 
+t.test('schedules: those of the group, those of all, what is usual; no part of the digest', (t) => {
+  const jobsOf = ({ daemon }: Settings): readonly string[] =>
+    (daemon?.jobs ?? []).map(
+      ({ job, group, calendar, catchUp }) =>
+        `${job} ${group ?? '-'}: ${calendar.cron} ${calendar.timeZone}${catchUp ? '' : ', never late'}`,
+    );
+  const usual = load();
+  t.same(jobsOf(usual), [
+    'export shop: */15 * * * * UTC',
+    'verify shop: 0 * * * * UTC',
+    'catalog-check shop: 0 4 * * * UTC',
+    'report shop: 0 4 * * SUN UTC',
+    'rehearsal -: 0 4 * * * UTC',
+  ]);
+  t.match(usual.daemon, {
+    watchEverySeconds: 300,
+    jobsPerPool: 2,
+    spreadSeconds: 60,
+    finishWithinSeconds: 60,
+  });
+  t.equal(usual.daemon?.reportsDirectory, '/etc/dr/var/reports');
+  const own = load(
+    changed(
+      '    retention: {',
+      `    schedules:
+      timezone: Asia/Tokyo
+      export: every 5min
+      drill: { when: weekly on Tuesday at 14:00, timezone: UTC, catch_up: false }
+      report: never
+    retention: {`,
+    ),
+  );
+  t.same(jobsOf(own).slice(0, 4), [
+    'export shop: */5 * * * * Asia/Tokyo',
+    'verify shop: 0 * * * * Asia/Tokyo',
+    'drill shop: 0 14 * * TUE UTC, never late',
+    'catalog-check shop: 0 4 * * * Asia/Tokyo',
+  ]);
+  t.equal(own.digest, usual.digest, 'a plan stays good when only a schedule changes');
+  t.end();
+});
+
 t.test('one part that contradicts another is refused', (t) => {
   const cases: [string, string, string, RegExp][] = [
     [
