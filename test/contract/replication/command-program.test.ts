@@ -11,6 +11,7 @@ import type { Replication } from '../../../src/ports/replication.ts';
 const secret = 'correct-horse';
 
 interface Given {
+  readonly peers?: Parameters<typeof openCommandArray>[1]['peers'];
   readonly arguments?: readonly string[];
   readonly readSeconds?: number;
   readonly writeSeconds?: number;
@@ -34,7 +35,11 @@ function arrayOf(test: Test, body: string, given: Given = {}): { array: Replicat
       },
       secret: { from: 'env', name: 'ARRAY_SECRET' },
     },
-    { secrets: { resolve: () => Promise.resolve(secret) }, clock: systemClock, peers: new Map() },
+    {
+      secrets: { resolve: () => Promise.resolve(secret) },
+      clock: systemClock,
+      peers: given.peers ?? new Map(),
+    },
   );
   test.teardown(() => array.close());
   return { array, directory };
@@ -170,4 +175,39 @@ t.test('options that do not fit are told before anything is called', async (t) =
     peers: new Map(),
   };
   t.throws(() => openCommandArray({ ...settings, options: { program: 'x' } }, around), OperatorError);
+});
+
+t.test('a program is told which volumes are to be of one moment', async (t) => {
+  const other = {
+    name: 'filer-osaka',
+    site: 'osaka',
+    type: 'command',
+    options: { program_file: '/bin/false' },
+    secret: null,
+  };
+  const pair = (volume: string) => ({
+    array: other,
+    volume,
+    consistencyGroup: { here: 'shop-copy', there: 'shop' },
+  });
+  const peers: NonNullable<Given['peers']> = new Map<
+    string,
+    ReturnType<typeof pair> | { array: typeof other; volume: string }
+  >([
+    ['log-copy', pair('log')],
+    ['data-copy', pair('data')],
+    ['alone-copy', { array: other, volume: 'alone' }],
+  ]);
+  const body = `cat >"$1/stdin"; echo '{"points":[]}'`;
+  const { array, directory } = arrayOf(t, body, { peers });
+  const asked = async (volume: string): Promise<Record<string, unknown>> => {
+    await array.points(volume);
+    return JSON.parse(readFileSync(join(directory, 'stdin'), 'utf8')) as Record<string, unknown>;
+  };
+  t.match(await asked('data-copy'), {
+    volume: 'data-copy',
+    consistencyGroup: 'shop-copy',
+    groupVolumes: ['log-copy', 'data-copy'],
+  });
+  t.notOk('consistencyGroup' in (await asked('alone-copy')));
 });

@@ -19,13 +19,13 @@ import {
 import type { ArraySettings } from '../../../domain/settings.ts';
 import type { Access, ArrayIdentity, Discarding, Replication } from '../../../ports/replication.ts';
 import type { Clock, Secrets } from '../../../ports/system.ts';
+import { companionsOf, type Paired } from '../consistency-group.ts';
 import { answers, foundPairs, newestFirst, pairView, replicaPoint } from './answers.ts';
 import { type Effort, issuesOf, type Parameters, ProgramCalls } from './calls.ts';
 import { notUnderstood, refused, stopped, unsupported } from './failures.ts';
 
-interface Peer {
+interface Peer extends Paired {
   readonly array: ArraySettings;
-  readonly volume: string;
 }
 
 interface Surroundings {
@@ -346,7 +346,15 @@ class CommandArray implements Replication {
   ): Promise<T> {
     const peer = this.#surroundings.peers.get(volume);
     const other = peer === undefined ? {} : { peerArray: peer.array.name, peerVolume: peer.volume };
-    return this.#calls.ask(schema, verb, { volume, ...other, ...parameters }, effort, signal);
+    const group = peer?.consistencyGroup;
+    const kept =
+      group === undefined
+        ? {}
+        : {
+            consistencyGroup: group.here,
+            groupVolumes: companionsOf(this.#surroundings.peers).get(volume) ?? [volume],
+          };
+    return this.#calls.ask(schema, verb, { volume, ...other, ...kept, ...parameters }, effort, signal);
   }
 
   #noVolume(volume: string): PortError {
