@@ -591,7 +591,7 @@ function build(
         catalogImport(session, one(values), many(values, 1), flags as { at?: string; dryRun?: boolean }),
       ),
     );
-  addRecover({ catalog, act });
+  addRecover({ catalog, plan, act });
   catalog
     .command('prune')
     .argument('[group]')
