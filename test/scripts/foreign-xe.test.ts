@@ -14,7 +14,7 @@ import { shellWord, type XeRecovery, xeScript } from '../../src/report/xe-script
 import { ends, World } from './trouble.ts';
 import { fakeXe, xeOf } from './xe.ts';
 
-t.setTimeout(240_000);
+t.setTimeout(480_000);
 
 const everybody = ['db-01', 'web-01'];
 const run = promisify(execFile);

@@ -14,7 +14,7 @@ import { guestRead, guestWrite } from '../../src/lab/vm/guest.ts';
 import { call } from './fake.ts';
 import { ends, World } from './trouble.ts';
 
-t.setTimeout(240_000);
+t.setTimeout(480_000);
 
 const everybody = ['db-01', 'web-01'];
 

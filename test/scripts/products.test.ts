@@ -4,7 +4,7 @@ import { arrayOf } from '../../src/lab/arrays/index.ts';
 import { demoVolumes } from '../../src/lab/demo.ts';
 import { ends, World } from './trouble.ts';
 
-t.setTimeout(240_000);
+t.setTimeout(480_000);
 
 const everybody = ['db-01', 'web-01'];
 const guests = { db: 1, app: 0, web: 1 };
