@@ -1,6 +1,14 @@
 /** Images of metadata backups, built here and taken apart by e2fsprogs alone. */
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  createReadStream,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t from 'tap';
@@ -40,6 +48,7 @@ t.test(
     const { images, directory } = imagesIn(t);
     const { image, ...figures } = await images.build(32 * mebibyte, treeOf({ vms: 3 }));
     t.equal(fsck(image.path), 'clean');
+    t.equal(await images.digestOf(createReadStream(image.path), image.bytes), image.sha256);
     t.match(figures, { documentsWritten: 3, documentsLinked: 0, removedDates: [] });
     t.strictSame(names(image.path, '/'), [
       '.ctxs-metadata-backup',
@@ -87,6 +96,7 @@ t.test('a night adds what has changed, and what goes is ours and old', async (t)
     t.ok(bytes < 250_000, `${bytes} bytes are sent of ${20 * 40_000}`);
     await images.release(image);
     image = next.image;
+    if (n > 10) t.equal(await images.digestOf(createReadStream(image.path), image.bytes), image.sha256);
   }
   t.equal(fsck(image.path), 'clean');
   const { dates, databases } = await images.contents(image);

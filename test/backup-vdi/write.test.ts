@@ -37,13 +37,10 @@ t.test(
     });
     const image = backup.image();
     t.equal(fsck(image), 'clean');
-    t.strictSame(names(image, '/'), [
-      '.ctxs-metadata-backup',
-      `${pool.row.uuid}.db`,
-      'conf',
-      'lost+found',
-      'metadata',
-    ]);
+    t.strictSame(
+      names(image, '/'),
+      ['.ctxs-metadata-backup', `${pool.row.uuid}.db`, 'conf', 'lost+found', 'metadata'].sort(),
+    );
     const vms = ['app-01', 'db-01', 'web-01'].map((name) => pool.db.byName('VM', name)[0]?.uuid ?? '');
     t.strictSame(names(image, `/metadata/${first.date}/all`), vms.map((vm) => `${vm}.vmmeta`).sort());
     const [db = ''] = names(image, `/metadata/${first.date}/by-sr/${gold}`);

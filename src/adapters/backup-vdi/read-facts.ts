@@ -11,10 +11,8 @@ import { type NamedSr, parseSrMeta } from '../../metadata/srmeta.ts';
 import type { BackupTree } from '../../ports/backup-vdi.ts';
 import type { ForeignBackup } from '../../ports/foreign.ts';
 import { backupOfArchives } from '../foreign/archives.ts';
-import { backupOfDatabase } from '../foreign/dump.ts';
+import { type OpenDump, openDump } from '../foreign/dump.ts';
 import { DecodeError } from '../xenapi/values.ts';
-
-type OfDatabase = ReturnType<typeof backupOfDatabase>;
 
 /** Kind `refused`, DR-BACKUP-EMPTY, for a date without a document and without a database. */
 export function factsOfBackup(
@@ -31,10 +29,11 @@ export function factsOfBackup(
   const dump = database === null ? null : readDump(database, made.at, told.pool, remarks);
   if (told.documents.size === 0 && dump === null) throw empty(tree.date);
   const pool = dump === null ? told.pool : united(dump.pool, told.pool);
-  const documents = new Map([...(dump?.documents ?? []), ...told.documents]);
-  const added = [...documents.keys()].filter(
-    (uuid) => !told.documents.has(uuid) && shouldBeThere(tree, uuid),
-  ).length;
+  const lacking = (dump?.pool.vms ?? []).filter(
+    (vm) => !vm.isSnapshot && !told.documents.has(vm.uuid) && shouldBeThere(tree, vm.uuid),
+  );
+  const fromDump = lacking.length === 0 ? new Map<Uuid, Uint8Array>() : (dump?.documents() ?? new Map());
+  const made_ = 0;
   if (added > 0)
     remarks.push(
       `${added} VMs have no document in this date: they were made from the dump of the pool's database`,
@@ -83,10 +82,10 @@ function readDump(
   at: Instant,
   documents: PoolFacts,
   remarks: string[],
-): OfDatabase | null {
-  let dump: OfDatabase;
+): OpenDump | null {
+  let dump: OpenDump;
   try {
-    dump = backupOfDatabase(bytes, at);
+    dump = openDump(bytes, at);
   } catch (error) {
     const problem = problemOf(error);
     if (problem === null && !(error instanceof DecodeError)) throw error;

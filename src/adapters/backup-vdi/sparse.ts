@@ -36,6 +36,12 @@ export class DiskDigest {
     }
   }
 
+  /** A whole unit of zeros, without having looked at it. */
+  skipUnit(): void {
+    if (this.#filled > 0) throw new RangeError('a unit is skipped as a whole');
+    this.#units += 1;
+  }
+
   digest(): string {
     if (this.#filled > 0) this.#addFilled();
     return this.#hash.digest('hex');
@@ -122,8 +128,13 @@ function runs(length: number, asked: (from: number, to: number) => boolean): Ext
   return found;
 }
 
-/** A copy with its holes. */
-export async function copySparse(from: string, to: string, signal?: AbortSignal): Promise<void> {
+/** A copy with its holes. Returns the units (`hashOfFile`) that are not all zeros. */
+export async function copySparse(
+  from: string,
+  to: string,
+  signal?: AbortSignal,
+): Promise<ReadonlySet<number>> {
+  const filled = new Set<number>();
   const [source, target] = await both(from, to, 'wx');
   try {
     const { size } = await source.stat();
@@ -132,11 +143,14 @@ export async function copySparse(from: string, to: string, signal?: AbortSignal)
       signal?.throwIfAborted();
       const piece = await readWindow(source, window, at, size);
       await writeUnlessZero(target, piece, at);
+      for (let part = 0; part < piece.length; part += digestUnitBytes)
+        if (!isZero(piece.subarray(part, part + digestUnitBytes))) filled.add((at + part) / digestUnitBytes);
     }
     await target.truncate(size);
   } finally {
     await Promise.all([source.close(), target.close()]);
   }
+  return filled;
 }
 
 export interface Compared {
@@ -170,20 +184,46 @@ export async function compareFiles(first: string, second: string, signal?: Abort
   return { extents, sha256: hash.digest() };
 }
 
-export async function hashOfFile(of: string, signal?: AbortSignal): Promise<string> {
-  const hash = new DiskDigest();
+/**
+ * `DiskDigest` of a file. Units that are known to be holes are not read: zeros of a hole would fill the memory of this machine
+ * as if they were data.
+ */
+export async function hashOfFile(
+  of: string,
+  signal?: AbortSignal,
+  isHole: (unit: number) => boolean = () => false,
+): Promise<string> {
+  const digest = new DiskDigest();
   const file = await open(of, 'r');
   try {
     const { size } = await file.stat();
-    const window = Buffer.allocUnsafe(windowBytes);
-    for (let at = 0; at < size; at += windowBytes) {
+    const window = Buffer.allocUnsafe(digestUnitBytes);
+    for (let unit = 0; unit * digestUnitBytes < size; unit += 1) {
       signal?.throwIfAborted();
-      hash.update(await readWindow(file, window, at, size));
+      const at = unit * digestUnitBytes;
+      const piece = window.subarray(0, Math.min(digestUnitBytes, size - at));
+      if (isHole(unit)) digest.skipUnit();
+      else {
+        await fill(file, piece, at);
+        digest.update(piece);
+      }
     }
   } finally {
     await file.close();
   }
-  return hash.digest();
+  return digest.digest();
+}
+
+/** Units that lie whole within stretches of free blocks, which are given as first and last, ascending. */
+export function unitsWithin(free: readonly (readonly [number, number])[]): ReadonlySet<number> {
+  const blocksPerUnit = digestUnitBytes / blockBytes;
+  return new Set(
+    free.flatMap(([first, last]) => {
+      const from = Math.ceil(first / blocksPerUnit);
+      const to = Math.floor((last + 1) / blocksPerUnit);
+      return Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index);
+    }),
+  );
 }
 
 /** Where a file is not all zeros. */

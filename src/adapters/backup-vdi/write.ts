@@ -26,7 +26,15 @@ import {
 } from './e2fs.ts';
 import { filesOfDate, inodeFacts, type Room, roomOf, takeInventory } from './inventory.ts';
 import type { Scratch } from './scratch.ts';
-import { blockBytes, compareFiles, copySparse, filledExtents, hashOfFile, piecesOf } from './sparse.ts';
+import {
+  blockBytes,
+  compareFiles,
+  copySparse,
+  filledExtents,
+  hashOfFile,
+  piecesOf,
+  unitsWithin,
+} from './sparse.ts';
 import { runTool, toolFailed } from './tools.ts';
 
 /** What every ext3 since the kernels of old hosts understands; the machine's own defaults are not asked (xapi.md 5.9). */
@@ -45,13 +53,14 @@ export class BackupWriter implements Omit<BackupImageWriter, Elsewhere> {
   async build(bytes: number, tree: BackupToWrite, signal?: AbortSignal): Promise<BackupWritten> {
     return this.#written(tree, bytes, signal, async (image) => {
       await makeFileSystem(image, bytes, tree.provenance.takenAt, signal);
+      return new Set();
     });
   }
 
   async append(from: BackupImage, tree: BackupToWrite, signal?: AbortSignal): Promise<BackupWritten> {
     return this.#written(tree, from.bytes, signal, async (image) => {
-      await copySparse(from.path, image, signal);
-      await makeFit(image, signal);
+      const filled = await copySparse(from.path, image, signal);
+      return (await makeFit(image, signal)) ? null : filled;
     });
   }
 
@@ -77,12 +86,13 @@ export class BackupWriter implements Omit<BackupImageWriter, Elsewhere> {
     tree: BackupToWrite,
     bytes: number,
     signal: AbortSignal | undefined,
-    prepare: (image: string) => Promise<void>,
+    /** Returns the units that held something before; null when it cannot be known. */
+    prepare: (image: string) => Promise<ReadonlySet<number> | null>,
   ): Promise<BackupWritten> {
     const directory = await this.#scratch.directory();
     const image = path.join(directory, 'image');
     try {
-      await prepare(image);
+      const filled = await prepare(image);
       const looking = { scratch: await subdirectory(directory, 'write'), signal };
       const appended = await withRoom(image, () => appendDate(image, tree, looking), signal);
       await verify(image, tree, appended, { scratch: await subdirectory(directory, 'verify'), signal });
@@ -92,7 +102,8 @@ export class BackupWriter implements Omit<BackupImageWriter, Elsewhere> {
         ['write', 'verify'].map((name) => rm(path.join(directory, name), { recursive: true, force: true })),
       );
       const { files: _files, linkedDocuments: _linked, ...figures } = appended;
-      const sha256 = await hashOfFile(image, signal);
+      const free = unitsWithin(room.free);
+      const sha256 = await hashOfFile(image, signal, (unit) => free.has(unit) && filled?.has(unit) === false);
       return { image: { path: image, bytes, sha256 }, ...figures, usedShare: room.usedShare };
     } catch (error) {
       await this.#scratch.remove(directory);
@@ -125,10 +136,10 @@ async function makeFileSystem(image: string, bytes: number, at: string, signal?:
   if (end.code !== 0) throw toolFailed('mke2fs', 'No file system could be made for the metadata backup', end);
 }
 
-/** What a host left unclean is mended as its mount would; what is broken beyond that is left to a person. */
-async function makeFit(image: string, signal?: AbortSignal): Promise<void> {
-  if (await isClean(image, signal)) return;
-  if ((await repair(image, signal)) && (await isClean(image, signal))) return;
+/** What a host left unclean is mended as its mount would; what is broken beyond that is left to a person. True when it was. */
+async function makeFit(image: string, signal?: AbortSignal): Promise<boolean> {
+  if (await isClean(image, signal)) return false;
+  if ((await repair(image, signal)) && (await isClean(image, signal))) return true;
   throw damaged('The file system of the metadata backup is damaged', [
     'e2fsck cannot repair it without asking, and its older dates shall not be lost by a guess',
   ]);
