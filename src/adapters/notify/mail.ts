@@ -100,6 +100,7 @@ export class MailNotifier implements Notifier {
 function unlessOver(sent: Promise<unknown>, over: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(new Error('it did not take the mail in time'));
+    if (over.aborted) stop();
     over.addEventListener('abort', stop, { once: true });
     sent.then(() => resolve(), reject).finally(() => over.removeEventListener('abort', stop));
   });
