@@ -7,6 +7,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBackup } from './backup.ts';
+import { measureBackupRead } from './backup-read.ts';
 import { measureCatalog } from './catalog.ts';
 import { measureDaemon } from './daemon.ts';
 import { measureExport } from './export.ts';
@@ -29,6 +30,7 @@ const parts: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
   storage: measureStorage,
   daemon: measureDaemon,
   backup: measureBackup,
+  'backup-read': measureBackupRead,
 };
 
 const { values } = parseArgs({

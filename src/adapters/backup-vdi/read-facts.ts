@@ -29,14 +29,11 @@ export function factsOfBackup(
   const dump = database === null ? null : readDump(database, made.at, told.pool, remarks);
   if (told.documents.size === 0 && dump === null) throw empty(tree.date);
   const pool = dump === null ? told.pool : united(dump.pool, told.pool);
-  const lacking = (dump?.pool.vms ?? []).filter(
-    (vm) => !vm.isSnapshot && !told.documents.has(vm.uuid) && shouldBeThere(tree, vm.uuid),
-  );
-  const fromDump = lacking.length === 0 ? new Map<Uuid, Uint8Array>() : (dump?.documents() ?? new Map());
-  const made_ = 0;
-  if (added > 0)
+  const madeGood = fromDump(tree, told.documents, dump);
+  const documents = new Map([...madeGood, ...told.documents]);
+  if (madeGood.size > 0)
     remarks.push(
-      `${added} VMs have no document in this date: they were made from the dump of the pool's database`,
+      `${madeGood.size} VMs have no document in this date: they were made from the dump of the pool's database`,
     );
   return {
     kind: 'backup-vdi',
@@ -52,6 +49,25 @@ export function factsOfBackup(
     database: dump === null ? null : database,
     remarks: [...remarks, ...told.remarks, ...(dump?.remarks ?? [])],
   };
+}
+
+/** Documents of VMs that the date ought to hold and does not. */
+function fromDump(
+  tree: BackupTree,
+  there: ForeignBackup['documents'],
+  dump: OpenDump | null,
+): ForeignBackup['documents'] {
+  const lacking = (dump?.pool.vms ?? [])
+    .filter((vm) => !vm.isSnapshot && !there.has(vm.uuid) && shouldBeThere(tree, vm.uuid))
+    .map((vm) => vm.uuid);
+  if (dump === null || lacking.length === 0) return new Map();
+  const all = dump.documents();
+  return new Map(
+    lacking.flatMap((uuid) => {
+      const bytes = all.get(uuid);
+      return bytes === undefined ? [] : [[uuid, bytes] as const];
+    }),
+  );
 }
 
 /** What Lifeboat wrote says what its documents are: one that is another by now is not used. */
@@ -77,12 +93,7 @@ function shouldBeThere({ provenance }: BackupTree, vm: Uuid): boolean {
 }
 
 /** Null for a dump that cannot be read, or of another moment: it must know every VM of the date. */
-function readDump(
-  bytes: Uint8Array,
-  at: Instant,
-  documents: PoolFacts,
-  remarks: string[],
-): OpenDump | null {
+function readDump(bytes: Uint8Array, at: Instant, documents: PoolFacts, remarks: string[]): OpenDump | null {
   let dump: OpenDump;
   try {
     dump = openDump(bytes, at);

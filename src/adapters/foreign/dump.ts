@@ -9,18 +9,28 @@ import { split } from '../../metadata/split.ts';
 import type { ForeignBackup } from '../../ports/foreign.ts';
 import { factsOf } from './facts.ts';
 
+/** What a dump tells; its documents are made when somebody asks, which costs more than all the rest. */
+export interface OpenDump extends Pick<ForeignBackup, 'pool' | 'secretDeviceConfig' | 'remarks'> {
+  documents(): ForeignBackup['documents'];
+}
+
 /** Throws `OperatorError` DR-DATABASE-UNREADABLE. */
 export function backupOfDatabase(
   bytes: Uint8Array,
   at: Instant,
 ): Pick<ForeignBackup, 'pool' | 'documents' | 'secretDeviceConfig' | 'remarks'> {
+  const dump = openDump(bytes, at);
+  return { ...dump, documents: dump.documents() };
+}
+
+/** Throws `OperatorError` DR-DATABASE-UNREADABLE. */
+export function openDump(bytes: Uint8Array, at: Instant): OpenDump {
   const records = new DatabaseRecords(parseDatabase(new TextDecoder().decode(bytes)));
   const pool = factsOf((name) => records.ofClass(name), at);
   return {
     pool,
-    documents: new Map(
-      split(documentOfDatabase(records)).map(({ uuid, document }) => [uuid, packDocument(document)]),
-    ),
+    documents: () =>
+      new Map(split(documentOfDatabase(records)).map(({ uuid, document }) => [uuid, packDocument(document)])),
     secretDeviceConfig: secretsOf(pool, records),
     remarks: records.problems.map((problem) => `Left out of the database: ${problem}`),
   };
