@@ -1,12 +1,7 @@
-/**
- * Which metadata is taken when only the replicated storage is left: of several dates, of one that is not whole, and of a
- * disk that a guest could have written.
- */
+/** Which metadata is taken when only the replicated storage is left: of several dates, and of one that is not whole. */
 import t from 'tap';
-import { invoke } from '../../src/lab/core/dispatch.ts';
 import { mishapsOf, runCommand } from '../../src/lab/dom0/index.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { metadataBackupUuid } from '../../src/lab/storage/vdi.ts';
 import { burn, hostBackup, prepared, replicate } from './burnt.ts';
 import { ends } from './trouble.ts';
 
@@ -58,32 +53,6 @@ t.test(
   },
 );
 
-t.test('a disk of an older host is read when a person names it, and never before', async (t) => {
-  const { world, sr } = await prepared(t);
-  await hostBackup(world.lab, sr);
-  const legacy = await underAnotherUuid(world.lab, sr);
-  await replicate(world.lab);
-  await burn(world);
-
-  ends(
-    t,
-    'failover',
-    await world.run('failover', 'shop', '--yes', 'recovery'),
-    10,
-    /DR-BACKUP-NONE/,
-    /a good recovery point of the group/,
-  );
-  ends(
-    t,
-    'recover',
-    await world.run('catalog', 'recover', 'shop', '--legacy', legacy, '--vms', 'sr', '--yes', 'recovery'),
-    3,
-    /a guest may have written it/,
-    /kept as shop\/\S+ \(2 VMs\)/,
-  );
-  ends(t, 'plan', await world.run('plan', 'failover', 'shop'), 0, /app-01, db-01/);
-});
-
 /** Two dates, which the script names by the second; `between` happens before the second one. */
 async function twoBackups(lab: Lab, sr: string, between: () => void): Promise<string[]> {
   await hostBackup(lab, sr);
@@ -98,16 +67,4 @@ async function twoBackups(lab: Lab, sr: string, between: () => void): Promise<st
     input: async () => '',
   });
   return dates.sort();
-}
-
-/** The backup as a host before 2024 would have made it: the same content, another uuid. */
-async function underAnotherUuid(lab: Lab, sr: string): Promise<string> {
-  const pool = lab.pool('production');
-  const vdi = pool.db.byUuid('VDI', metadataBackupUuid(sr));
-  const copy = pool.db.row(
-    'VDI',
-    String(await invoke(pool.master, 'VDI.copy', vdi.ref, vdi.text('SR'), '', '')),
-  );
-  await invoke(pool.master, 'VDI.destroy', vdi.ref);
-  return copy.uuid;
 }
