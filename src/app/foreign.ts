@@ -240,12 +240,7 @@ async function keep(
   made: Made,
   signal: AbortSignal | undefined,
 ): Promise<readonly TargetOutcome[]> {
-  const vms: PointVm[] = [];
-  for (const vm of made.vms) {
-    const bytes = backup.documents.get(vm.uuid);
-    if (bytes === undefined) throw new Error(`no document of VM ${vm.uuid}`);
-    vms.push({ ...vm, document: await catalog.put(bytes, signal) });
-  }
+  const vms = await keepDocuments(catalog, backup, made, signal);
   const database: ObjectRef | null =
     backup.database === null ? null : await catalog.put(backup.database, signal);
   const targets = await catalog.seal({ ...made, vms, database }, signal);
@@ -260,6 +255,30 @@ async function keep(
           next: 'Check the targets with `lifeboat catalog verify`',
         },
   );
+}
+
+/** Together where the catalog takes them so: each by itself would wait for the disks of every target. */
+async function keepDocuments(
+  catalog: Catalog,
+  backup: ForeignBackup,
+  made: Made,
+  signal: AbortSignal | undefined,
+): Promise<PointVm[]> {
+  const batch = await catalog.batch?.(signal);
+  try {
+    const vms: PointVm[] = [];
+    for (const vm of made.vms) {
+      const bytes = backup.documents.get(vm.uuid);
+      if (bytes === undefined) throw new Error(`no document of VM ${vm.uuid}`);
+      const document = batch === undefined ? await catalog.put(bytes, signal) : await batch.put(bytes);
+      vms.push({ ...vm, document });
+    }
+    await batch?.commit();
+    return vms;
+  } catch (error) {
+    await batch?.abort();
+    throw error;
+  }
 }
 
 /** `.vmmeta` files are called by the uuid of their VM (xapi.md 5.5). */
