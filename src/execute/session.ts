@@ -45,6 +45,7 @@ import {
   undoStateOf,
   undoStepOf,
   undoSummary,
+  wayBackUnknown,
 } from './undo.ts';
 
 export interface ExecutorPorts {
@@ -209,7 +210,11 @@ export class Session {
         continue;
       }
       const context = this.#runner(step).lookContext(this.#cancel.signal);
-      const verdict = await observe(this.#ports.conditions, step.holdsWhen, context);
+      const verdict = await observe(this.#ports.conditions, step.holdsWhen, context).catch(
+        (error: unknown) => {
+          throw wayBackUnknown(this.#run, step, error);
+        },
+      );
       if (verdict.holds) passed.push({ step, because: 'its effect shows' });
     }
     if (passed.length > 0) throw noWayBack(this.#run, passed);

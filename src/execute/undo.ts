@@ -2,7 +2,7 @@
  * Taking back what a run has changed, as long as it has not passed a point of no return: each step that began and knows
  * its undo, the last one first. An undo is carried out like a step, with an intent, a look and an outcome of its own.
  */
-import { exitCodes, OperatorError } from '../domain/errors.ts';
+import { describeProblem, exitCodes, OperatorError, PortError } from '../domain/errors.ts';
 import type { Step } from '../domain/plan.ts';
 import { type Run, type RunEvent, type StepState, waitingStep } from '../domain/run.ts';
 import { undoRun } from './decisions.ts';
@@ -106,5 +106,20 @@ export function noWayBack(
       next: `Go on with \`lifeboat run resume ${run.id}\`; the way back to the old site is a failback, when the group is well again`,
     },
     { exitCode: exitCodes.blocked },
+  );
+}
+
+/** Where it cannot be seen whether a point of no return was passed, nothing is taken back. A defect stays what it is. */
+export function wayBackUnknown(run: Run, step: Step, error: unknown): unknown {
+  const problem = error instanceof PortError ? error.problem : null;
+  if (problem === null) return error;
+  return new OperatorError(
+    {
+      code: 'DR-UNDO-UNKNOWN',
+      what: `Whether run ${run.id} has passed a point of no return cannot be seen, so nothing is taken back`,
+      known: [`step ${step.id} was tried, and failed`, describeProblem(problem)],
+      next: `Try again when it answers. If it is lost for good, give the run up with \`lifeboat run abandon ${run.id} --reason "…"\`, then \`lifeboat status ${run.plan.group}\``,
+    },
+    { exitCode: exitCodes.blocked, cause: error },
   );
 }

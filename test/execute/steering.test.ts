@@ -35,6 +35,7 @@ class MemoryInbox implements RunInbox {
 /** VMs that run at Osaka. A start may wait, a halt may fail. */
 function house(act: (context: StepContext, running: Set<string>) => Promise<void> = async () => undefined) {
   const running = new Set<string>();
+  const sight = { lost: false };
   const clock = new VirtualClock({ auto: true });
   const journals = new MemoryJournals();
   const states = new MemoryStates();
@@ -56,6 +57,7 @@ function house(act: (context: StepContext, running: Set<string>) => Promise<void
     }),
     conditions: new Proxy({} as ExecutorPorts['conditions'], {
       get: (_none, kind) => async (condition: never) => {
+        if (sight.lost) throw portError('unreachable');
         const holds =
           kind === 'vm-running'
             ? await isRunning(condition)
@@ -66,7 +68,7 @@ function house(act: (context: StepContext, running: Set<string>) => Promise<void
   };
   const options = { by: 'Ada', version: '1', runId: 'r1' };
   return {
-    ...{ running, clock, journals, states, inbox, acts, ports },
+    ...{ running, sight, clock, journals, states, inbox, acts, ports },
     go: (plan: Plan) => execute(ports, { ...options, plan, planDigest: planDigest(plan) }),
     goOn: () => resume(ports, { ...options, by: 'Bob' }),
     takeBack: () => undo(ports, { ...options, by: 'Bob', reason: 'it was a mistake' }),
@@ -287,6 +289,17 @@ t.test('after a point of no return nothing is taken back, and the run stays as i
     await refused.go(past);
     t.equal((await refused.takeBack()).outcome, 'undone');
     t.same([...refused.running], []);
+  });
+  t.test('one that was refused, and cannot be looked at, may have been passed', async (t) => {
+    const refused = house(async ({ step }) => {
+      if (step.id === 'start-promote') throw portError('refused');
+    });
+    await refused.go(past);
+    refused.sight.lost = true;
+    await t.rejects(refused.takeBack(), { code: 'DR-UNDO-UNKNOWN', exitCode: 10 });
+    t.same([...refused.running], ['db'], 'nothing was taken back');
+    refused.sight.lost = false;
+    t.equal((await refused.takeBack()).outcome, 'undone');
   });
   t.test('a run that has ended well has nothing to take back', async (t) => {
     const well = house();
