@@ -34,6 +34,7 @@ async function longDue(stateDirectory: string, jobs: readonly JobSettings[]): Pr
 }
 
 t.test('each kind of job, as nobody looks', async (t) => {
+  t.setTimeout(240_000);
   const house = await LabHouse.start(t);
   const { stateDirectory } = house.settings;
   const daemonOf = (...jobs: readonly JobSettings[]): { readonly daemon: DaemonSettings } => ({

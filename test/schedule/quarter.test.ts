@@ -8,6 +8,9 @@ import { shop } from '../support/two-sites.ts';
 import { DrivenDaemons } from './driven.ts';
 import { type Day, Model, type ModelJob, stepMilliseconds } from './model.ts';
 
+// Nine seconds by itself; many times that on a busy machine.
+t.setTimeout(240_000);
+
 const everyDay = (): boolean => true;
 const onSunday = ({ weekDay }: Day): boolean => weekDay === 0;
 
@@ -158,6 +161,7 @@ const stepAt = (start: string, at: string): number =>
   Math.round((Date.parse(at) - Date.parse(start)) / stepMilliseconds);
 
 t.test('the ledger of a quarter is exact', async (t) => {
+  t.setTimeout(240_000);
   const start = '2026-09-01T00:00:00.000Z';
   const at = (moment: string): number => stepAt(start, moment);
   const happenings: Happening[] = [
@@ -213,6 +217,7 @@ t.test('the ledger of a quarter is exact', async (t) => {
 });
 
 t.test('whatever happens to the daemon and to its clock', async (t) => {
+  t.setTimeout(240_000);
   const happening: fc.Arbitrary<Happening> = fc.oneof(
     fc.record({
       at: fc.integer({ min: 1, max: 3 * stepsPerDay }),
