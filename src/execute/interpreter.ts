@@ -1,9 +1,9 @@
 /** Every action of a plan, carried out through the ports. `handlersOver(world)` is all that the executor needs of them. */
 import { attachSr } from './actions/attach.ts';
-import { noteLetGo, seeFinalSync, seeReversed } from './actions/by-hand.ts';
 import { lookAtBackupJobs } from './actions/backup-jobs.ts';
 import { runBackupScript } from './actions/backup-script.ts';
 import { writeBackup } from './actions/backup-write.ts';
+import { noteLetGo, seeFinalSync, seeReversed } from './actions/by-hand.ts';
 import { awaitCanary, cloneCanary, findCanary, removeCanary, writeCanary } from './actions/canary.ts';
 import { capturePool, recordReplication } from './actions/capture.ts';
 import { pruneCatalog, sealPoint, verifyPoint } from './actions/catalog.ts';
