@@ -37,6 +37,20 @@ t.test('a directory does what every target must do', async (t) => {
   await storeContract(t, new LocalStore('here', join(scratch(t), 'deep/root')));
 });
 
+t.test(
+  'who looks at a target that is not there yet does not keep the first export from making it',
+  async (t) => {
+    const catalog = localCatalog([join(scratch(t), 'new')]);
+    const looks = [catalog.list(null), catalog.list('shop')];
+    const bytes = documentOf('db-01');
+    const writing = catalog.put(bytes);
+    looks.push(catalog.list(null));
+    await Promise.allSettled(looks);
+    t.same(Buffer.from(await catalog.get(await writing)), bytes);
+    await catalog.close();
+  },
+);
+
 t.test('what was put comes back, once stored however often it was put', async (t) => {
   const directory = scratch(t);
   const catalog = localCatalog([directory]);

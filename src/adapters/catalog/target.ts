@@ -23,7 +23,7 @@ interface Opened extends OpenedHeader {
 export class Target {
   readonly store: TargetStore;
   readonly #options: TargetOptions;
-  #opening: Promise<Opened> | null = null;
+  #opening: { readonly create: boolean; readonly ended: Promise<Opened> } | null = null;
   #opened: Opened | null = null;
   #registration: Promise<string> | null = null;
   #holders = 0;
@@ -37,12 +37,12 @@ export class Target {
     return this.store.name;
   }
 
-  /** Whether this process set the target up. */
   /** Files of damaged packs that were set aside since it was opened: older points have lost what only they held. */
   get aside(): readonly string[] {
     return this.#opened?.index.aside ?? [];
   }
 
+  /** Whether this process set the target up. */
   get isNew(): boolean {
     return this.#opened?.isNew ?? false;
   }
@@ -53,13 +53,16 @@ export class Target {
   }
 
   async #open(create: boolean): Promise<Opened> {
+    // Somebody who only reads does not set the target up: who writes tries again after them.
+    while (create && this.#opening?.create === false) await this.#opening.ended.catch(() => undefined);
     if (this.#opened !== null) return this.#opened;
-    this.#opening ??= this.#openOnce(create);
+    this.#opening ??= { create, ended: this.#openOnce(create) };
+    const opening = this.#opening;
     try {
-      this.#opened = await this.#opening;
+      this.#opened = await opening.ended;
       return this.#opened;
     } finally {
-      this.#opening = null;
+      if (this.#opening === opening) this.#opening = null;
     }
   }
 
