@@ -23,6 +23,8 @@ export class Config {
   #app: App;
   #problems: readonly Problem[] = [];
   #unwatch: () => void = () => undefined;
+  /** One path a line. */
+  #watched = '';
   #onChange: (app: App) => Promise<void> = async () => undefined;
   #reloading: Promise<void> = Promise.resolve();
   #waiting = false;
@@ -63,9 +65,17 @@ export class Config {
     this.#watchFiles();
   }
 
-  #watchFiles(): void {
+  /**
+   * A watch that stands is left alone: one that begins anew does not see what changed a moment before. Tells whether it
+   * began.
+   */
+  #watchFiles(): boolean {
+    const files = filesOf(this.#app.settings);
+    if (files.join('\n') === this.#watched) return false;
     this.#unwatch();
-    this.#unwatch = this.#options.machine.watchFiles(filesOf(this.#app.settings), () => void this.reload());
+    this.#unwatch = this.#options.machine.watchFiles(files, () => void this.reload());
+    this.#watched = files.join('\n');
+    return true;
   }
 
   /** Resolves when the newest configuration is in force or refused. Several calls in a row are one. Never throws. */
@@ -117,7 +127,8 @@ export class Config {
         'the new configuration is refused; the old one stays in force',
       );
     }
-    this.#watchFiles();
+    // Other files are watched from now on, and may have changed since they were read.
+    if (this.#watchFiles()) void this.reload();
     await machine.tell(['READY=1']);
   }
 }
