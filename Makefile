@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 TSC := node node_modules/typescript7/bin/tsc
 
-.PHONY: help setup demo test check types lint imports format golden bench sweep sim test-real package lab-up lab-down schemas clean
+.PHONY: help setup demo test test-long check types lint imports format golden bench sweep sim test-real package lab-up lab-down schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s'|'
@@ -39,6 +39,9 @@ format: setup ## format the sources
 
 test: check ## everything that a change must pass: checks and all tests
 	@tools/run-tests.sh
+
+test-long: setup ## whole stories by the real program: kill -9, dead sites, other products; minutes
+	@tools/run-tests.sh --long
 
 test-real: setup ## tests against real servers (sshd); CI installs them
 	@LIFEBOAT_REAL=1 tools/run-tests.sh --real

@@ -38,11 +38,15 @@ failures() { sed -nE 's/^not ok [0-9]+ - (test\/[^ ]+\.test\.ts).*/\1/p' "$1"; }
 
 if [ "${1:-}" = --real ]; then
   options=(-R tap --exclude= --timeout 1800 --jobs 1)
-  node node_modules/.bin/tap "${options[@]}" test/real/*.test.ts >"$work/first" 2>&1
+  files=(test/real/*.test.ts)
+elif [ "${1:-}" = --long ]; then
+  options=(-R tap --exclude=)
+  mapfile -t files < <(find test -name '*.long.test.ts' | sort)
 else
   options=(-R tap)
-  node node_modules/.bin/tap "${options[@]}" >"$work/first" 2>&1
+  files=()
 fi
+node node_modules/.bin/tap "${options[@]}" "${files[@]}" >"$work/first" 2>&1
 code=$?
 shorten "$work/first"
 [ "$code" -eq 0 ] || grep -qE '^ *not ok ' "$work/first" || tail -n 40 "$work/first"
