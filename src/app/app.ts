@@ -316,6 +316,6 @@ export interface RunOptions {
   readonly by: string;
   readonly onEvent: (event: RunEvent) => void;
   readonly signal?: AbortSignal;
-  /** Nobody asked for it by hand: a schedule did. A frozen group refuses it. */
+  /** Nobody asked for it by hand: a schedule did. A frozen group refuses it, and a stuck one whatever takes its place. */
   readonly automatic?: boolean;
 }

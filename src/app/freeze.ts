@@ -1,7 +1,9 @@
 /** Freezing a group: no automatic work until somebody lifts it. Remembers who did it, when and why. */
 import { exitCodes, OperatorError } from '../domain/errors.ts';
 import type { GroupState } from '../domain/group.ts';
+import type { Plan } from '../domain/plan.ts';
 import type { GroupSettings } from '../domain/settings.ts';
+import { raisesGeneration } from '../execute/phases.ts';
 import type { AuditEntry, AuditedBy } from '../ports/system.ts';
 import { groupNamed } from './groups.ts';
 import type { AppPorts } from './ports.ts';
@@ -54,15 +56,37 @@ export async function audit(ports: AppPorts, name: string | null): Promise<reado
   return (await ports.states()).audit(group);
 }
 
-/** A schedule leaves a frozen group alone; a person who comes by hand is only told (check/rules/group-state.ts). */
-export function assertMayRunByItself(state: GroupState | null, group: string): void {
-  if (state === null || state.frozen === null) return;
+/**
+ * A schedule leaves a frozen group alone; a person who comes by hand is only told (check/rules/group-state.ts). A group
+ * that is stuck is exported and verified all the same, but what takes the place of the stuck run needs a person: that
+ * run could not be gone on with any more. Throws `DR-GROUP-FROZEN`, `DR-GROUP-STUCK` (exit code 10).
+ */
+export function assertMayRunByItself(
+  state: GroupState | null,
+  { group, operation }: Pick<Plan, 'group' | 'operation'>,
+): void {
+  if (state === null) return;
+  if (state.frozen !== null) {
+    throw new OperatorError(
+      {
+        code: 'DR-GROUP-FROZEN',
+        what: `Group ${group} is frozen: nothing is done for it automatically`,
+        known: [frozenBy(state.frozen)],
+        next: `Ask them; \`lifeboat unfreeze ${group} --reason "…"\` lifts it`,
+      },
+      { exitCode: exitCodes.blocked },
+    );
+  }
+  const { phase, currentRun, drill, changedAt } = state;
+  if (phase !== 'stuck' || !raisesGeneration(operation)) return;
+  // The remains of a drill may be taken away: that is how one that is stuck comes to its end.
+  if (operation === 'drill-cleanup' && drill !== null && (currentRun ?? drill.run) === drill.run) return;
   throw new OperatorError(
     {
-      code: 'DR-GROUP-FROZEN',
-      what: `Group ${group} is frozen: nothing is done for it automatically`,
-      known: [frozenBy(state.frozen)],
-      next: `Ask them; \`lifeboat unfreeze ${group} --reason "…"\` lifts it`,
+      code: 'DR-GROUP-STUCK',
+      what: `Group ${group} is stuck: no ${operation} is begun for it automatically`,
+      known: [`${currentRun === null ? 'it' : `run ${currentRun}`} waits for a person since ${changedAt}`],
+      next: `Look at it: lifeboat run show ${currentRun ?? 'latest'}`,
     },
     { exitCode: exitCodes.blocked },
   );

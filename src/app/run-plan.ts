@@ -23,8 +23,8 @@ export async function runPlan(
   options: RunOptions,
 ): Promise<Run> {
   assertRunnable(planned);
-  const { group } = planned.plan;
-  if (options.automatic === true) assertMayRunByItself(await (await ports.states()).get(group), group);
+  if (options.automatic === true)
+    assertMayRunByItself(await (await ports.states()).get(planned.plan.group), planned.plan);
   if (planned.plan.configDigest !== ports.settings.digest) {
     throw new OperatorError(
       {

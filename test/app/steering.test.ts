@@ -6,6 +6,7 @@ import type { PlannedRun } from '../../src/app/app.ts';
 import { createApp } from '../../src/app/create-app.ts';
 import { filedPlanOf } from '../../src/app/plan-file.ts';
 import type { AppPorts } from '../../src/app/ports.ts';
+import type { GroupState } from '../../src/domain/group.ts';
 import type { Plan } from '../../src/domain/plan.ts';
 import { planDigest } from '../../src/execute/executor.ts';
 import type { PostedMessage, RunMessage } from '../../src/ports/system.ts';
@@ -99,6 +100,43 @@ t.test('a frozen group: schedules are refused, people are not; it remembers who,
   ]);
   await t.rejects(app.freeze('shpo', ada), { code: 'DR-GROUP-UNKNOWN' });
   await t.rejects(app.audit({ group: 'shpo' }), { code: 'DR-GROUP-UNKNOWN' });
+});
+
+t.test('a group that is stuck: a schedule takes nothing from the run that waits for a person', async (t) => {
+  const { app, states } = house();
+  await app.run(planned(), options);
+  const failover = '20260131T023005Z-failover-shop-1f3a';
+  const stuck = async (changes: Partial<GroupState>): Promise<void> => {
+    const state = await states.get('shop');
+    if (state === null) throw new Error('the group was never seen');
+    const next = { ...state, phase: 'stuck', currentRun: failover, ...changes } as const;
+    t.ok(await states.change('shop', state.generation, { ...next, generation: state.generation + 1 }));
+  };
+  const bySchedule = async (operation: Plan['operation']): Promise<unknown> => {
+    const generation = (await states.get('shop'))?.generation ?? 0;
+    return app.run(planned({ operation, generation }), { ...options, automatic: true });
+  };
+
+  await stuck({});
+  for (const operation of ['drill', 'drill-cleanup', 'canary'] as const)
+    await t.rejects(bySchedule(operation), {
+      code: 'DR-GROUP-STUCK',
+      exitCode: 10,
+      message: new RegExp(failover),
+    });
+  await bySchedule('export');
+  await bySchedule('verify');
+  t.match(await states.get('shop'), { phase: 'stuck', currentRun: failover }, 'it still waits');
+
+  await stuck({ currentRun: null });
+  await t.rejects(
+    bySchedule('drill'),
+    { code: 'DR-GROUP-STUCK' },
+    'nor from one that was abandoned half way',
+  );
+  await stuck({ drill: { id: 'd1', run: failover, at: now } });
+  await bySchedule('drill-cleanup');
+  t.not((await states.get('shop'))?.currentRun, failover, 'what a drill has left is taken away all the same');
 });
 
 t.test('a plan of a file is run as it is, with what was decided when it was made', async (t) => {
