@@ -154,6 +154,7 @@ export class Daemon implements DaemonView {
   lastTick = (): TickReport | null => this.report;
   hangs = (): string | null => this.hung;
   configProblems = () => this.refused;
+  use: DaemonView['use'] = (work) => work(this.app());
 
   app(): App {
     const journals = {

@@ -28,6 +28,7 @@ export class Config {
   #onChange: (app: App) => Promise<void> = async () => undefined;
   #reloading: Promise<void> = Promise.resolve();
   #waiting = false;
+  #closed = false;
 
   private constructor(options: ConfigOptions, app: App) {
     this.#options = options;
@@ -91,6 +92,7 @@ export class Config {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#unwatch();
     await this.#reloading;
     await this.#app.close();
@@ -103,23 +105,11 @@ export class Config {
   }
 
   async #reload(): Promise<void> {
-    const { machine, programme, file } = this.#options;
+    if (this.#closed) return;
+    const { machine, file } = this.#options;
     await machine.tell(['RELOADING=1', 'STATUS=Reading the configuration']);
     try {
-      const next = await programme.open(file);
-      if (canonicalJson(next.settings) === canonicalJson(this.#app.settings)) {
-        this.#problems = [];
-        await next.close();
-        machine.log.info({ file }, 'the configuration was read again, and says what it said');
-      } else {
-        assertSamePlace(this.#app.settings, next.settings);
-        const before = this.#app;
-        this.#app = next;
-        this.#problems = [];
-        await this.#closeUnused(before);
-        machine.log.info({ file, digest: next.settings.digest }, 'the new configuration is in force');
-        await this.#onChange(next);
-      }
+      await this.#takeOver();
     } catch (error) {
       this.#problems = problemsOf(error);
       machine.log.error(
@@ -128,8 +118,27 @@ export class Config {
       );
     }
     // Other files are watched from now on, and may have changed since they were read.
-    if (this.#watchFiles()) void this.reload();
+    if (!this.#closed && this.#watchFiles()) void this.reload();
     await machine.tell(['READY=1']);
+  }
+
+  /** Throws when the newest configuration is refused. */
+  async #takeOver(): Promise<void> {
+    const { machine, programme, file } = this.#options;
+    const before = this.#app;
+    const next = await programme.open(file);
+    const saysTheSame = canonicalJson(next.settings) === canonicalJson(before.settings);
+    if (saysTheSame || next.settings.stateDirectory !== before.settings.stateDirectory) await next.close();
+    assertSamePlace(before.settings, next.settings);
+    this.#problems = [];
+    if (saysTheSame) {
+      machine.log.info({ file }, 'the configuration was read again, and says what it said');
+      return;
+    }
+    this.#app = next;
+    await this.#closeUnused(before);
+    machine.log.info({ file, digest: next.settings.digest }, 'the new configuration is in force');
+    await this.#onChange(next);
   }
 }
 

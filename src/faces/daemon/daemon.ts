@@ -106,6 +106,7 @@ class Daemon {
       version: this.#options.programme.version,
       now: () => this.#machine.now(),
       app: () => this.#config.app,
+      use: (work) => this.#config.use(work),
       lastTick: () => this.#lastTick,
       hangs: () => this.#lookout.hangs(),
       configProblems: () => this.#config.problems,
@@ -179,7 +180,7 @@ class Daemon {
     tick,
     watch,
   }: Pick<TickReport, 'tick' | 'watch'> & { readonly began: number }): Promise<void> {
-    const jobs = tick?.jobs ?? (await this.#config.app.schedules.standings({ groups: [] }));
+    const jobs = tick?.jobs ?? (await this.#config.use((app) => app.schedules.standings({ groups: [] })));
     const durationSeconds = this.#machine.monotonicSeconds() - began;
     this.#lastTick = { at: this.#machine.now(), durationSeconds, tick, watch, jobs };
     await this.#tellParts('ticked', this.#lastTick);
@@ -230,7 +231,7 @@ class Daemon {
     const now = this.#machine.monotonicSeconds();
     if (this.#tidiedAt !== null && now - this.#tidiedAt < tidyEverySeconds) return;
     this.#tidiedAt = now;
-    await this.#config.app.schedules.tidy();
+    await this.#config.use((app) => app.schedules.tidy());
   }
 
   #status(): string {

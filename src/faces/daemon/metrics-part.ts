@@ -43,10 +43,11 @@ class MetricsPart implements DaemonPart {
     const status = report.tick?.status;
     if (status === undefined) return;
     this.#looked = true;
-    const app = this.#daemon.app();
-    this.#metrics.listed(await this.#listCatalog(app));
-    this.#metrics.told(await this.#readNews(app, status));
-    await this.#measureDrills(app, status);
+    await this.#daemon.use(async (app) => {
+      this.#metrics.listed(await this.#listCatalog(app));
+      this.#metrics.told(await this.#readNews(app, status));
+      await this.#measureDrills(app, status);
+    });
   }
 
   jobEnded(ended: JobEnded): void {

@@ -1,5 +1,4 @@
 /** The part of the daemon that tries notices again between two looks: a channel that was away hears soon after it is back. */
-import type { App } from '../../app/app.ts';
 import { fieldsOf } from './errors.ts';
 import type { DaemonPart, DaemonView } from './parts.ts';
 
@@ -20,14 +19,15 @@ class NoticesPart implements DaemonPart {
   /** Not awaited by the beat: a slow mail server holds up no export. */
   ticked(): void {
     if (this.#sending !== null || this.#stop.signal.aborted) return;
-    this.#sending = this.#send(this.#daemon.app()).finally(() => {
+    this.#sending = this.#send().finally(() => {
       this.#sending = null;
     });
   }
 
-  async #send(app: App): Promise<void> {
+  async #send(): Promise<void> {
     try {
-      await app.watching.deliver({ signal: this.#stop.signal });
+      // A server may be slow for longer than the settings last: what it has taken must still be written down as sent.
+      await this.#daemon.use((app) => app.watching.deliver({ signal: this.#stop.signal }));
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#daemon.log.error(fieldsOf(error), 'notices cannot be sent');
     }

@@ -18,8 +18,10 @@ export type StartPart = (daemon: DaemonView) => Promise<DaemonPart>;
 export interface DaemonView {
   readonly version: string;
   now(): Instant;
-  /** The application with the settings that are in force: another one after each reload. */
+  /** The application with the settings that are in force: another one after each reload. For its settings; work is `use`. */
   app(): App;
+  /** Work with the application; it stays open until the work has ended, whatever is reloaded meanwhile. */
+  use<T>(work: (app: App) => Promise<T>): Promise<T>;
   /** Null before the first tick has ended. */
   lastTick(): TickReport | null;
   /** Null as long as the tick under way is younger than the watchdog allows; else what hangs. */
