@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
+import { backupVdiMark } from '../../src/domain/backup-vdi.ts';
 import { PortError } from '../../src/domain/errors.ts';
 import { invoke } from '../../src/lab/core/dispatch.ts';
 import { struct } from '../../src/lab/core/values.ts';
@@ -63,6 +64,26 @@ t.test(
       );
       t.not(sha256(backup.image()), sha256(before), 'the disk is neither');
       t.strictSame(readdirSync(directory), [`undo-${backup.disk}`], 'what was overwritten is kept');
+
+      await t.rejects(
+        write({ hypervisor: (real) => ({ importRawPieces: ways(real, cutAtOnce) }) }),
+        /an earlier write left it that broke off/,
+        'a host that does not take it',
+      );
+      t.strictSame(readdirSync(directory), [`undo-${backup.disk}`]);
+      await t.rejects(
+        write({ hypervisor: (real) => ({ importRawPieces: ways(real, falsified) }) }),
+        /is as it was before/,
+        'the next run fails as well',
+      );
+      same('and goes back to what was there before the first of them');
+
+      await t.rejects(
+        write({ hypervisor: (real) => ({ importRawPieces: ways(real, cutAtOnce) }) }),
+        /nothing was sent to the disk/,
+        'a disk that a script holds is not put back',
+      );
+      t.strictSame(readdirSync(directory), []);
       const mended = writtenIn((await write()).output);
       t.equal(fsck(backup.image()), 'clean');
       t.strictSame(names(backup.image(), '/metadata'), [...names(before, '/metadata'), mended.date]);
@@ -70,6 +91,33 @@ t.test(
     });
   },
 );
+
+t.test('a first write that came to its end unmarked costs the date of a host nothing', async (t: Test) => {
+  const backup = await BackupHouse.start(t);
+  await backup.house.save();
+  await withWriting(t, backup, async ({ write }) => {
+    let isFirst = true;
+    const unmarked = (real: Hypervisor): Partial<Hypervisor> => ({
+      setVdiOtherConfig: async (vdi, key, ...rest) => {
+        if (key === backupVdiMark && isFirst) {
+          isFirst = false;
+          throw lost();
+        }
+        await real.setVdiOtherConfig(vdi, key, ...rest);
+      },
+    });
+    await t.rejects(write({ hypervisor: unmarked }), /DR-POOL-LOST/);
+    const script = await backup.onMaster(
+      'production',
+      `/opt/xensource/bin/xe-backup-metadata -u ${backup.gold} -k 12`,
+    );
+    t.equal(script.code, 0, script.said);
+    const before = names(backup.image(), '/metadata');
+    t.equal(before.length, 2, 'ours, and the date of the host');
+    await write();
+    t.strictSame(names(backup.image(), '/metadata').slice(0, 2), before);
+  });
+});
 
 t.test('a disk that is not ours to write is left alone', async (t: Test) => {
   const backup = await BackupHouse.start(t);

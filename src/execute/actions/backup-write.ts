@@ -4,7 +4,7 @@
  */
 import { backupLayout, backupMark, backupVdiMark, nextBackupDate } from '../../domain/backup-vdi.ts';
 import { OperatorError, problemOf } from '../../domain/errors.ts';
-import type { PoolFacts, Uuid } from '../../domain/pool.ts';
+import type { PoolFacts, Uuid, VdiFacts } from '../../domain/pool.ts';
 import type { RecoveryPoint } from '../../domain/recovery-point.ts';
 import { formatSrMeta } from '../../metadata/srmeta.ts';
 import type {
@@ -13,22 +13,15 @@ import type {
   BackupImages,
   BackupToWrite,
   BackupWritten,
-  Extent,
 } from '../../ports/backup-vdi.ts';
 import type { Catalog } from '../../ports/catalog.ts';
 import type { Hypervisor } from '../../ports/hypervisor.ts';
 import type { ActionOf, ActResult, StepContext } from '../handlers.ts';
 import { backupDiskOf, backupImagesOf, isBeingMade, makeBackupDisk } from './backup-disk.ts';
-import { sentenceOf, type World } from './world.ts';
+import { send, type Tools } from './backup-send.ts';
+import type { World } from './world.ts';
 
 type Wanted = ActionOf<'write-backup'>;
-
-interface Tools {
-  readonly images: BackupImages;
-  readonly hypervisor: Hypervisor;
-  readonly vdi: Uuid;
-  readonly signal: AbortSignal;
-}
 
 export async function writeBackup(world: World, action: Wanted, context: StepContext): Promise<ActResult> {
   const { signal } = context;
@@ -45,8 +38,7 @@ export async function writeBackup(world: World, action: Wanted, context: StepCon
   try {
     const there = held.add(await images.receive(await hypervisor.exportRawVdi(vdi, signal), bytes, signal));
     const base = held.add((await images.undone(vdi, there, signal)) ?? there);
-    const isNew = disk === null || isBeingMade(disk) || (await images.filled(base, signal)).length === 0;
-    const contents = isNew ? null : await images.contents(base, signal);
+    const contents = await contentsToKeep(images, { disk, base, pool: point.poolUuid }, signal);
     const already = contents?.dates.find(({ provenance }) => provenance?.pointId === action.pointId);
     if (already !== undefined && base === there)
       return await marked(world, tools, action, { date: already.name, bytesSent: 0 }, []);
@@ -55,14 +47,37 @@ export async function writeBackup(world: World, action: Wanted, context: StepCon
       catalog,
       signal,
     );
-    const written = isNew ? await images.build(bytes, tree, signal) : await images.append(base, tree, signal);
+    const written =
+      contents === null ? await images.build(bytes, tree, signal) : await images.append(base, tree, signal);
     held.add(written.image);
-    const bytesSent = await send(tools, there, written.image);
+    const bytesSent = await send(tools, { there, base, to: written.image });
     return await marked(world, tools, action, { date: tree.date, bytesSent, written }, warnings);
   } finally {
     await held.release();
   }
 }
+
+/**
+ * What the disk holds; null where it is to be made anew. Of one whose first write never came to its end, only a host's
+ * script or another pool can have made more than a part of a file system.
+ */
+async function contentsToKeep(
+  images: BackupImages,
+  { disk, base, pool }: { readonly disk: VdiFacts | null; readonly base: BackupImage; readonly pool: Uuid },
+  signal: AbortSignal,
+): Promise<BackupContents | null> {
+  if (disk === null || (await images.filled(base, signal)).length === 0) return null;
+  if (!isBeingMade(disk)) return images.contents(base, signal);
+  try {
+    const contents = await images.contents(base, signal);
+    return contents.dates.some(({ provenance }) => provenance?.pool.uuid !== pool) ? contents : null;
+  } catch (error) {
+    if (!neverWhole.has(problemOf(error)?.code ?? '')) throw error;
+    return null;
+  }
+}
+
+const neverWhole: ReadonlySet<string> = new Set(['DR-BACKUP-DAMAGED', 'DR-BACKUP-NOT-A-BACKUP']);
 
 /** Images that go when the step ends, however it ends. */
 class Held {
@@ -177,84 +192,6 @@ function storageNames({ sr: carrier }: Wanted, point: RecoveryPoint, pool: PoolF
   return formatSrMeta(
     srs.map((sr) => ({ ...sr, vdis: pool.vdis.filter((disk) => disk.srUuid === sr.uuid && disk.managed) })),
   );
-}
-
-/** Sends what changed and reads the whole disk back. Returns the bytes that were sent. */
-async function send(tools: Tools, there: BackupImage, to: BackupImage): Promise<number> {
-  const { images, hypervisor, vdi, signal } = tools;
-  const extents = await images.changes(there, to, signal);
-  await images.keepUndo(vdi, there, extents, signal);
-  try {
-    await hypervisor.importRawPieces(vdi, extents, images.content(to, extents), signal);
-    const seen = await images.digestOf(await hypervisor.exportRawVdi(vdi, signal), to.bytes, signal);
-    if (seen !== to.sha256) throw otherThanWritten(tools, to, seen);
-  } catch (error) {
-    await takeBack(tools, there, to, error);
-  }
-  await images.forgetUndo(vdi);
-  return sum(extents);
-}
-
-const sum = (extents: readonly Extent[]): number => extents.reduce((total, { bytes }) => total + bytes, 0);
-
-/** Returns when the disk holds the new content after all; else puts the old one back and throws what happened. */
-async function takeBack(tools: Tools, there: BackupImage, to: BackupImage, error: unknown): Promise<void> {
-  const { images, hypervisor, vdi } = tools;
-  // The step's own time may be what ended the write: going back has time of its own.
-  const signal = AbortSignal.timeout(takeBackSeconds * 1000);
-  try {
-    const seen = await images.receive(await hypervisor.exportRawVdi(vdi, signal), there.bytes, signal);
-    try {
-      if (seen.sha256 === to.sha256) return;
-      if (seen.sha256 !== there.sha256) {
-        const extents = await images.changes(seen, there, signal);
-        await hypervisor.importRawPieces(vdi, extents, images.content(there, extents), signal);
-        const disk = await hypervisor.exportRawVdi(vdi, signal);
-        const after = await images.digestOf(disk, there.bytes, signal);
-        if (after !== there.sha256) throw otherThanWritten(tools, there, after);
-      }
-    } finally {
-      await images.release(seen);
-    }
-  } catch (second) {
-    throw new OperatorError(
-      {
-        code: 'DR-BACKUP-HALF-WRITTEN',
-        what: 'Writing the metadata backup broke off, and the disk could not be put back as it was',
-        where: { site: hypervisor.site, object: `disk ${vdi}` },
-        known: [
-          sentenceOf(error),
-          `then: ${sentenceOf(second)}`,
-          'what was overwritten is kept in the state directory; free blocks were written first, so older dates are most likely whole',
-        ],
-        next: 'Run the export again as soon as the pool answers: it puts the disk right by itself. Until then do not restore from this disk without e2fsck',
-      },
-      { cause: second },
-    );
-  }
-  await images.forgetUndo(vdi);
-  const problem = problemOf(error);
-  throw problem === null
-    ? error
-    : new OperatorError(
-        {
-          ...problem,
-          known: [...(problem.known ?? []), 'the disk of the metadata backup is as it was before'],
-        },
-        { cause: error },
-      );
-}
-
-const takeBackSeconds = 900;
-
-function otherThanWritten({ hypervisor, vdi }: Tools, to: BackupImage, seen: string): OperatorError {
-  return new OperatorError({
-    code: 'DR-BACKUP-READ-BACK',
-    what: 'The disk of the metadata backup does not hold what was written to it',
-    where: { site: hypervisor.site, object: `disk ${vdi}` },
-    known: [`SHA-256 ${to.sha256} was written, ${seen} was read`],
-    next: 'Look whether a host runs xe-backup-metadata at the same time; have the storage looked at if not, then export again',
-  });
 }
 
 interface Outcome {
