@@ -1,5 +1,16 @@
 /** YAML text → plain data that remembers where everything stands. */
-import { isAlias, isMap, isNode, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  stringify,
+  visit,
+} from 'yaml';
 import type { Place, Problem } from '../domain/errors.ts';
 
 export type Path = readonly PropertyKey[];
@@ -33,6 +44,17 @@ export function readYaml(
           next: 'correct the line; indentation is made of spaces, and every bracket and quote needs its partner',
         }),
         where: placeAt(fault.pos[0]),
+      })),
+    };
+  }
+  const impossible = impossibleKeys(parsed);
+  if (impossible.length > 0) {
+    return {
+      problems: impossible.map((offset) => ({
+        code: 'DR-CONFIG-VALUE',
+        what: `${JSON.stringify(impossibleKey)} cannot be a key: it would be dropped without a word`,
+        where: placeAt(offset),
+        next: 'rename it, in the pool as well if it is the name of something there',
       })),
     };
   }
@@ -86,6 +108,20 @@ export function readYaml(
       keyPlace: (path) => find(path, 'key'),
     },
   };
+}
+
+/** The one name that an object of JavaScript cannot have as a key of its own; the schemas leave it out. */
+const impossibleKey = '__proto__';
+
+/** Where it is written as a key. */
+function impossibleKeys(parsed: Document.Parsed): readonly number[] {
+  const offsets: number[] = [];
+  visit(parsed, {
+    Pair: (_, { key }) => {
+      if (keyText(key).trim() === impossibleKey) offsets.push(isNode(key) ? (key.range?.[0] ?? 0) : 0);
+    },
+  });
+  return offsets;
 }
 
 /** Lines of a value as YAML. */

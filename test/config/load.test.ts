@@ -218,6 +218,8 @@ t.test('what is not YAML at all is told by line and column', (t) => {
     ['a: [1,\nb: }', 'DR-CONFIG-SYNTAX', /^s\.yaml:2:1: this is not valid YAML/],
     ['a: 1\na: 2', 'DR-CONFIG-DUPLICATE', /^s\.yaml:2:1: this key is written a second time/],
     ['a:\n\tb: 1\n', 'DR-CONFIG-SYNTAX', /^s\.yaml:2:1: this line is indented with a tab/],
+    ['a:\n  b: 1\n  __proto__: 2\n', 'DR-CONFIG-VALUE', /^s\.yaml:3:3: "__proto__" cannot be a key/],
+    ['a: { " __proto__ ": 2 }', 'DR-CONFIG-VALUE', /^s\.yaml:1:6: "__proto__" cannot be a key/],
     ['- x', 'DR-CONFIG-VALUE', /^s\.yaml:1:1: this must be a block of keys, and it is a list/],
     ['just words', 'DR-CONFIG-VALUE', /^s\.yaml:1:1: this must be a block of keys, and it is a text/],
     ['a: 1\n---\nb: 2\n', 'DR-CONFIG-SYNTAX', /^s\.yaml:2:1: this is not valid YAML/],

@@ -261,7 +261,7 @@ t.test('whatever names people give, the file is right and says the same names', 
       '<<',
     ),
   );
-  // `__proto__` is the one name that no object of JavaScript has as a key: such a network is told as unmapped.
+  // `__proto__` is the one name that the reader refuses as a key: whoever reviews the file is told of it.
   const plain = name.filter((text) => text.trim() !== '' && text !== '__proto__');
   fc.assert(
     fc.property(fc.uniqueArray(plain, { minLength: 8, maxLength: 8 }), (names) => {
