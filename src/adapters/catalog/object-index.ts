@@ -214,7 +214,8 @@ export class ObjectIndex {
   async #saltOf(pack: string, path: string): Promise<Uint8Array> {
     let salt = this.#salts.get(pack);
     if (salt === undefined) {
-      salt = packSalt(await this.#store.read(path, { offset: 0, length: packHeaderBytes }));
+      // A copy: the bytes that were read belong to a buffer a thousand times as large.
+      salt = Uint8Array.from(packSalt(await this.#store.read(path, { offset: 0, length: packHeaderBytes })));
       this.#salts.set(pack, salt);
     }
     return salt;
