@@ -99,6 +99,9 @@ t.test('a tick that looked at the clock alone changes no fact', async (t) => {
   t.equal(shown.value('lifeboat_tick_age_seconds'), 0);
   t.equal(shown.value('lifeboat_look_age_seconds'), 60);
   t.equal(shown.value('lifeboat_group_rpo_promised_seconds', { group: 'shop' }), 900);
+  t.equal(shown.value('lifeboat_alarms_open', { severity: 'critical' }), 1);
+  t.equal(shown.value('lifeboat_notices_waiting'), 2);
+  t.equal(shown.value('lifeboat_runs_interrupted'), 0);
 });
 
 t.test('runs of every process are counted once, from their journals', async (t) => {

@@ -11,7 +11,7 @@ import { fieldsOf } from './errors.ts';
 import { Jobs } from './jobs.ts';
 import { Lookout } from './lookout.ts';
 import type { Machine } from './machine.ts';
-import type { DaemonPart, DaemonView, StartPart, TickReport } from './parts.ts';
+import type { DaemonPart, DaemonView, StartPart, TickReport, TickTime } from './parts.ts';
 
 export interface DaemonOptions {
   readonly programme: Pick<Programme, 'open' | 'version'>;
@@ -26,7 +26,7 @@ export interface DaemonOptions {
 
 /** A wall clock that goes apart by more from the one that never jumps was set. */
 const jumpSeconds = 30;
-const tidyEverySeconds = 86_400;
+const tidyEverySeconds = 3600;
 const finishWithinSeconds = 60;
 
 /** Resolves when the daemon has ended in an orderly way. Throws `OperatorError` when it may not start. */
@@ -55,7 +55,7 @@ class Daemon {
   readonly #jobs: Jobs;
   readonly #lookout: Lookout;
   readonly #parts: DaemonPart[] = [];
-  #lastTick: TickReport | null = null;
+  #lastTick: TickTime | null = null;
   #beating: Promise<void> | null = null;
   #clocks: { readonly wall: number; readonly steady: number } | null = null;
   #tidiedAt: number | null = null;
@@ -182,8 +182,8 @@ class Daemon {
   }: Pick<TickReport, 'tick' | 'watch'> & { readonly began: number }): Promise<void> {
     const jobs = tick?.jobs ?? (await this.#config.use((app) => app.schedules.standings({ groups: [] })));
     const durationSeconds = this.#machine.monotonicSeconds() - began;
-    this.#lastTick = { at: this.#machine.now(), durationSeconds, tick, watch, jobs };
-    await this.#tellParts('ticked', this.#lastTick);
+    this.#lastTick = { at: this.#machine.now(), durationSeconds };
+    await this.#tellParts('ticked', { ...this.#lastTick, tick, watch, jobs });
   }
 
   async #ended({ job, group, turn, run, leftOpen }: EndedTurn): Promise<void> {
@@ -231,7 +231,17 @@ class Daemon {
     const now = this.#machine.monotonicSeconds();
     if (this.#tidiedAt !== null && now - this.#tidiedAt < tidyEverySeconds) return;
     this.#tidiedAt = now;
-    await this.#config.use((app) => app.schedules.tidy());
+    try {
+      const { journals } = await this.#config.use((app) => app.schedules.tidy());
+      if (journals > 0)
+        this.#machine.log.info(
+          { journals },
+          `${journals} journals of long ago were let go of: daemon.keep_journals`,
+        );
+    } catch (error) {
+      // A disk that takes nothing is told elsewhere as well; the world is looked at all the same.
+      this.#machine.log.error(fieldsOf(error), 'what is old cannot be let go of');
+    }
   }
 
   #status(): string {

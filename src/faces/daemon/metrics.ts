@@ -9,7 +9,7 @@ import type { CatalogListing } from '../../domain/catalog.ts';
 import type { Phase } from '../../domain/group.ts';
 import type { GroupStatus, Readiness, RunBrief, StatusReport } from '../../domain/status.ts';
 import { type Instant, secondsBetween } from '../../domain/time.ts';
-import type { JobEnded, TickReport } from './parts.ts';
+import type { JobEnded, TickReport, TickTime } from './parts.ts';
 
 const phases: readonly Phase[] = [
   'unprotected',
@@ -37,7 +37,7 @@ export interface Known {
   readonly version: string;
   readonly watchEverySeconds: number | null;
   readonly configRefused: boolean;
-  readonly lastTick: TickReport | null;
+  readonly lastTick: TickTime | null;
 }
 
 interface Recovery {
@@ -52,9 +52,11 @@ export class Metrics {
   readonly #steps: Histogram;
   readonly #turns: Counter;
   readonly #missed: Counter;
-  /** The newest look at the world, and when it was taken. */
+  /** Of the newest look at the world, which stays true for the ticks that look at the clock alone. */
   #status: StatusReport | null = null;
-  #tick: TickReport | null = null;
+  #interrupted: number | null = null;
+  #watch: TickReport['watch'] = null;
+  #jobs: TickReport['jobs'] = [];
   #catalog: CatalogListing | null = null;
   readonly #verifiedAt = new Map<string, Instant>();
   readonly #recoveries = new Map<string, Recovery>();
@@ -91,9 +93,11 @@ export class Metrics {
   }
 
   ticked(report: TickReport): void {
-    this.#tick = report;
+    this.#jobs = report.jobs;
     if (report.tick === null) return;
     this.#status = report.tick.status;
+    this.#interrupted = report.tick.interrupted.length;
+    this.#watch = report.watch;
     this.#verifiedFrom(report);
   }
 
@@ -171,7 +175,7 @@ export class Metrics {
     this.#set(
       'runs_interrupted',
       'Runs that a crash broke off and that wait for a person',
-      this.#tick?.tick?.interrupted.length ?? null,
+      this.#interrupted,
     );
   }
 
@@ -248,7 +252,7 @@ export class Metrics {
   }
 
   #jobGauges(now: Instant): void {
-    for (const { job, group, intervalSeconds, nextAt, last, lastGoodAt } of this.#tick?.jobs ?? []) {
+    for (const { job, group, intervalSeconds, nextAt, last, lastGoodAt } of this.#jobs) {
       const labels = { work: job, group: group ?? '' };
       this.#set(
         'job_interval_seconds',
@@ -327,7 +331,7 @@ export class Metrics {
   }
 
   #watchGauges(): void {
-    const watch = this.#tick?.watch ?? null;
+    const watch = this.#watch;
     if (watch === null) return;
     this.#set('notices_waiting', 'Notices that wait to be sent', watch.noticesWaiting);
     for (const severity of ['critical', 'warning'] as const)

@@ -23,7 +23,7 @@ export interface DaemonView {
   /** Work with the application; it stays open until the work has ended, whatever is reloaded meanwhile. */
   use<T>(work: (app: App) => Promise<T>): Promise<T>;
   /** Null before the first tick has ended. */
-  lastTick(): TickReport | null;
+  lastTick(): TickTime | null;
   /** Null as long as the tick under way is younger than the watchdog allows; else what hangs. */
   hangs(): string | null;
   /** Why the newest configuration was refused; empty while the one on the disk is in force. */
@@ -48,9 +48,13 @@ export interface DaemonPart {
   stop(): Promise<void>;
 }
 
-export interface TickReport {
+export interface TickTime {
   readonly at: Instant;
   readonly durationSeconds: number;
+}
+
+/** Told and let go: what was seen of two large sites is too much to hold until the next look. */
+export interface TickReport extends TickTime {
   /** Null when this tick looked at the clock alone: the world is looked at every `daemon.watch_every`. */
   readonly tick: Tick | null;
   readonly watch: WatchResult | null;
