@@ -157,9 +157,15 @@ class Daemon {
   }
 
   async #look(): Promise<void> {
+    // Afterwards, when nothing here holds any more what was seen.
+    if (await this.#lookAndTell()) this.#machine.rest();
+  }
+
+  /** Whether it was time, and the look was taken. */
+  async #lookAndTell(): Promise<boolean> {
     const began = this.#machine.monotonicSeconds();
     const looked = await this.#lookout.look();
-    if (looked === null) return;
+    if (looked === null) return false;
     const { tick, watch } = looked;
     for (const run of tick.interrupted)
       this.#machine.log.warn(
@@ -172,7 +178,7 @@ class Daemon {
         `${watch.raised} alarms were raised and ${watch.closed} closed; ${watch.alarms.length} are open`,
       );
     await this.#report({ began, tick, watch });
-    this.#machine.rest();
+    return true;
   }
 
   async #report({
