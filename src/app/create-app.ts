@@ -24,7 +24,7 @@ import { tellRun } from './run-messages.ts';
 import { runNewsReader } from './run-news.ts';
 import { abandonRun, resumeRun, runPlan, undoRun } from './run-plan.ts';
 import { followRun, readRun } from './runs.ts';
-import { beginDue, claimDaemon, standings, tidyTurns } from './schedules.ts';
+import { beginDue, claimDaemon, standings, tidy } from './schedules.ts';
 import { rehearseSelf } from './self-rehearsal.ts';
 import { status } from './status.ts';
 import { testArray } from './test-array.ts';
@@ -89,7 +89,7 @@ export function createApp(ports: AppPorts): App {
       begin: (underWay) => beginDue(ports, underWay),
       takeUp: () => takeUp(ports),
       carryOut: (turn, options) => carryOutTurn(ports, turn, options),
-      tidy: () => tidyTurns(ports),
+      tidy: () => tidy(ports),
     },
     look: (request, context) => look(ports, request, context),
     secrets: ports.secretStore,

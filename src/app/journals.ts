@@ -6,15 +6,20 @@ import type { Instant } from '../domain/time.ts';
 import { runLabel } from '../execute/executor.ts';
 import type { AppPorts } from './ports.ts';
 
-/** A damaged journal of an old run must not hide how everything else stands; who asks for that run is told. */
+/**
+ * Nothing for a journal that is damaged, or that was let go of a moment ago: an old run must not hide how everything else
+ * stands. Who asks for that run is told.
+ */
 export async function readable(ports: Pick<AppPorts, 'journals'>, id: string): Promise<readonly RunEvent[]> {
   try {
     return await ports.journals.read(id);
   } catch (error) {
-    if (error instanceof OperatorError && error.code === 'DR-JOURNAL-BROKEN') return [];
+    if (error instanceof OperatorError && unreadable.has(error.code)) return [];
     throw error;
   }
 }
+
+const unreadable: ReadonlySet<string> = new Set(['DR-JOURNAL-BROKEN', 'DR-RUN-UNKNOWN']);
 
 /** What the verifications of a group have left behind for later ones; null where none did. */
 export interface VerificationHistory {
@@ -24,7 +29,7 @@ export interface VerificationHistory {
 }
 
 /** Further back, sites that were never both seen are not looked for. */
-const runsToReadMost = 30;
+export const runsToReadMost = 30;
 
 export async function verificationHistory(
   ports: Pick<AppPorts, 'journals'>,

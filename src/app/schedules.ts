@@ -10,6 +10,7 @@ import type { AuditedBy } from '../ports/system.ts';
 import { startable } from '../schedule/choose.ts';
 import { type Anchor, type DueTurn, due, longestInterval, nextDue } from '../schedule/due.ts';
 import { groupsNamed } from './groups.ts';
+import { forgetOldRuns } from './old-runs.ts';
 import type { AppPorts } from './ports.ts';
 import type { BegunTurn, CarryOutOptions, EndedTurn, TakenUp } from './turns.ts';
 
@@ -26,8 +27,12 @@ export interface ClockVerbs {
   takeUp(): Promise<TakenUp>;
   /** Does it, and writes down what came of it; throws only when that cannot be written. */
   carryOut(turn: BegunTurn, options: CarryOutOptions): Promise<EndedTurn>;
-  /** Lets go of turns that nobody asks for any more. */
-  tidy(): Promise<void>;
+  /** Lets go of turns, and of journals of exports and verifications, that nobody asks for any more. */
+  tidy(): Promise<TidiedUp>;
+}
+
+export interface TidiedUp {
+  readonly journals: number;
 }
 
 export interface Begun {
@@ -123,9 +128,10 @@ export async function beginDue(ports: AppPorts, underWay: readonly JobName[]): P
   return { turns: begun, passed, anchors, waiting: wanted.length - begun.length };
 }
 
-/** Turns of long ago; the newest of each job stays, however old. */
-export async function tidyTurns(ports: AppPorts): Promise<void> {
+/** Of turns the newest of each job stays, however old; what stays of journals, old-runs.ts says. */
+export async function tidy(ports: AppPorts): Promise<TidiedUp> {
   await (await ports.clockwork.ledger()).forget(addSeconds(ports.clock.now(), -keepTurnsSeconds));
+  return { journals: await forgetOldRuns(ports) };
 }
 
 /** Settings that come from no file have no jobs. */

@@ -99,6 +99,9 @@ export const daemon = z.strictObject({
   finish_within: duration
     .prefault('1min')
     .describe('How long a stop waits for exports and verifications that are under way'),
+  keep_journals: duration
+    .prefault('30d')
+    .describe('How long the journals of exports and verifications are kept; those of all other runs stay'),
   listen: listen.optional(),
   reports: text
     .optional()
@@ -147,6 +150,7 @@ export function daemonSettings(
     jobsPerPool: told.jobs_per_pool,
     spreadSeconds: told.spread,
     finishWithinSeconds: told.finish_within,
+    keepJournalsSeconds: told.keep_journals,
     reportsDirectory: path.isAbsolute(reports) ? reports : path.join(path.dirname(at.file), reports),
     ...(told.listen === undefined ? {} : { listen: told.listen }),
     jobs: [...jobs, jobOf('rehearsal', null, forAll.rehearsal, forAll.timezone)].filter(

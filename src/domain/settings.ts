@@ -191,6 +191,8 @@ export interface DaemonSettings {
   readonly spreadSeconds: number;
   /** How long a daemon that is told to stop waits for exports and verifications that are under way. */
   readonly finishWithinSeconds: number;
+  /** How long the journals of exports and verifications are kept. */
+  readonly keepJournalsSeconds: number;
   readonly reportsDirectory: string;
   /** Where metrics and health are shown; absent: nowhere. */
   readonly listen?: { readonly host: string; readonly port: number };

@@ -36,6 +36,8 @@ export interface Journals {
   pathOf(runId: string): string;
   /** SHA-256 of the last whole line of a journal, after checking the chain: it vouches for every line before it. */
   hashOf(runId: string): Promise<string>;
+  /** Lets go of a journal for good; one that is not there is no error. */
+  remove(runId: string): Promise<void>;
 }
 
 /** Phases, generations and locks of groups: what must be shared when more than one machine runs Lifeboat. */

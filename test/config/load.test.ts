@@ -285,6 +285,7 @@ t.test('schedules: those of the group, those of all, what is usual; no part of t
     jobsPerPool: 2,
     spreadSeconds: 60,
     finishWithinSeconds: 60,
+    keepJournalsSeconds: 30 * 86_400,
   });
   t.equal(usual.daemon?.reportsDirectory, '/etc/dr/var/reports');
   const own = load(

@@ -43,6 +43,7 @@ t.test('each kind of job, as nobody looks', async (t) => {
       jobsPerPool: 1,
       spreadSeconds: 0,
       finishWithinSeconds: 1,
+      keepJournalsSeconds: 86_400,
       reportsDirectory: join(stateDirectory, 'reports'),
       jobs,
     },

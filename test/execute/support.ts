@@ -112,6 +112,9 @@ export class MemoryJournals implements Journals {
   async read(runId: string): Promise<readonly RunEvent[]> {
     return [...(this.runs.get(runId) ?? [])];
   }
+  async remove(runId: string): Promise<void> {
+    this.runs.delete(runId);
+  }
   async list(): Promise<readonly string[]> {
     return [...this.runs.keys()].reverse();
   }

@@ -177,7 +177,7 @@ export class DrivenDaemons {
           leftOpen,
         };
       },
-      tidy: async () => undefined,
+      tidy: async () => ({ journals: 0 }),
     };
     const look: App['look'] = async () => {
       throw new Error('nobody looks at the world in this story');

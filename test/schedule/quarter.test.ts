@@ -101,6 +101,7 @@ async function live(
         jobsPerPool: 1,
         spreadSeconds: 0,
         finishWithinSeconds: 60,
+        keepJournalsSeconds: 86_400,
         reportsDirectory: 'reports',
         jobs: jobs.map(settingsOf),
       },

@@ -2,7 +2,7 @@
  * Journals as files: `<directory>/<run id>.jsonl`, one line per event, mode 0600 in a directory of mode 0700. A line
  * is on the disk (fdatasync) before `append` returns; the directory is synced when a file is made.
  */
-import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OperatorError } from '../../domain/errors.ts';
 import type { RunEvent } from '../../domain/run.ts';
@@ -69,6 +69,15 @@ export class JournalFiles implements Journals {
 
   async hashOf(runId: string): Promise<string> {
     return (await readChain(this.pathOf(runId), runId)).last;
+  }
+
+  async remove(runId: string): Promise<void> {
+    const path = this.pathOf(runId);
+    try {
+      await rm(path, { force: true });
+    } catch (error) {
+      throw cannot('remove', path, error);
+    }
   }
 
   async list(): Promise<readonly string[]> {
