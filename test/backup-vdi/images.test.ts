@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t from 'tap';
+import { takeOut } from '../../src/adapters/backup-vdi/e2fs.ts';
 import { freeFirst } from '../../src/adapters/backup-vdi/write.ts';
 import { backupDate, nextBackupDate } from '../../src/domain/backup-vdi.ts';
 import type { BackupImage, BackupImages, Extent } from '../../src/ports/backup-vdi.ts';
@@ -295,3 +296,27 @@ function debugfsWrite(image: string, ...commands: readonly string[]): void {
   writeFileSync(script, `${commands.join('\n')}\n`);
   execFileSync('/usr/sbin/debugfs', ['-w', '-f', script, image], { stdio: 'ignore' });
 }
+
+t.test('a full disk of this machine is told as such, and never as damage of the backup', async (t) => {
+  const { images, directory } = imagesIn(t);
+  const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+  await t.rejects(
+    images.receive(
+      (async function* () {
+        yield Buffer.alloc(4096, 1);
+        throw full;
+      })(),
+      mebibyte,
+    ),
+    /DR-BACKUP-SCRATCH.*the disk is full|the disk is full.*DR-BACKUP-SCRATCH/s,
+  );
+  t.strictSame(readdirSync(directory), [], 'and what was begun is gone');
+  const { image } = await images.build(16 * mebibyte, treeOf({ vms: 1 }));
+  const [, inode = ''] = /^Inode: (\d+)/m.exec(debugfs(image.path, 'stat /.ctxs-metadata-backup')) ?? [];
+  const scratch = path.dirname(image.path);
+  await t.rejects(
+    takeOut(image.path, [{ inode: Number(inode), to: '/dev/full' }], { scratch }),
+    /DR-BACKUP-SCRATCH.*No space left|No space left.*DR-BACKUP-SCRATCH/s,
+  );
+  await images.release(image);
+});

@@ -21,6 +21,7 @@ import type { Uuid } from '../../domain/pool.ts';
 import type { BackupToWrite } from '../../ports/backup-vdi.ts';
 import { byInode, change, contentsOf, type DirectoryEntry, type Looking, plain, quoted } from './e2fs.ts';
 import { type DateFiles, filesOfDate, type Inventory, inodeFacts, takeInventory } from './inventory.ts';
+import { dumpOf } from './names.ts';
 import { blockBytes } from './sparse.ts';
 
 export interface Appended {
@@ -221,8 +222,8 @@ class Adding {
     const { pool, database, dumps } = this.#tree;
     if (database === null) return;
     const kept = this.#inventory.root.flatMap(({ name, inode, kind }) => {
-      const generation = kind === 'file' ? generationOf(name, pool) : null;
-      return generation === null ? [] : [{ name, inode, generation }];
+      const dump = kind === 'file' ? dumpOf(name) : null;
+      return dump?.pool === pool ? [{ name, inode, generation: dump.generation }] : [];
     });
     for (const { name, inode, generation } of kept.sort((a, b) => b.generation - a.generation)) {
       if (generation + 1 >= dumps) this.commands.push(`rm ${plain(name)}`);
@@ -259,12 +260,6 @@ class Adding {
     this.commands.push(`write ${quoted(local)} ${plain(where)}`);
     this.files.set(where, { sha256: sha256Of(content), bytes: content.length });
   }
-}
-
-function generationOf(name: string, pool: Uuid): number | null {
-  if (name === databasePath(pool, 0)) return 0;
-  const generation = name.startsWith(`${pool}.db.`) ? name.slice(pool.length + 4) : '';
-  return /^[1-9]\d{0,4}$/.test(generation) ? Number(generation) : null;
 }
 
 /** A date goes when it holds what Lifeboat put there and nothing else. */

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { type BackupProvenance, backupLayout, datePath, isBackupDate } from '../../domain/backup-vdi.ts';
 import type { Uuid } from '../../domain/pool.ts';
 import { ask, byInode, type DirectoryEntry, type Looking, listDirectories, takeOut } from './e2fs.ts';
+import { isUuid, vmOf } from './names.ts';
 import { provenanceOf } from './read-provenance.ts';
-import { runTool, toolFailed } from './tools.ts';
 
 export interface Inventory {
   readonly hasMarker: boolean;
@@ -70,14 +70,12 @@ export interface DateFiles {
   readonly paths: { readonly files: readonly string[]; readonly directories: readonly string[] } | null;
 }
 
-const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 export async function filesOfDate(image: string, date: string, looking: Looking): Promise<DateFiles> {
   const { all, bySr, srMeta, provenance } = backupLayout;
   const at = datePath(date);
   const listed = await listDirectories(image, [at, `${at}/${all}`, `${at}/${bySr}`], looking);
   const srs = (listed.get(`${at}/${bySr}`) ?? []).filter(
-    ({ name, kind }) => kind === 'directory' && uuidShape.test(name),
+    ({ name, kind }) => kind === 'directory' && isUuid(name),
   );
   const bySrPaths = srs.map(({ name }) => `${at}/${bySr}/${name}`);
   const inSrs = srs.length === 0 ? new Map() : await listDirectories(image, bySrPaths, looking);
@@ -101,10 +99,8 @@ function named(
 ): ReadonlyMap<Uuid, DirectoryEntry> {
   return new Map(
     entries.flatMap((entry) => {
-      const vm = entry.name.slice(0, -backupLayout.documentSuffix.length);
-      const isOne =
-        entry.kind === kind && entry.name.endsWith(backupLayout.documentSuffix) && uuidShape.test(vm);
-      return isOne ? [[vm, entry] as const] : [];
+      const vm = entry.kind === kind ? vmOf(entry.name) : null;
+      return vm === null ? [] : [[vm, entry] as const];
     }),
   );
 }
@@ -127,38 +123,6 @@ function pathsOf(
       ...[...links.keys()].map((sr) => `${bySr}/${sr}`),
       ...top.filter(({ kind }) => kind === 'directory').map(({ name }) => name),
     ],
-  };
-}
-
-export interface Room {
-  readonly freeBlocks: number;
-  readonly freeInodes: number;
-  /** As `df` shows it on a host: of what files may have, 0 to 1. */
-  readonly usedShare: number;
-  /** Stretches of free blocks, first and last, ascending. */
-  readonly free: readonly (readonly [number, number])[];
-}
-
-export async function roomOf(image: string, signal?: AbortSignal): Promise<Room> {
-  const end = await runTool('dumpe2fs', [image], { signal });
-  if (end.code !== 0) throw toolFailed('dumpe2fs', 'The room on the metadata backup cannot be seen', end);
-  const figure = (name: string): number =>
-    Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(end.stdout)?.[1] ?? 0);
-  const blocks = figure('Block count');
-  const groups = Math.ceil(blocks / Math.max(1, figure('Blocks per group')));
-  const overhead = figure('Total journal blocks') + groups * (figure('Inode blocks per group') + 2);
-  const freeBlocks = figure('Free blocks');
-  const forFiles = blocks - overhead - figure('Reserved block count');
-  return {
-    freeBlocks,
-    freeInodes: figure('Free inodes'),
-    usedShare: Math.min(1, Math.max(0, (blocks - overhead - freeBlocks) / Math.max(1, forFiles))),
-    free: [...end.stdout.matchAll(/^ {2}Free blocks: (.+)$/gm)].flatMap(([, list = '']) =>
-      list.split(', ').map((stretch): readonly [number, number] => {
-        const [first, last] = stretch.split('-').map(Number);
-        return [first ?? 0, last ?? first ?? 0];
-      }),
-    ),
   };
 }
 

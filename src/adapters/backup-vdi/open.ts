@@ -13,18 +13,18 @@ export function openBackupImages(directory: string): BackupImages {
   const writer = new BackupWriter(scratch);
   const undo = new Undo(scratch);
   return {
-    receive: (content, bytes, signal) => reader.receive(content, bytes, signal),
-    contents: (image, signal) => reader.contents(image, signal),
-    read: (image, date, signal) => reader.read(image, date, signal),
-    readDatabase: (image, pool, options) => reader.readDatabase(image, pool, options),
+    receive: (content, bytes, signal) => scratch.within(reader.receive(content, bytes, signal)),
+    contents: (image, signal) => scratch.within(reader.contents(image, signal)),
+    read: (image, date, signal) => scratch.within(reader.read(image, date, signal)),
+    readDatabase: (image, pool, options) => scratch.within(reader.readDatabase(image, pool, options)),
     digestOf: (content, bytes, signal) => digestOf(content, bytes, signal),
     release: (image) => reader.release(image),
-    build: (bytes, tree, signal) => writer.build(bytes, tree, signal),
-    append: (image, tree, signal) => writer.append(image, tree, signal),
-    changes: (from, to, signal) => writer.changes(from, to, signal),
-    filled: (image, signal) => writer.filled(image, signal),
-    keepUndo: (vdi, from, extents) => undo.keep(vdi, from, extents),
-    undone: (vdi, image, signal) => undo.undone(vdi, image, signal),
+    build: (bytes, tree, signal) => scratch.within(writer.build(bytes, tree, signal)),
+    append: (image, tree, signal) => scratch.within(writer.append(image, tree, signal)),
+    changes: (from, to, signal) => scratch.within(writer.changes(from, to, signal)),
+    filled: (image, signal) => scratch.within(writer.filled(image, signal)),
+    keepUndo: (vdi, from, extents) => scratch.within(undo.keep(vdi, from, extents)),
+    undone: (vdi, image, signal) => scratch.within(undo.undone(vdi, image, signal)),
     forgetUndo: (vdi) => undo.forget(vdi),
     content: (image, extents) => writer.content(image, extents),
   };

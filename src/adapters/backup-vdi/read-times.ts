@@ -1,4 +1,4 @@
-/** Facts that a listing of debugfs leaves out: when a file was written, and how full the file system is. */
+/** What a listing of debugfs leaves out: when a file was written. */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Instant } from '../../domain/time.ts';
@@ -25,13 +25,4 @@ export async function timesOf(
     times.set(inode, new Date(Number.parseInt(seconds, 16) * 1000).toISOString());
   }
   return times;
-}
-
-/** Part of the blocks that are used, 0 to 1. */
-export async function usedShareOf(image: string, signal?: AbortSignal): Promise<number> {
-  const { stdout } = await runTool('dumpe2fs', ['-h', image], { signal });
-  const figure = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(stdout)?.[1] ?? '0');
-  const blocks = figure('Block count');
-  return blocks === 0 ? 1 : (blocks - figure('Free blocks')) / blocks;
 }

@@ -24,8 +24,10 @@ import {
   repair,
   takeOut,
 } from './e2fs.ts';
+import { dumpOf, isUuid, vmOf } from './names.ts';
 import { provenanceOf } from './read-provenance.ts';
-import { timesOf, usedShareOf } from './read-times.ts';
+import { timesOf } from './read-times.ts';
+import { roomOf } from './room.ts';
 import type { Scratch } from './scratch.ts';
 import { copySparse, receiveSparse } from './sparse.ts';
 
@@ -87,7 +89,7 @@ export class BackupReader implements BackupImageReader {
       format,
       dates: await this.#dates(file, dates.map(({ name }) => name).sort(), looking),
       databases: databasesIn(root),
-      usedShare: await usedShareOf(file, signal),
+      usedShare: (await roomOf(file, signal)).usedShare,
     };
   }
 
@@ -117,7 +119,8 @@ export class BackupReader implements BackupImageReader {
       srMeta: contentOf(names),
       documents: documents.flatMap((entry) => {
         const archive = contentOf(entry);
-        return archive === null ? [] : [{ vm: uuidOf(entry.name), archive }];
+        const vm = vmOf(entry.name);
+        return archive === null || vm === null ? [] : [{ vm, archive }];
       }),
       links: await this.#links(file, bySr, listed.get(bySr) ?? [], looking),
       provenance: provenanceOf(contentOf(provenance)),
@@ -133,7 +136,7 @@ export class BackupReader implements BackupImageReader {
     const { file, scratch } = await this.#open(image, signal);
     const root = (await listDirectories(file, ['/'], { scratch, signal })).get('/') ?? [];
     const entry = root.find(({ kind, name }) => {
-      const found = kind === 'file' ? databaseNamed(name) : null;
+      const found = kind === 'file' ? dumpOf(name) : null;
       return found?.pool === pool && found.generation === generation;
     });
     if (entry === undefined) return null;
@@ -216,9 +219,10 @@ export class BackupReader implements BackupImageReader {
     const folders = srs.map((sr) => `${bySr}/${sr}`);
     const listed = await listDirectories(file, folders, looking);
     return srs.flatMap((sr, index) =>
-      (listed.get(folders[index] ?? '') ?? []).flatMap(({ kind, name }) =>
-        (kind === 'link' || kind === 'file') && isDocument(name) ? [{ sr, vm: uuidOf(name) }] : [],
-      ),
+      (listed.get(folders[index] ?? '') ?? []).flatMap(({ kind, name }) => {
+        const vm = kind === 'link' || kind === 'file' ? vmOf(name) : null;
+        return vm === null ? [] : [{ sr, vm }];
+      }),
     );
   }
 
@@ -280,35 +284,16 @@ function fileNamed(
   );
 }
 
-const uuidShape = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
-function isUuid(text: string): boolean {
-  return uuidShape.test(text);
-}
-
-function uuidOf(name: string): Uuid {
-  return name.slice(0, -backupLayout.documentSuffix.length);
-}
-
-function isDocument(name: string): boolean {
-  return name.endsWith(backupLayout.documentSuffix) && isUuid(uuidOf(name));
-}
-
 function documentsIn(entries: readonly DirectoryEntry[]): DirectoryEntry[] {
   return entries
-    .filter(({ kind, name, bytes }) => kind === 'file' && isDocument(name) && bytes <= largest.document)
+    .filter(({ kind, name, bytes }) => kind === 'file' && vmOf(name) !== null && bytes <= largest.document)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-function databaseNamed(name: string): { readonly pool: Uuid; readonly generation: number } | null {
-  const [, pool, generation = '0'] = /^([0-9a-f-]{36})\.db(?:\.(\d{1,4}))?$/.exec(name) ?? [];
-  return pool === undefined || !isUuid(pool) ? null : { pool, generation: Number(generation) };
 }
 
 function databasesIn(root: readonly DirectoryEntry[]): BackupContents['databases'] {
   return root
     .flatMap(({ kind, name, bytes }) => {
-      const found = kind === 'file' ? databaseNamed(name) : null;
+      const found = kind === 'file' ? dumpOf(name) : null;
       return found === null ? [] : [{ ...found, bytes }];
     })
     .sort((a, b) => (a.pool === b.pool ? a.generation - b.generation : a.pool < b.pool ? -1 : 1));

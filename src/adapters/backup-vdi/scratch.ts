@@ -9,6 +9,15 @@ import { PortError } from '../../domain/errors.ts';
 
 const prefix = 'image-';
 
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota is used up',
+  EFBIG: 'the file system takes no file of this size',
+  EACCES: 'permission denied',
+  EROFS: 'the file system is mounted read-only',
+  EIO: 'the disk reports an error',
+};
+
 export class Scratch {
   readonly #root: string;
   #ready: Promise<void> | null = null;
@@ -38,17 +47,17 @@ export class Scratch {
       return await then();
     } catch (error) {
       this.#ready = null;
-      throw new PortError(
-        'refused',
-        {
-          code: 'DR-BACKUP-SCRATCH',
-          what: 'There is no place for a private copy of the metadata backup',
-          where: { object: this.#root },
-          known: [error instanceof Error ? error.message : String(error)],
-          next: 'Make the state directory writable for the user of Lifeboat, with room for twice the size of the disk',
-        },
-        { cause: error },
-      );
+      throw noPlace([error instanceof Error ? error.message : String(error)], this.#root, error);
+    }
+  }
+
+  /** Work on private copies: a disk of this machine that is full or cannot be written is told as such. */
+  async within<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      const reason = error instanceof Error && 'code' in error ? reasons[String(error.code)] : undefined;
+      throw reason === undefined ? error : noPlace([reason], this.#root, error);
     }
   }
 
@@ -65,6 +74,20 @@ export class Scratch {
       if (owner !== undefined && !isAlive(Number(owner))) await this.remove(path.join(this.#root, name));
     }
   }
+}
+
+export function noPlace(known: readonly string[], directory?: string, cause?: unknown): PortError {
+  return new PortError(
+    'refused',
+    {
+      code: 'DR-BACKUP-SCRATCH',
+      what: 'There is no place for a private copy of the metadata backup',
+      ...(directory === undefined ? {} : { where: { object: directory } }),
+      known,
+      next: 'Make the state directory writable for the user of Lifeboat, with room for twice what the disk holds',
+    },
+    { cause },
+  );
 }
 
 function isAlive(pid: number): boolean {

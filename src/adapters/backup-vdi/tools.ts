@@ -7,6 +7,7 @@ import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
 import { PortError } from '../../domain/errors.ts';
 import type { Instant } from '../../domain/time.ts';
+import { noPlace } from './scratch.ts';
 
 export type Tool = 'mke2fs' | 'debugfs' | 'e2fsck' | 'dumpe2fs';
 
@@ -33,6 +34,8 @@ const alwaysLookedIn = ['/usr/sbin', '/sbin', '/usr/local/sbin'];
 const usualTimeoutSeconds = 600;
 const usualOutputBytes = 64 * 1024 * 1024;
 const keptWordsBytes = 64 * 1024;
+/** Of this machine: a file system within an image that is full is spoken of in other words. */
+const localDiskFull = /No space left on device|Disk quota exceeded/;
 
 /** Runs a tool to its end. A code other than 0 is an answer. */
 export async function runTool(tool: Tool, args: readonly string[], call: ToolCall = {}): Promise<ToolEnd> {
@@ -78,6 +81,11 @@ export async function runTool(tool: Tool, args: readonly string[], call: ToolCal
         reject(failure);
         return;
       }
+      const stderr = words.toString('utf8');
+      if (localDiskFull.test(stderr)) {
+        reject(noPlace([`${tool}: ${wordsOf(stderr)[0] ?? ''}`]));
+        return;
+      }
       const output = Buffer.concat(said);
       resolve({
         code,
@@ -85,7 +93,7 @@ export async function runTool(tool: Tool, args: readonly string[], call: ToolCal
         get stdout() {
           return output.toString('utf8');
         },
-        stderr: words.toString('utf8'),
+        stderr,
       });
     });
   });

@@ -19,6 +19,8 @@ const headShape = z.object({
   extents: z.array(z.object({ offset: z.int().min(0), bytes: z.int().positive() })),
 });
 
+type Head = z.output<typeof headShape>;
+
 export class Undo {
   readonly #scratch: Scratch;
 
@@ -30,16 +32,20 @@ export class Undo {
     const file = await this.#file(vdi);
     const hash = createHash('sha256');
     for await (const { content } of piecesOf(from.path, extents)) hash.update(content);
-    const head = { vdi, bytes: from.bytes, sha256: from.sha256, contentSha256: hash.digest('hex'), extents };
-    const to = await open(`${file}.new`, 'w', 0o600);
+    const head = {
+      vdi,
+      bytes: from.bytes,
+      sha256: from.sha256,
+      contentSha256: hash.digest('hex'),
+      extents: [...extents],
+    };
     try {
-      await to.write(`${JSON.stringify(head)}\n`);
-      for await (const { content } of piecesOf(from.path, extents)) await to.write(content);
-      await to.sync();
-    } finally {
-      await to.close();
+      await writeKept(`${file}.new`, head, piecesOf(from.path, extents));
+      await rename(`${file}.new`, file);
+    } catch (error) {
+      await rm(`${file}.new`, { force: true }).catch(() => undefined);
+      throw error;
     }
-    await rename(`${file}.new`, file);
     const directory = await open(path.dirname(file), 'r');
     try {
       await directory.sync();
@@ -71,8 +77,19 @@ export class Undo {
   }
 }
 
+async function writeKept(file: string, head: Head, pieces: AsyncIterable<DiskPiece>): Promise<void> {
+  const to = await open(file, 'w', 0o600);
+  try {
+    await to.write(`${JSON.stringify(head)}\n`);
+    for await (const { content } of pieces) await to.write(content);
+    await to.sync();
+  } finally {
+    await to.close();
+  }
+}
+
 interface Kept {
-  readonly head: z.output<typeof headShape>;
+  readonly head: Head;
   pieces(): AsyncIterable<DiskPiece>;
 }
 

@@ -24,7 +24,8 @@ import {
   listDirectories,
   repair,
 } from './e2fs.ts';
-import { filesOfDate, inodeFacts, type Room, roomOf, takeInventory } from './inventory.ts';
+import { filesOfDate, inodeFacts, takeInventory } from './inventory.ts';
+import { type Room, roomOf } from './room.ts';
 import type { Scratch } from './scratch.ts';
 import {
   blockBytes,
@@ -153,9 +154,7 @@ async function withRoom<T>(image: string, act: () => Promise<T>, signal?: AbortS
     const isFull =
       error instanceof PortError &&
       error.problem.code === 'DR-BACKUP-TOOL' &&
-      (error.problem.known ?? []).some((word) =>
-        /allocate block|No space|no free|allocate inode/i.test(word),
-      );
+      (error.problem.known ?? []).some((word) => /allocate block|no free|allocate inode/i.test(word));
     if (!isFull) throw error;
     const room = await roomOf(image, signal).catch(() => null);
     throw fullWith(['the new date does not fit on it', ...(room === null ? [] : [left(room)])]);
