@@ -291,7 +291,8 @@ async function daemonMachine(): Promise<Machine> {
   );
   return {
     ...systemClock,
-    heartbeat: (beat, onSilence) => heartbeat({ beat, onSilence }),
+    heartbeat: (beat, onSilence) =>
+      heartbeat({ beat, onSilence, monotonicSeconds: systemClock.monotonicSeconds }),
     tell,
     onReload: (listener) => {
       process.on('SIGHUP', listener);

@@ -8,6 +8,8 @@ export interface HeartbeatOptions {
   readonly beat: () => void;
   /** Told when the beat had to be started anew, with the seconds of silence. */
   readonly onSilence: (seconds: number) => void;
+  /** Seconds of a clock that never jumps. */
+  readonly monotonicSeconds: () => number;
 }
 
 const guardEverySeconds = 15;
@@ -20,24 +22,24 @@ const nobody = {
 };
 
 /** Beats until the returned function is called. The first beat comes with the next minute. */
-export function heartbeat({ beat, onSilence }: HeartbeatOptions): () => void {
-  let lastBeat = performance.now();
+export function heartbeat({ beat, onSilence, monotonicSeconds }: HeartbeatOptions): () => void {
+  let lastBeat = monotonicSeconds();
   const start = (): ScheduledTask =>
     schedule(
       '* * * * *',
       () => {
-        lastBeat = performance.now();
+        lastBeat = monotonicSeconds();
         beat();
       },
       { timezone: 'UTC', logger: nobody },
     );
   let task = start();
   const guard = setInterval(() => {
-    const seconds = (performance.now() - lastBeat) / 1000;
+    const seconds = monotonicSeconds() - lastBeat;
     if (seconds < silentSeconds) return;
     void task.destroy();
     task = start();
-    lastBeat = performance.now();
+    lastBeat = monotonicSeconds();
     onSilence(seconds);
     beat();
   }, guardEverySeconds * 1000);
