@@ -8,6 +8,7 @@ import { JournalFiles } from '../../src/adapters/journal/journal-files.ts';
 import { SqliteInbox } from '../../src/adapters/state/sqlite-inbox.ts';
 import { SqliteSchedule } from '../../src/adapters/state/sqlite-schedule.ts';
 import { SqliteStates } from '../../src/adapters/state/sqlite-states.ts';
+import { SqliteWatch } from '../../src/adapters/state/sqlite-watch.ts';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import { systemEntropy } from '../../src/adapters/system/entropy.ts';
 import { shelve } from '../../src/adapters/system/reports.ts';
@@ -21,7 +22,6 @@ import type { Replication } from '../../src/ports/replication.ts';
 import type { Clock } from '../../src/ports/system.ts';
 import { noGuests } from '../support/guests.ts';
 import { noHome } from '../support/home.ts';
-import { noWatching } from '../support/watching.ts';
 import type { PoolAddress } from './lab.ts';
 import { networkNames, recoveryNetworkOf, srNames } from './world.ts';
 
@@ -149,6 +149,7 @@ export function openHouse(options: HouseOptions): House {
   });
   const states = new SqliteStates(join(stateDirectory, 'state.sqlite'), systemClock, systemEntropy);
   const ledger = new SqliteSchedule(join(stateDirectory, 'state.sqlite'));
+  const watch = new SqliteWatch(join(stateDirectory, 'state.sqlite'));
   const inbox = new SqliteInbox(join(stateDirectory, 'state.sqlite'), systemClock);
   const arrays = new Map(['here', 'there'].map((name) => [name, arrayThatAnswersAtOnce(name)]));
   const app = createApp({
@@ -171,7 +172,12 @@ export function openHouse(options: HouseOptions): House {
     probeTcp: async () => true,
     ...noGuests,
     clockwork: { ledger: async () => ledger, shelve },
-    ...noWatching,
+    watching: {
+      store: async () => watch,
+      notifier: (channel) => {
+        throw new Error(`nobody is told of anything here, on channel ${channel.name} neither`);
+      },
+    },
     home: noHome,
     close: async () => {
       await Promise.all([...hypervisors.values()].map((open) => open.close()));
@@ -179,6 +185,7 @@ export function openHouse(options: HouseOptions): House {
       states.close();
       inbox.close();
       ledger.close();
+      watch.close();
     },
   });
   return { app, catalog, group, hypervisor, close: () => app.close() };
