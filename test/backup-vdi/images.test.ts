@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { takeOut } from '../../src/adapters/backup-vdi/e2fs.ts';
+import { writeWhole } from '../../src/adapters/backup-vdi/sparse.ts';
 import { freeFirst } from '../../src/adapters/backup-vdi/write.ts';
 import { backupDate, nextBackupDate } from '../../src/domain/backup-vdi.ts';
 import type { BackupImage, BackupImages, Extent } from '../../src/ports/backup-vdi.ts';
@@ -319,4 +320,20 @@ t.test('a full disk of this machine is told as such, and never as damage of the 
     /DR-BACKUP-SCRATCH.*No space left|No space left.*DR-BACKUP-SCRATCH/s,
   );
   await images.release(image);
+});
+
+t.test('a disk that takes a part of what it is given is given the rest', async (t) => {
+  const taken: [offset: number, bytes: number, at: number][] = [];
+  const file = {
+    write: async (content: Uint8Array, offset: number, bytes: number, at: number) => {
+      taken.push([offset, bytes, at]);
+      return { bytesWritten: Math.min(bytes, 40), buffer: content };
+    },
+  } as unknown as Parameters<typeof writeWhole>[0];
+  await writeWhole(file, Buffer.alloc(100, 1), 4096);
+  t.strictSame(taken, [
+    [0, 100, 4096],
+    [40, 60, 4136],
+    [80, 20, 4176],
+  ]);
 });

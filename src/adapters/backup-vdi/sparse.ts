@@ -104,7 +104,19 @@ export async function receiveSparse(
 async function writeUnlessZero(file: FileHandle, piece: Uint8Array, at: number): Promise<void> {
   if (isZero(piece)) return;
   for (const { offset, bytes } of runs(piece.length, (from, to) => !isZero(piece.subarray(from, to))))
-    await file.write(piece, offset, bytes, at + offset);
+    await writeWhole(file, piece.subarray(offset, offset + bytes), at + offset);
+}
+
+/** A disk that fills up takes a part of what it is given, and says so only when it is given the rest. */
+export async function writeWhole(
+  file: Pick<FileHandle, 'write'>,
+  content: Uint8Array,
+  at: number,
+): Promise<void> {
+  for (let done = 0; done < content.length; ) {
+    const { bytesWritten } = await file.write(content, done, content.length - done, at + done);
+    done += bytesWritten;
+  }
 }
 
 function isZero(piece: Uint8Array): boolean {
@@ -272,7 +284,7 @@ export async function* piecesOf(of: string, extents: readonly Extent[]): AsyncGe
 export async function patchFile(to: string, pieces: AsyncIterable<DiskPiece>): Promise<void> {
   const file = await open(to, 'r+');
   try {
-    for await (const { offset, content } of pieces) await file.write(content, 0, content.length, offset);
+    for await (const { offset, content } of pieces) await writeWhole(file, content, offset);
   } finally {
     await file.close();
   }

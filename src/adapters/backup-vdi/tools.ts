@@ -35,7 +35,7 @@ const usualTimeoutSeconds = 600;
 const usualOutputBytes = 64 * 1024 * 1024;
 const keptWordsBytes = 64 * 1024;
 /** Of this machine: a file system within an image that is full is spoken of in other words. */
-const localDiskFull = /No space left on device|Disk quota exceeded/;
+const localDiskFull = /No space left on device|Disk quota exceeded|resulted in short write/;
 
 /** Runs a tool to its end. A code other than 0 is an answer. */
 export async function runTool(tool: Tool, args: readonly string[], call: ToolCall = {}): Promise<ToolEnd> {

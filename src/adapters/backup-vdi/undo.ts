@@ -80,8 +80,9 @@ export class Undo {
 async function writeKept(file: string, head: Head, pieces: AsyncIterable<DiskPiece>): Promise<void> {
   const to = await open(file, 'w', 0o600);
   try {
-    await to.write(`${JSON.stringify(head)}\n`);
-    for await (const { content } of pieces) await to.write(content);
+    // Unlike `write`, each of these writes all of it or fails.
+    await to.writeFile(`${JSON.stringify(head)}\n`);
+    for await (const { content } of pieces) await to.writeFile(content);
     await to.sync();
   } finally {
     await to.close();
