@@ -15,7 +15,7 @@ export async function generateKeyFile(path: string): Promise<void> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const file = await open(path, 'wx', 0o600);
     try {
-      await file.write(`${prefix}${randomBytes(32).toString('base64')}\n`);
+      await file.writeFile(`${prefix}${randomBytes(32).toString('base64')}\n`);
       await file.sync();
     } finally {
       await file.close();

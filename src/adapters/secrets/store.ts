@@ -172,7 +172,8 @@ export class SecretStore {
     try {
       const file = await open(temporary, 'wx', 0o600);
       try {
-        await file.write(`${canonicalJson({ ...clear, box })}\n`);
+        // Unlike `write`, this writes all of it or fails: a disk may be full.
+        await file.writeFile(`${canonicalJson({ ...clear, box })}\n`);
         await file.sync();
       } finally {
         await file.close();
