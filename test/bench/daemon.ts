@@ -48,7 +48,7 @@ export async function measureDaemon(bench: Bench): Promise<Figure[]> {
       value: `${megabytes.toFixed(0)} MB`,
       aim: `under ${limitMegabytes} MB`,
       met: megabytes < limitMegabytes,
-      beside: `resident memory of the whole process, Node included, with the engine as the unit sets it; ${(many.peakBytes / 1e6).toFixed(0)} MB during a look`,
+      beside: `resident memory of the whole process, Node included, started as bin/lifeboat does; ${(many.peakBytes / 1e6).toFixed(0)} MB during a look`,
     },
   ];
 }
@@ -80,7 +80,7 @@ async function watched(bench: Bench, vms: number, groups: number): Promise<Watch
 async function watchElsewhere(order: DaemonOrder): Promise<DaemonReport> {
   const child = fork(new URL('daemon-process.ts', import.meta.url), {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    // As packaging/lifeboat.service has it.
+    // As bin/lifeboat has it.
     execArgv: [...process.execArgv, '--max-semi-space-size=4'],
     env: {
       ...process.env,

@@ -73,3 +73,25 @@ t.test('the launcher starts the sources of a clone', (t) => {
   t.equal(run.status, 0);
   t.end();
 });
+
+t.test('a daemon is started with little room, other verbs as ever', (t) => {
+  const clone = freshClone(null);
+  t.teardown(() => rmSync(clone.dir, { recursive: true }));
+  mkdirSync(join(clone.dir, 'clone/node_modules/commander'), { recursive: true });
+  writeFileSync(
+    join(clone.dir, 'clone/src/main.ts'),
+    'console.log(JSON.stringify([process.execArgv, process.env["MALLOC_ARENA_MAX"] ?? null, process.argv.slice(2)]));\n',
+  );
+  const started = (words: readonly string[], more: NodeJS.ProcessEnv = {}): unknown =>
+    JSON.parse(
+      spawnSync(join(clone.dir, 'clone/bin/lifeboat'), words, {
+        env: { ...clone.env, LIFEBOAT_NODE: process.execPath, ...more },
+        encoding: 'utf8',
+      }).stdout,
+    );
+  const words = ['--config', 'a b.yaml', 'daemon'];
+  t.same(started(words), [['--max-semi-space-size=4'], '2', words]);
+  t.same(started(words, { MALLOC_ARENA_MAX: '8' }), [['--max-semi-space-size=4'], '8', words]);
+  t.same(started(['status', 'shop']), [[], null, ['status', 'shop']]);
+  t.end();
+});
