@@ -21,6 +21,7 @@ export class DrivenDaemons {
   readonly logged: string[] = [];
   readonly #settings: Settings;
   readonly #secondsOf: (name: JobName) => number;
+  readonly #isOutage: (moment: number) => boolean;
   #wall: number;
   #steady = 0;
   #sleepers: Sleeper[] = [];
@@ -34,10 +35,13 @@ export class DrivenDaemons {
     readonly settings: Settings;
     readonly start: number;
     readonly secondsOf: (name: JobName) => number;
+    /** Whether a job that ends at this moment finds no site that answers. */
+    readonly isOutage: (moment: number) => boolean;
   }) {
     this.#settings = options.settings;
     this.#wall = options.start;
     this.#secondsOf = options.secondsOf;
+    this.#isOutage = options.isOutage;
   }
 
   static settings(daemon: NonNullable<Settings['daemon']>, groups: Settings['groups']): Settings {
@@ -167,12 +171,13 @@ export class DrivenDaemons {
         );
         if (life !== this.#life) return new Promise(() => undefined);
         const at = new Date(this.#wall).toISOString();
-        if (!leftOpen) await this.ledger.end(turn.id, { at, outcome: 'done', summary: 'done' });
-        const end = { endedAt: leftOpen ? null : at, outcome: leftOpen ? null : ('done' as const) };
+        const outcome = this.#isOutage(this.#wall) ? ('failed' as const) : ('done' as const);
+        if (!leftOpen) await this.ledger.end(turn.id, { at, outcome, summary: outcome });
+        const end = { endedAt: leftOpen ? null : at, outcome: leftOpen ? null : outcome };
         return {
           job,
           group,
-          turn: { slot, startedAt, missed, madeUp, run: null, summary: 'done', ...end },
+          turn: { slot, startedAt, missed, madeUp, run: null, summary: outcome, ...end },
           run: null,
           leftOpen,
         };

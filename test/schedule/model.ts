@@ -97,7 +97,7 @@ export interface ModelTurn {
   readonly startedAt: number;
   readonly missed: number;
   readonly madeUp: boolean;
-  outcome: 'done' | 'interrupted' | 'open';
+  outcome: 'done' | 'failed' | 'interrupted' | 'open';
 }
 
 interface UnderWay {
@@ -129,20 +129,26 @@ export class Model {
   readonly turns: ModelTurn[] = [];
   readonly #jobs: readonly (ModelJob & { readonly slots: readonly number[] })[];
   readonly #perPool: number;
+  readonly #isOutage: (moment: number) => boolean;
   readonly #answered = new Map<ModelJob, number>();
   #underWay: UnderWay[] = [];
   #step = 0;
 
-  constructor(jobs: readonly ModelJob[], perPool: number, from: number, until: number) {
+  constructor(
+    jobs: readonly ModelJob[],
+    perPool: number,
+    { from, until, isOutage }: { from: number; until: number; isOutage: (moment: number) => boolean },
+  ) {
     this.#jobs = jobs.map((job) => ({ ...job, slots: slotsOf(job, from, until) }));
     this.#perPool = perPool;
+    this.#isOutage = isOutage;
   }
 
   /** One step of a daemon that runs: what has come to its end frees its place, one after the other; then the beat. */
   beat(step: number, now: number): void {
     this.#step = step;
     for (const ending of this.#underWay.filter(({ endsAtStep }) => endsAtStep <= step)) {
-      ending.turn.outcome = 'done';
+      ending.turn.outcome = this.#isOutage(now) ? 'failed' : 'done';
       this.#underWay = this.#underWay.filter((other) => other !== ending);
       this.#begin(now);
     }
