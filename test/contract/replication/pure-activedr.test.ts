@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap';
 import { PortError } from '../../../src/domain/errors.ts';
 import { activeDrRigs, startActiveDrPair } from './doubles/pure/activedr-rig.ts';
+import { hostNames } from './doubles/pure/rig.ts';
 import type { Side } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
@@ -88,3 +89,69 @@ t.test(
     t.throws(() => pair.adapters.adapter('source', [elsewhere]), /is not in pod another/);
   },
 );
+
+t.test(
+  'a pod that a person promoted on the array is told, and the other one is not opened beside it',
+  async (t) => {
+    const { rig, at } = await opened(t);
+    const { source: from, target: to } = rig.volumes;
+    await rig.source.prepare(from, 'lb-byhand-1');
+    at('target').status = 'promoted';
+    const wanted = { kind: 'refused', problem: { what: /is promoted at pure-tokyo/ } };
+    t.match(await failureOf(rig.source.unprepare(from)), wanted);
+    t.match(await failureOf(rig.source.prepare(from, 'lb-byhand-2')), wanted);
+    const untouched = { discard: false, confirm: '' };
+    t.match(await failureOf(rig.target.restore(to, untouched)), { kind: 'refused' });
+    t.equal(at('source').status, 'demoted', 'one of them takes writes');
+    at('target').status = 'demoted';
+    await rig.source.unprepare(from);
+    at('target').status = 'promoted';
+    t.equal((await rig.source.observe(from)).role, 'split');
+  },
+);
+
+t.test('a replica of old that a person promoted is no replica any more', async (t) => {
+  const { rig, at } = await opened(t);
+  const { source: from, target: to } = rig.volumes;
+  const point = await rig.source.prepare(from, 'lb-turned-1');
+  await rig.target.promote(to, { mode: 'planned', point: point.ref, confirm: `${to}@${point.ref}` });
+  const untouched = { discard: false, confirm: '' };
+  await rig.source.demote(from, untouched);
+  await rig.target.reverse(to, 'lb-turned-2', untouched);
+  t.equal((await rig.source.observe(from)).role, 'target');
+  at('source').status = 'promoted';
+  t.match(await rig.source.observe(from), { role: 'split', writable: true });
+});
+
+t.test(
+  'what hosts of the site could write to a promoted pod is given up by name only, and kept',
+  async (t) => {
+    const { rig, at } = await opened(t);
+    const { source: from, target: to } = rig.volumes;
+    const point = await rig.source.syncNow(from, 'lb-reached-1');
+    pair.arrays.target.connections.push({ host: hostNames.target, volume: to, lun: 1 });
+    await rig.target.promote(to, { mode: 'unplanned', point: point.ref, confirm: `${to}@${point.ref}` });
+    pair.arrays.target.mustVolume(to).files.set('data', 'written by hand');
+    const refusal = await failureOf(rig.target.restore(to, { discard: false, confirm: '' }));
+    t.equal(refusal.problem.code, 'DR-ARRAY-DIVERGED');
+    await rig.target.restore(to, { discard: true, confirm: `restore ${to} to ${point.ref}` });
+    await rig.target.drillStart(to, { drill: 'lb-later', point: point.ref, access: rig.hosts('target') });
+    t.equal(at('target').kept[0]?.get('disk')?.get('data'), 'written by hand');
+  },
+);
+
+t.test('an open drill is never seen without its name', async (t) => {
+  const { rig } = await opened(t);
+  const { source: from, target: to } = rig.volumes;
+  const point = await rig.source.syncNow(from, 'lb-seen-1');
+  const { requests } = pair.servers.target.web;
+  const before = requests.length;
+  await rig.target.observe(to);
+  const asked = requests.slice(before);
+  const [tags, pods] = ['/volumes/tags', '/pods'].map((end) => asked.findIndex((one) => one.endsWith(end)));
+  t.ok(pods !== -1 && Number(tags) > Number(pods), 'what is written down is read last');
+  await rig.target.drillStart(to, { drill: 'lb-seen', point: point.ref, access: rig.hosts('target') });
+  t.equal((await rig.target.observe(to)).role, 'in-test');
+  await rig.target.drillStop(to, 'lb-seen');
+  t.equal((await rig.target.observe(to)).role, 'target');
+});

@@ -13,7 +13,7 @@ import { type Ends, SendReceiveReplication } from '../../send-receive/replicatio
 import type { VolumeState } from '../../send-receive/store.ts';
 import { newestOf, roleOf } from '../../send-receive/views.ts';
 import type { PodStore } from './pod-store.ts';
-import { drillOf, type OpenDrill, podOf } from './pods.ts';
+import { drillOf, isPromoted, type OpenDrill, podOf } from './pods.ts';
 
 export interface PodEnd extends End {
   readonly filer: End['filer'] & { readonly store: PodStore };
@@ -44,12 +44,17 @@ export class PodReplication extends SendReceiveReplication<PodEnd> {
     // Demoted, it can cut no point any more: this one was the last, and has arrived.
     const last = points.find((point) => point.tag === tag);
     if (raw['promotion_status'] === 'demoted' && last === undefined) {
-      await super.unprepare(volume, signal);
+      await this.unprepare(volume, signal);
       return this.prepare(volume, tag, signal);
     }
     const point = await super.prepare(volume, tag, signal);
     await side.store.demotePod(volume, 'quiesced');
     return point;
+  }
+
+  override async unprepare(volume: string, signal?: AbortSignal): Promise<void> {
+    await this.#mustNotOpenBoth(volume, signal);
+    return super.unprepare(volume, signal);
   }
 
   override async promote(
@@ -90,6 +95,24 @@ export class PodReplication extends SendReceiveReplication<PodEnd> {
     }
     await store.openDrill(volume, options.drill, options.point);
     return store.publish(volume, options.access);
+  }
+
+  /** A person can promote a pod on the array, where Lifeboat has no mark of it: the other one, once demoted, stays so. */
+  async #mustNotOpenBoth(volume: string, signal?: AbortSignal): Promise<void> {
+    const other = this.#ends.peers.get(volume);
+    if (other === undefined) return;
+    const [{ raw }, there] = await Promise.all([
+      mustExist(this.#ends.side(volume), signal),
+      other.store.listing(signal),
+    ]);
+    const pod = podOf(other.volume);
+    if (raw['promotion_status'] !== 'demoted' || !isPromoted(there, pod)) return;
+    throw wrongState(
+      this.array,
+      `Volume ${volume} is not opened again: pod ${pod} is promoted at ${other.filer.array}`,
+      ['both would take writes'],
+      `Find out who promoted pod ${pod}; demote it when nothing that was written there is needed, and try again`,
+    );
   }
 
   /** ActiveDR has one state, the newest that arrived. */

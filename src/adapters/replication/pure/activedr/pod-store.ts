@@ -133,7 +133,8 @@ export class PodStore implements VolumeStore {
       const hosts = (await connectionsOf(this.api, member)).map(({ host }) => host.name);
       const known = (tags[hostsKey(member)] ?? '').split(',').filter(Boolean);
       const all = [...new Set([...known, ...hosts])].join(',');
-      await this.#tag(pod, { closed: 'yes', ...(all === '' ? {} : { [hostsKey(member)]: all }) });
+      const left = hosts.length === 0 ? {} : { shown: 'yes' };
+      await this.#tag(pod, { closed: 'yes', ...left, ...(all === '' ? {} : { [hostsKey(member)]: all }) });
       await disconnect(this.api, member, hosts);
     }
   }
@@ -149,10 +150,16 @@ export class PodStore implements VolumeStore {
     await this.#untag(pod, ['closed', ...this.#membersOf(pod).map(hostsKey)]);
   }
 
-  /** Purity does not tell what was written: a pod that no host could reach since its promotion is unchanged. */
+  /**
+   * Purity does not tell what was written: a pod that no host could reach since its promotion is unchanged. Hosts may have
+   * been connected to a replica long before, by the site.
+   */
   async changedSince(volume: string): Promise<boolean> {
-    const tags = tagsOf(await listPods(this.api), podOf(volume));
-    return !/^promot(ed|ing):/.test(tags['mark'] ?? '') || tags['shown'] === 'yes';
+    const pod = podOf(volume);
+    const tags = tagsOf(await listPods(this.api), pod);
+    if (!/^promot(ed|ing):/.test(tags['mark'] ?? '') || tags['shown'] === 'yes') return true;
+    const reached = await Promise.all(this.#membersOf(pod).map((one) => connectionsOf(this.api, one)));
+    return reached.flat().length > 0;
   }
 
   /** Demoted, a pod goes to what the other side sends; what it held is kept as `POD.undo-demote`. */

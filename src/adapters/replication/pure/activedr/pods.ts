@@ -35,16 +35,19 @@ export interface PodListing {
   readonly tags: Tags;
 }
 
-/** Six lists, however many pods there are. */
+/**
+ * Six lists, however many pods there are. What is written down of a pod is read last: it is written before a pod is opened, so
+ * that an open one is never seen without the drill or the promotion that opened it.
+ */
 export async function listPods(api: PureApi, signal?: AbortSignal): Promise<PodListing> {
-  const [arrays, pods, links, volumes, snapshots, tags] = await Promise.all([
+  const [arrays, pods, links, volumes, snapshots] = await Promise.all([
     api.list('/arrays', arrayItem, {}, signal),
     api.list('/pods', podItem, {}, signal),
     api.list('/pod-replica-links', linkItem, {}, signal),
     api.list('/volumes', named, { destroyed: false }, signal),
     api.list('/volume-snapshots', snapshotItem, { destroyed: false }, signal),
-    listTags(api, signal),
   ]);
+  const tags = await listTags(api, signal);
   return {
     clockMilliseconds: arrays[0]?._as_of ?? Number.NaN,
     pods: new Map(pods.map((one) => [one.name, one])),
@@ -94,6 +97,11 @@ export function tagsOf({ tags }: PodListing, pod: string): Readonly<Record<strin
   return tags.get(markerOf(pod)) ?? {};
 }
 
+/** Takes writes, and for no drill: whoever promoted it, with Lifeboat or by hand. */
+export function isPromoted(listing: PodListing, pod: string): boolean {
+  return listing.pods.get(pod)?.promotion_status === 'promoted' && drillOf(tagsOf(listing, pod)) === null;
+}
+
 /** @param members - the volumes that sites.yaml names of the pod: a point is whole when all of them hold it */
 export function stateOfPod(
   listing: PodListing,
@@ -131,9 +139,10 @@ export function stateOfPod(
   };
 }
 
-/** A pod that somebody else has demoted takes no writes, whatever is written down of it. */
+/** A pod that somebody else has demoted takes no writes, and one that he has promoted is no replica, whatever is written down of it. */
 function markIn(tags: Readonly<Record<string, string>>, isOpen: boolean): Mark | null {
   const mark = readMark(tags['mark']);
+  if (mark?.role === 'target' && isOpen) return null;
   return mark?.role === 'promoted' && !isOpen ? { ...mark, role: 'promoting' } : mark;
 }
 

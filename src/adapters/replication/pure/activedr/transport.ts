@@ -7,7 +7,7 @@ import type { Transport } from '../../send-receive/replication.ts';
 import type { StoredPoint, VolumeState } from '../../send-receive/store.ts';
 import type { LinkView } from '../../send-receive/views.ts';
 import type { PodEnd } from './pod-array.ts';
-import { drillOf, linkViewOf, type PodListing, podOf, tagsOf } from './pods.ts';
+import { drillOf, isPromoted, linkViewOf, type PodListing, podOf } from './pods.ts';
 
 export function podTransport(pace: Pace): Transport<PodEnd> {
   return {
@@ -19,7 +19,10 @@ export function podTransport(pace: Pace): Transport<PodEnd> {
       for (const [store, group] of Map.groupBy(pairs, ({ peer }) => peer.store)) {
         const there = await listingOf(store, signal);
         for (const { volume, peer } of group)
-          views.set(volume, linkViewOf(links.get(podOf(volume)), isPromoted(there, podOf(peer.volume))));
+          views.set(
+            volume,
+            linkViewOf(links.get(podOf(volume)), there !== null && isPromoted(there, podOf(peer.volume))),
+          );
       }
       return views;
     },
@@ -34,13 +37,6 @@ async function listingOf(store: PodEnd['store'], signal?: AbortSignal): Promise<
     if (error instanceof PortError && error.kind !== 'cancelled') return null;
     throw error;
   }
-}
-
-function isPromoted(listing: PodListing | null, pod: string): boolean {
-  if (listing === null) return false;
-  const tags = tagsOf(listing, pod);
-  const isOpen = listing.pods.get(pod)?.promotion_status === 'promoted';
-  return isOpen && drillOf(tags) === null && /^promoted:/.test(tags['mark'] ?? '');
 }
 
 async function carry(
