@@ -101,12 +101,10 @@ export class PodReplication extends SendReceiveReplication<PodEnd> {
   async #mustNotOpenBoth(volume: string, signal?: AbortSignal): Promise<void> {
     const other = this.#ends.peers.get(volume);
     if (other === undefined) return;
-    const [{ raw }, there] = await Promise.all([
-      mustExist(this.#ends.side(volume), signal),
-      other.store.listing(signal),
-    ]);
+    const { raw } = await mustExist(this.#ends.side(volume), signal);
+    if (raw['promotion_status'] !== 'demoted') return;
     const pod = podOf(other.volume);
-    if (raw['promotion_status'] !== 'demoted' || !isPromoted(there, pod)) return;
+    if (!isPromoted(await other.store.listing(signal), pod)) return;
     throw wrongState(
       this.array,
       `Volume ${volume} is not opened again: pod ${pod} is promoted at ${other.filer.array}`,
