@@ -24,7 +24,7 @@ import { driversAreThere } from './rules/storage.ts';
 import { haIsSound } from './rules/traps.ts';
 
 const rules: readonly Rule[] = [
-  groupMayMove,
+  groupMayBeDrilled,
   groupIsAtRest,
   ...identityRules,
   recoveryPoolIsReady,
@@ -78,6 +78,14 @@ function copiesFit(rule: Rule): Rule {
       recovery: { ...recovery, vms: recovery.vms.filter((vm) => !ours.has(vm.uuid)) },
     });
   };
+}
+
+/** A drill would take the place of the run that waits for a person, and that run could not be gone on with. */
+function groupMayBeDrilled(context: CheckContext): Finding[] {
+  const waits = context.state?.currentRun != null;
+  return groupMayMove(context).map((found) =>
+    waits && found.code === 'DR-GROUP-STUCK' ? { ...found, severity: 'problem' as const } : found,
+  );
 }
 
 function networksAreIsolated({ group, recovery, point }: CheckContext): Finding[] {

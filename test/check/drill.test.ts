@@ -148,6 +148,16 @@ t.test('what stands in the way', (t) => {
   );
   for (const moving of ['migrating', 'failing-over', 'reprotecting'] as const)
     t.strictSame(problems(check(peace(), { state: phase(moving) })), ['DR-DRILL-PHASE'], moving);
+  const waiting = { ...phase('stuck'), currentRun: '20260314T010000Z-failover-shop-1f3a' };
+  t.strictSame(
+    problems(check(peace(), { state: waiting })),
+    ['DR-GROUP-STUCK'],
+    'the stuck run keeps its place',
+  );
+  t.ok(
+    warnings(check(peace(), { state: phase('stuck') })).includes('DR-GROUP-STUCK'),
+    'one given up has none',
+  );
   t.ok(
     problems(checkMigrate(context(afterCrash()), [])).includes('DR-DRILL-OPEN'),
     'nothing planned begins beside a clone',

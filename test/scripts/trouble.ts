@@ -33,6 +33,7 @@ export class World {
   readonly directory: string;
   readonly #t: Test;
   readonly #sample: string;
+  readonly #begun: Running[] = [];
 
   private constructor(t: Test, lab: Lab, directory: string, sample: string) {
     this.#t = t;
@@ -58,6 +59,7 @@ export class World {
       credentials: { username: 'root', password: poolSecret },
     });
     t.teardown(async () => {
+      world.#leaveNothing();
       await lab.stop();
       rmSync(directory, { recursive: true, force: true });
     });
@@ -112,7 +114,14 @@ export class World {
         },
       },
     );
-    return new Running(child, (result) => this.#keepsTo(words, result));
+    const running = new Running(child, (result) => this.#keepsTo(words, result));
+    this.#begun.push(running);
+    return running;
+  }
+
+  /** A test that failed half way leaves no daemon behind; of those that have ended nothing is killed. */
+  #leaveNothing(): void {
+    for (const running of this.#begun) running.kill('SIGKILL');
   }
 
   #keepsTo(words: readonly string[], { out, err, said }: Result): void {
