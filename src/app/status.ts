@@ -67,15 +67,11 @@ export async function statusSeen(
       standing: true,
       context,
     });
-    statuses.push(
-      groupStatus(
-        group,
-        observation,
-        state,
-        findings,
-        runs.filter((run) => run.group === group.name),
-      ),
-    );
+    const ofGroup = runs.filter((run) => run.group === group.name);
+    statuses.push({
+      ...groupStatus(group, observation, state, findings, ofGroup),
+      currentRun: await currentRun(ports, ofGroup),
+    });
   }
   return {
     takenAt: observation.takenAt,
@@ -86,6 +82,13 @@ export async function statusSeen(
     gaps: observation.gaps,
     selfRehearsal: await lastRehearsal(ports),
   };
+}
+
+async function currentRun(ports: AppPorts, runs: readonly RunBrief[]): Promise<GroupStatus['currentRun']> {
+  const run = runs.find(({ endedAt, outcome }) => endedAt === null || outcome === 'stuck');
+  if (run === undefined) return null;
+  const isDead = run.outcome === null && !(await (await ports.states()).isCarriedOut(run.id));
+  return isDead ? { ...run, brokenOff: true } : run;
 }
 
 async function lastRehearsal({ home }: AppPorts): Promise<SelfRehearsalBrief | null> {
@@ -123,7 +126,7 @@ function groupStatus(
   state: GroupState | null,
   findings: readonly Finding[],
   runs: readonly RunBrief[],
-): GroupStatus {
+): Omit<GroupStatus, 'currentRun'> {
   const production = poolOf(observation, group.production);
   const [point] = observation.catalog.points.filter((p) => p.group === group.name);
   const pairs = pairsOf(group, observation);
@@ -160,7 +163,6 @@ function groupStatus(
     vmCount: production === null ? null : scopeOf(group, production).length,
     readiness: moved ? 'not-ready' : readinessOf(findings, observation, group),
     findings,
-    currentRun: runs.find((run) => run.endedAt === null || run.outcome === 'stuck') ?? null,
     lastRun: runs.find((run) => run.endedAt !== null) ?? null,
     lastDrill: runs.find((run) => run.operation === 'drill' && run.endedAt !== null) ?? null,
     ...lastCanary(runs),

@@ -56,7 +56,8 @@ export interface GroupStatus {
   /** Whether a failover would work now, by the checks of this moment. */
   readonly readiness: Readiness;
   readonly findings: readonly Finding[];
-  readonly currentRun: RunBrief | null;
+  /** Under way, stuck, or broken off: then no living process carries it out. */
+  readonly currentRun: (RunBrief & { readonly brokenOff?: boolean }) | null;
   readonly lastRun: RunBrief | null;
   readonly lastDrill: RunBrief | null;
   /** The newest canary that was brought to an end; absent where there was none. */

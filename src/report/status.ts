@@ -67,8 +67,7 @@ function groupLines(group: GroupStatus, paper: Paper): string[] {
           ['Last drill', group.lastDrill === null ? 'never' : briefText(group.lastDrill)],
           ...(group.lastCanary === undefined ? [] : [canaryRow(group.lastCanary)]),
         ];
-  if (group.currentRun !== null)
-    rows.push(['Now', `${paint(paper, 'accent', 'a run is under way')}: ${briefText(group.currentRun)}`]);
+  if (group.currentRun !== null) rows.push(['Now', currentRunText(group.currentRun, paper)]);
   if (group.frozen !== null) {
     rows.push([
       'Frozen',
@@ -136,6 +135,14 @@ function readinessText(readiness: Readiness, findings: readonly Finding[], paper
     tone,
     `${readinessWords[readiness]}${readiness === 'not-ready' ? `: ${count(problems, 'problem')}` : ''}`,
   );
+}
+
+function currentRunText(run: NonNullable<GroupStatus['currentRun']>, paper: Paper): string {
+  if (run.brokenOff === true)
+    return `${paint(paper, 'bad', 'a run was broken off, and nobody goes on with it')}: ${briefText(run)}. Next: lifeboat run resume ${run.id}`;
+  if (run.outcome === 'stuck')
+    return `${paint(paper, 'bad', 'a run waits for a person')}: ${briefText(run)}. Next: lifeboat run show ${run.id}`;
+  return `${paint(paper, 'accent', 'a run is under way')}: ${briefText(run)}`;
 }
 
 function briefText(run: RunBrief): string {

@@ -4,7 +4,7 @@ import type { Plan, Step } from '../../src/domain/plan.ts';
 import { diffPoints } from '../../src/domain/point-diff.ts';
 import { applyEvent, beginRun, foldRun, type Run } from '../../src/domain/run.ts';
 import { nothing, previewScope } from '../../src/domain/scope.ts';
-import type { StatusReport } from '../../src/domain/status.ts';
+import type { GroupStatus, RunBrief, StatusReport } from '../../src/domain/status.ts';
 import { addSeconds } from '../../src/domain/time.ts';
 import { catalogText, diffText, pointText, pruneText, verifyText } from '../../src/report/catalog.ts';
 import { problemLines } from '../../src/report/findings.ts';
@@ -428,6 +428,24 @@ t.test('status shows what was promised and what is', (t) => {
     ],
   };
   golden(t, 'cases/status.txt', import.meta.url, statusText(report, plainPaper));
+
+  const [group] = report.groups;
+  if (group?.lastRun == null) throw new Error('the report has a group with a run');
+  const open: RunBrief = {
+    ...group.lastRun,
+    id: 'run-0042',
+    operation: 'failover',
+    endedAt: null,
+    outcome: null,
+  };
+  const saysNow = (currentRun: GroupStatus['currentRun']): string =>
+    statusText({ ...report, groups: [{ ...group, currentRun }] }, plainPaper).replace(/\s+/g, ' ');
+  t.match(saysNow(open), /Now a run is under way: Failover run-0042, not ended/);
+  t.match(
+    saysNow({ ...open, brokenOff: true }),
+    /a run was broken off, and nobody goes on with it: .* Next: lifeboat run resume run-0042/,
+  );
+  t.match(saysNow({ ...open, outcome: 'stuck' }), /waits for a person: .* Next: lifeboat run show run-0042/);
   t.end();
 });
 
