@@ -34,7 +34,15 @@ t.test('stopped, killed, twice at once: the run goes on where it was', async (t)
     t.not(world.running('recovery').length, everybody, `${signal}: in the middle`);
     world.lab.faults.remove(slow);
     if (signal === 'SIGKILL') {
-      ends(t, 'status', await world.run('status'), 3, /has not come to its end/, /lifeboat run resume/);
+      ends(
+        t,
+        'status',
+        await world.run('status'),
+        3,
+        /was broken off/,
+        /has not come to its end/,
+        /lifeboat run resume/,
+      );
       ends(t, 'another failover', await world.run(...failover), 10, /DR-RUN-OPEN/);
     }
     const resumed = await world.run('run', 'resume', 'latest');
