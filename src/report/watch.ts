@@ -23,7 +23,7 @@ export function driftText(report: DriftReport, paper: Paper): string {
         ];
   return page([
     heading(paper, `Differences between the sites, ${formatInstant(now)}`),
-    ...(here.length === 0 ? ['', 'The sites fit together.'] : []),
+    ...(here.length === 0 ? ['', nothingKnown(report)] : []),
     ...part(
       `${count(breaking.length, 'difference')} that ${breaking.length === 1 ? 'breaks' : 'break'} something`,
       'bad',
@@ -42,6 +42,13 @@ export function driftText(report: DriftReport, paper: Paper): string {
           `Accept one until a day: lifeboat drift accept ${open[0]?.id} --until DATE --by ROLE --reason "…"`,
         ]),
   ]);
+}
+
+/** A site that nobody saw fits nothing. */
+function nothingKnown({ unseen }: DriftReport): string {
+  return unseen.length === 0
+    ? 'The sites fit together.'
+    : 'No difference is remembered from the looks so far.';
 }
 
 function entryLines(entry: LedgerEntry, now: Instant, paper: Paper): string[] {

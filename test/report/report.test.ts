@@ -16,6 +16,7 @@ import { planText } from '../../src/report/plan.ts';
 import { runText } from '../../src/report/run.ts';
 import { runFacts } from '../../src/report/run-facts.ts';
 import { previewText, statusText } from '../../src/report/status.ts';
+import { driftText } from '../../src/report/watch.ts';
 import { chapterIn, describeAction, formatStopwatch } from '../../src/report/words.ts';
 import {
   deadProduction,
@@ -609,5 +610,14 @@ t.test('paper: nothing breaks out of its line, colours take no room', (t) => {
   );
   t.match(text, '\u001b[31m');
   t.notMatch(planText({ plan: failoverPlan(), digest, findings: [old] }, plainPaper), '\u001b');
+  t.end();
+});
+
+t.test('sites that nobody saw are not said to fit together', (t) => {
+  const report = { takenAt: now, entries: [], unseen: [] };
+  t.match(driftText(report, plainPaper), /The sites fit together/);
+  const unseen = driftText({ ...report, unseen: [['osaka', 'tokyo']] }, plainPaper);
+  t.notMatch(unseen, /fit together/);
+  t.match(unseen, /Sites osaka and tokyo were not both seen/);
   t.end();
 });
