@@ -1,8 +1,9 @@
 /** The Ceph adapter over SSH against clusters in memory: the contract, and what goes wrong with rbd itself. */
+
 import t from 'tap';
-import { PortError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import { globalIdOf, openDoubleRig, startDouble, starts, volume } from './ceph/double.ts';
+import { failureOf } from './failure.ts';
 import { replicationSuite } from './suite.ts';
 
 const double = await startDouble(t);
@@ -15,15 +16,6 @@ replicationSuite('ceph', () => Promise.resolve(openDoubleRig(double, adapters)),
     readKept: 'a resync takes the place of what was there: nothing is kept aside',
   },
 });
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const failed = await work.then(
-    () => null,
-    (error: unknown) => error,
-  );
-  if (failed instanceof PortError) return failed;
-  throw failed instanceof Error ? failed : new Error('it succeeded');
-}
 
 t.test(
   'a forced promotion that is held up goes on once only the connection of rbd-mirror is blocked',

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openCommandArray } from '../../../src/adapters/replication/command/command-array.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import type { Replication } from '../../../src/ports/replication.ts';
+import { failureOf } from './failure.ts';
 
 const secret = 'correct-horse';
 
@@ -43,15 +44,6 @@ function arrayOf(test: Test, body: string, given: Given = {}): { array: Replicat
   );
   test.teardown(() => array.close());
   return { array, directory };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw new Error(`it ended with ${String(error)}`);
 }
 
 const capable = `request=$(cat)

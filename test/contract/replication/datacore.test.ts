@@ -1,11 +1,13 @@
 /** The contract over the datacore adapter and a double of two SANsymphony server groups, and what is particular to it. */
+
 import t, { type Test } from 'tap';
 import { openDatacoreArray } from '../../../src/adapters/replication/datacore/datacore-array.ts';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import { datacoreRigs, startDatacoreWorld, volumes } from './doubles/datacore/rig.ts';
+import { failureOf } from './failure.ts';
 import type { Rig } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
@@ -19,15 +21,6 @@ replicationSuite('datacore', rigs, {
 
 const { source, target } = world.servers;
 const open = (test: Test): Promise<Rig> => rigs((work) => test.teardown(work));
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 t.test('options that do not fit are told all at once, and nobody is contacted', async (t) => {
   const options = { url: 'https://a', server_host: 'name-of-it', colour: 'red' };

@@ -1,11 +1,13 @@
 /** The contract over the linstor adapter and a double of two LINSTOR clusters, and what is particular to LINSTOR. */
+
 import t, { type Test } from 'tap';
 import { copyName } from '../../../src/adapters/replication/linstor/drills.ts';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import { discardConfirmation, promotionConfirmation } from '../../../src/domain/replication.ts';
 import { linstorRigs, startLinstorWorld } from './doubles/linstor/rig.ts';
+import { failureOf } from './failure.ts';
 import type { Rig } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
@@ -19,15 +21,6 @@ replicationSuite('linstor', rigs, {
 });
 
 const { source, target } = world.controllers;
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 t.test('options that do not fit are told all at once, and nobody is contacted', async (t) => {
   const options = { url: 'http://a', keep_points: 1, colour: 'red' };

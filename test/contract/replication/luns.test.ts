@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import { type Exposed, promotionConfirmation } from '../../../src/domain/replication.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
 import type { Replication } from '../../../src/ports/replication.ts';
@@ -18,6 +18,7 @@ import { type FoundLun, type Login, Mishaps, type TargetDouble } from './doubles
 import { TgtDouble } from './doubles/targets/tgt.ts';
 import { startZfsFiler, type ZfsFiler } from './doubles/zfs/filer.ts';
 import { Refusal, ZfsPool } from './doubles/zfs/pool.ts';
+import { failureOf } from './failure.ts';
 
 type Kind = 'lio' | 'tgt';
 
@@ -36,16 +37,6 @@ interface FilerOfLuns {
   readonly adapter: Replication;
   /** Another instance of the adapter, which remembers nothing. */
   again(changes?: ArraySettings['options']): Replication;
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof PortError) return error;
-    throw error;
-  }
-  throw new Error('it succeeded');
 }
 
 function doublesOf(t: Test, kind: Kind): readonly [TargetDouble, TargetDouble] {

@@ -1,12 +1,14 @@
 /** What goes wrong with ONTAP itself, over REST: jobs, pages, codes, releases, LUNs, and what was done by hand. */
+
 import t from 'tap';
 import { durationSeconds } from '../../../src/adapters/replication/ontap/rest-answers.ts';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import { startRestFace } from './doubles/ontap/rest-face.ts';
 import { makeClusters, populate, together, volumes } from './doubles/ontap/rig.ts';
+import { failureOf } from './failure.ts';
 
 const clusters = makeClusters();
 const { face, doubles } = await startRestFace(t, clusters);
@@ -15,15 +17,6 @@ const source = face.open('source');
 const target = face.open('target');
 const access = { addresses: ['192.0.2.102'], iqns: ['iqn.2026-01.test:a'] };
 t.beforeEach(() => face.reset());
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 function promotion(point: string) {
   return { mode: 'unplanned', point, confirm: promotionConfirmation(volumes.target, point) } as const;

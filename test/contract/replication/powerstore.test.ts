@@ -1,23 +1,15 @@
 /** The powerstore adapter against doubles of two PowerStores: the contract, and what is particular to it. */
+
 import t from 'tap';
-import { PortError } from '../../../src/domain/errors.ts';
 import { powerStoreRigs, startPowerStorePair } from './doubles/powerstore/rig.ts';
 import { refused } from './doubles/powerstore/server.ts';
+import { failureOf } from './failure.ts';
 import { replicationSuite } from './suite.ts';
 
 const pair = await startPowerStorePair();
 t.teardown(() => pair.stop());
 const rigs = powerStoreRigs(pair);
 replicationSuite('powerstore', rigs);
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 t.test('a session that has ended is opened again once, and lists come page by page', async (t) => {
   const rig = await rigs((work) => t.teardown(work));

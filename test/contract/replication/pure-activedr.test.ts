@@ -1,8 +1,9 @@
 /** ActiveDR pods against doubles of two FlashArrays: the contract, and what is particular to pods. */
+
 import t, { type Test } from 'tap';
-import { PortError } from '../../../src/domain/errors.ts';
 import { activeDrRigs, startActiveDrPair } from './doubles/pure/activedr-rig.ts';
 import { hostNames } from './doubles/pure/rig.ts';
+import { failureOf } from './failure.ts';
 import type { Side } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
@@ -10,15 +11,6 @@ const pair = await startActiveDrPair();
 t.teardown(() => pair.stop());
 const rigs = activeDrRigs(pair);
 replicationSuite('pure-activedr', rigs);
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 async function opened(t: Test) {
   const rig = await rigs((work) => t.teardown(work));

@@ -1,7 +1,8 @@
 /** The pure adapter against doubles of two FlashArrays: the contract, and what is particular to it. */
+
 import t from 'tap';
-import { PortError } from '../../../src/domain/errors.ts';
-import { pureRigs, startPurePair } from './doubles/pure/rig.ts';
+import { hostNames, pureRigs, startPurePair } from './doubles/pure/rig.ts';
+import { failureOf } from './failure.ts';
 import { replicationSuite } from './suite.ts';
 
 const pair = await startPurePair();
@@ -9,14 +10,16 @@ t.teardown(() => pair.stop());
 const rigs = pureRigs(pair);
 replicationSuite('pure', rigs);
 
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
+t.test('what hosts of the site could write to a promoted volume is given up by name only', async (t) => {
+  const rig = await rigs((work) => t.teardown(work));
+  const { source: from, target: to } = rig.volumes;
+  const point = await rig.source.syncNow(from, 'lb-reached-1');
+  await rig.target.promote(to, { mode: 'unplanned', point: point.ref, confirm: `${to}@${point.ref}` });
+  pair.arrays.target.connections.push({ host: hostNames.target, volume: `${from}-lun`, lun: 1 });
+  const refusal = await failureOf(rig.target.restore(to, { discard: false, confirm: '' }));
+  t.equal(refusal.problem.code, 'DR-ARRAY-DIVERGED');
+  t.equal((await rig.target.observe(to)).role, 'promoted', 'nothing was given up');
+});
 
 t.test('a session that has ended is opened again once, and lists come page by page', async (t) => {
   const rig = await rigs((work) => t.teardown(work));

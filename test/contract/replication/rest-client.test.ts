@@ -11,6 +11,7 @@ import { OperatorError, PortError } from '../../../src/domain/errors.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
 import type { Clock } from '../../../src/ports/system.ts';
 import { type DoubleAnswer, type DoubleRequest, lost, startHttpsDouble } from './doubles/https-double.ts';
+import { failureOf } from './failure.ts';
 
 let answer: (request: DoubleRequest) => DoubleAnswer | typeof lost = () => ({ status: 200, body: {} });
 const server = await startHttpsDouble((request) => answer(request));
@@ -27,15 +28,6 @@ function open(
   const client = new RestClient(restEndpointOf(settings, { url: server.url, ...trust }), login);
   t.teardown(() => client.close());
   return client;
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
 }
 
 t.test('an answer of any status comes back with its JSON', async (t) => {

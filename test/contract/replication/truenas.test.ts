@@ -1,26 +1,19 @@
 /** The truenas adapter against doubles of two TrueNAS: the contract, and what is particular to it. */
+
 import t from 'tap';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError, type PortError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import { CallError } from './doubles/truenas/filer.ts';
 import { startTrueNasPair, trueNasRigs } from './doubles/truenas/rig.ts';
+import { failureOf } from './failure.ts';
 import type { Place } from './rig.ts';
 import { replicationSuite } from './suite.ts';
 
 const pair = await startTrueNasPair();
 t.teardown(() => pair.stop());
 replicationSuite('truenas', trueNasRigs(pair));
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  const error = await work.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  if (error instanceof PortError) return error;
-  throw error ?? new Error('it succeeded');
-}
 
 t.test('a session that has ended is opened again once, in the middle of work', async (t) => {
   const rig = await trueNasRigs(pair)((work) => t.teardown(work));

@@ -2,14 +2,16 @@
  * The zfs adapter against an SSH server with a small list of datasets behind it: what it costs, what it makes of the
  * answers, and what it says when the settings or the login are wrong. What ZFS really does is tried in test/real.
  */
+
 import t, { type Test } from 'tap';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { OperatorError, PortError } from '../../../src/domain/errors.ts';
+import { OperatorError } from '../../../src/domain/errors.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
 import type { Replication } from '../../../src/ports/replication.ts';
 import { startSshServer, type TestSshServer } from '../../support/ssh-server.ts';
 import { wordsOf } from './doubles/zfs/filer.ts';
+import { failureOf } from './failure.ts';
 
 const clock = 1_790_000_000;
 
@@ -109,16 +111,6 @@ function open(
   });
   t.teardown(() => adapter.close());
   return adapter;
-}
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof PortError) return error;
-    throw error;
-  }
-  throw new Error('it succeeded');
 }
 
 t.test(

@@ -2,26 +2,17 @@
  * The zfs adapter where the ZFS can do more than the one that runs in test/real: transfers that go on, bookmarks, zvols.
  * Both filers are models of OpenZFS 2.x behind an SSH server; the bytes go through this machine.
  */
+
 import t, { type Test } from 'tap';
 import { openReplication } from '../../../src/adapters/replication/open.ts';
 import { systemClock } from '../../../src/adapters/system/clock.ts';
-import { PortError } from '../../../src/domain/errors.ts';
 import { promotionConfirmation } from '../../../src/domain/replication.ts';
 import type { ArraySettings } from '../../../src/domain/settings.ts';
 import type { Replication } from '../../../src/ports/replication.ts';
 import type { TestSshServer } from '../../support/ssh-server.ts';
 import { startZfsFiler, type ZfsFiler } from './doubles/zfs/filer.ts';
 import { ZfsPool } from './doubles/zfs/pool.ts';
-
-async function failureOf(work: Promise<unknown>): Promise<PortError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof PortError) return error;
-    throw error;
-  }
-  throw new Error('it succeeded');
-}
+import { failureOf } from './failure.ts';
 
 interface Pair {
   readonly here: ZfsFiler;

@@ -146,16 +146,22 @@ export class PureStore implements VolumeStore {
 
   /** Purity does not tell what was written: a volume that no host could reach since its promotion is unchanged. */
   async changedSince(volume: string): Promise<boolean> {
-    const { tags } = await this.#member(volume);
+    const { member, tags } = await this.#member(volume);
     const role = readMark(tags['mark'])?.role;
     const promoted = role === 'promoted' || role === 'promoting';
-    return !promoted || tags['shown'] === 'yes';
+    return !promoted || (await this.#isReachable({ member, tags }));
+  }
+
+  /** Purity does not tell what was written. The site may have connected hosts itself, of which no tag tells. */
+  async #isReachable({ member, tags }: Member): Promise<boolean> {
+    if (tags['shown'] === 'yes') return true;
+    return member !== null && (await connectionsOf(this.api, member)).length > 0;
   }
 
   async rewind(volume: string, point: StoredPoint): Promise<void> {
     const { member, tags, state, listing } = await this.#group(volume);
     if (member === null) return;
-    if (state.mark?.role !== 'promoting' || tags['shown'] === 'yes') {
+    if (state.mark?.role !== 'promoting' || (await this.#isReachable({ member, tags }))) {
       const { clockSeconds } = await this.identify();
       const now = Math.round(clockSeconds * 1000);
       const suffix = `lifeboat-kept-${now}`;
